@@ -1,0 +1,34 @@
+//! Stable reasons of failed calls, sent as `google.rpc.ErrorInfo.reason` in [`DOMAIN`]. The failure of a *job* is data
+//! (`Failure.kind`) and not in this list.
+
+/// `ErrorInfo.domain` of every error of hfetchd.
+pub const DOMAIN: &str = "hfetch";
+
+/// A field of the request is wrong; the message names it.
+pub const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
+/// A feature that this version does not have yet.
+pub const NOT_IN_THIS_VERSION: &str = "NOT_IN_THIS_VERSION";
+/// No such job, or not the caller's.
+pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
+/// An id prefix that fits several jobs.
+pub const JOB_ID_AMBIGUOUS: &str = "JOB_ID_AMBIGUOUS";
+/// No alias of that name.
+pub const ALIAS_NOT_FOUND: &str = "ALIAS_NOT_FOUND";
+/// The same request id with another request.
+pub const REQUEST_ID_REUSED: &str = "REQUEST_ID_REUSED";
+/// The job's state does not allow the verb.
+pub const WRONG_STATE: &str = "WRONG_STATE";
+/// The caller has no right to this.
+pub const PERMISSION_DENIED: &str = "PERMISSION_DENIED";
+/// The user's quota of queued jobs is used up.
+pub const QUEUE_FULL: &str = "QUEUE_FULL";
+/// The state directory's file system is full.
+pub const STORE_FULL: &str = "STORE_FULL";
+/// The asked-for events are no longer kept; take a snapshot and watch from there.
+pub const EVENTS_PRUNED: &str = "EVENTS_PRUNED";
+/// The Hub could not be asked.
+pub const HUB_UNREACHABLE: &str = "HUB_UNREACHABLE";
+/// The daemon is stopping; the call is safe to repeat.
+pub const STOPPING: &str = "STOPPING";
+/// A broken invariant; the log has more under the quoted request id.
+pub const INTERNAL: &str = "INTERNAL";

@@ -1,0 +1,1 @@
+//! Simulated Hub and test support.
