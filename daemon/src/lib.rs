@@ -6,6 +6,7 @@ pub mod config;
 pub mod engine;
 pub mod hub;
 pub mod model;
+pub mod names;
 pub mod plan;
 pub mod sched;
 pub mod store;

@@ -8,10 +8,8 @@ pub mod socket;
 #[expect(
     missing_docs,
     clippy::all,
-    clippy::missing_errors_doc,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    unreachable_pub,
     reason = "generated code; the .proto files carry the documentation"
 )]
 pub mod v1 {

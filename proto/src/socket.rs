@@ -31,12 +31,25 @@ mod tests {
     #[test]
     fn follows_xdg_then_home() {
         let check = |vars: &[(&str, &str)], expected: Option<&str>| {
-            let env = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            let env = |name: &str| {
+                vars.iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| (*value).to_owned())
+            };
             assert_eq!(user_socket(env), expected.map(PathBuf::from), "{vars:?}");
         };
-        check(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/h")], Some("/run/user/7/hfetch/hfetchd.sock"));
-        check(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")], Some("/s/hfetch/hfetchd.sock"));
-        check(&[("XDG_RUNTIME_DIR", ""), ("HOME", "/h")], Some("/h/.local/state/hfetch/hfetchd.sock"));
+        check(
+            &[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/h")],
+            Some("/run/user/7/hfetch/hfetchd.sock"),
+        );
+        check(
+            &[("XDG_STATE_HOME", "/s"), ("HOME", "/h")],
+            Some("/s/hfetch/hfetchd.sock"),
+        );
+        check(
+            &[("XDG_RUNTIME_DIR", ""), ("HOME", "/h")],
+            Some("/h/.local/state/hfetch/hfetchd.sock"),
+        );
         check(&[], None);
     }
 }

@@ -1,1 +1,27 @@
-//! placeholder
+//! Floor 0: plain data. No async, no I/O, no SQL, no wire types. Everything else is built from these words.
+
+mod digest;
+mod event;
+mod failure;
+mod file;
+mod id;
+mod job;
+mod manifest;
+mod path;
+mod repo;
+mod secret;
+pub mod units;
+
+pub use digest::{Digest, Etag};
+pub use event::{Event, EventKind, EventSeq, NewEvent};
+pub use failure::{Failure, FailureKind};
+pub use file::{FileId, FileRecord, FileState};
+pub use id::{BadJobId, JobId};
+pub use job::{
+    Destination, HoldReason, IllegalMove, Job, JobMove, JobSpec, JobState, Owner, Priority, Selection, Trust,
+};
+pub use manifest::{Manifest, ManifestEntry};
+pub use path::{RepoPath, UnsafePath};
+pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
+pub use secret::{SignedUrl, Token};
+pub use units::ByteRange;

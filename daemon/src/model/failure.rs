@@ -1,0 +1,108 @@
+//! Why a job failed: data of the job, shown to users and stored.
+
+use std::fmt;
+
+/// Stable kinds; the word is in the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the words say it; the text for users is made where the failure is decided"
+)]
+pub enum FailureKind {
+    NotFound,
+    Gated,
+    Unauthorized,
+    RevisionNotFound,
+    EntryNotFound,
+    Disabled,
+    RateLimited,
+    DiskFull,
+    DiskError,
+    Integrity,
+    EndpointUnreachable,
+    BadEndpoint,
+    UnsafePath,
+    InvalidArgument,
+    Internal,
+}
+
+impl FailureKind {
+    /// All kinds, for the store and for tests.
+    pub const ALL: [Self; 15] = [
+        Self::NotFound,
+        Self::Gated,
+        Self::Unauthorized,
+        Self::RevisionNotFound,
+        Self::EntryNotFound,
+        Self::Disabled,
+        Self::RateLimited,
+        Self::DiskFull,
+        Self::DiskError,
+        Self::Integrity,
+        Self::EndpointUnreachable,
+        Self::BadEndpoint,
+        Self::UnsafePath,
+        Self::InvalidArgument,
+        Self::Internal,
+    ];
+
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Gated => "gated",
+            Self::Unauthorized => "unauthorized",
+            Self::RevisionNotFound => "revision_not_found",
+            Self::EntryNotFound => "entry_not_found",
+            Self::Disabled => "disabled",
+            Self::RateLimited => "rate_limited",
+            Self::DiskFull => "disk_full",
+            Self::DiskError => "disk_error",
+            Self::Integrity => "integrity",
+            Self::EndpointUnreachable => "endpoint_unreachable",
+            Self::BadEndpoint => "bad_endpoint",
+            Self::UnsafePath => "unsafe_path",
+            Self::InvalidArgument => "invalid_argument",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Reads the stable word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What happened, why, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Which kind.
+    pub kind: FailureKind,
+    /// What happened and why; no secret, no signed address.
+    pub message: String,
+    /// What to do, one sentence; may be empty.
+    pub hint: String,
+}
+
+impl Failure {
+    /// Puts one together.
+    pub fn new(kind: FailureKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
