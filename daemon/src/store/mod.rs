@@ -1,1 +1,425 @@
-//! placeholder
+//! Floor 2: the job store. The only module that speaks SQL. An answer to a write means committed and synced.
+//!
+//! Two databases with two promises: `jobs.db` (queue, files, events; survives power cuts) and `progress.db` (hints that
+//! may be lost at any time). Each has one thread that owns its writing connection; queries on `jobs.db` have a second,
+//! read-only one, so that a long listing does not delay a submit.
+
+mod aliases;
+mod error;
+mod events;
+mod files;
+mod jobs;
+mod migrate;
+mod open;
+mod progress;
+mod row;
+mod thread;
+
+use std::{
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+pub use self::{
+    error::StoreError,
+    files::{FileDone, PlanHead},
+    jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Submitted},
+    progress::{Claim, Verified},
+};
+use self::{
+    open::{Durability, open_reader, open_writer},
+    thread::Worker,
+};
+use crate::model::{Event, EventKind, EventSeq, Failure, FileId, FileRecord, Job, JobId, JobMove, JobState, NewEvent};
+
+/// Request ids are remembered for a week.
+const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Handle of the store; clones share the same threads.
+#[derive(Clone)]
+pub struct Store {
+    jobs: Worker,
+    reads: Worker,
+    progress: Worker,
+}
+
+/// Tells when the threads have closed their databases. Wait for it after the last [`Store`] is dropped.
+pub struct StoreThreads(Vec<JoinHandle<()>>);
+
+impl StoreThreads {
+    /// Blocks until the databases are closed.
+    pub fn join(self) {
+        for thread in self.0 {
+            if thread.join().is_err() {
+                tracing::error!("a store thread panicked");
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Opens (or creates) the databases in a directory and starts their threads. `on_commit` hears the events of each
+    /// transaction after it is committed; it must not block. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When a database is newer than this program, foreign or damaged, or the disk refuses.
+    pub fn open(dir: &Path, on_commit: Box<dyn Fn(Vec<Event>) + Send>) -> Result<(Self, StoreThreads), StoreError> {
+        let jobs_path = dir.join("jobs.db");
+        let jobs_db = open_writer(&jobs_path, &migrate::JOBS, Durability::Full)?;
+        let reads_db = open_reader(&jobs_path)?;
+        let progress_db = open_progress(&dir.join("progress.db"))?;
+        let io = |source| StoreError::Io {
+            act: "start a thread for",
+            path: dir.to_owned(),
+            source,
+        };
+        let (jobs, jobs_thread) = Worker::start("store-jobs", jobs_db, on_commit).map_err(io)?;
+        let (reads, reads_thread) = Worker::start("store-reads", reads_db, Box::new(drop)).map_err(io)?;
+        let (progress, progress_thread) = Worker::start("store-progress", progress_db, Box::new(drop)).map_err(io)?;
+        Ok((
+            Self { jobs, reads, progress },
+            StoreThreads(vec![reads_thread, progress_thread, jobs_thread]),
+        ))
+    }
+
+    /// Version of the newest schema of `jobs.db`.
+    pub fn schema_version() -> u32 {
+        migrate::JOBS.newest()
+    }
+
+    /// Version of the SQLite library.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    /// Stores a job. Repeating the call with the same request key gives the same job.
+    ///
+    /// # Errors
+    /// `RequestReused`, `QueueFull`, or a failure of the database.
+    pub async fn submit(&self, new: NewJob) -> Result<Submitted, StoreError> {
+        self.jobs.write(move |context| jobs::submit(context, new)).await
+    }
+
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// `NoSuchJob` also when it is another user's.
+    pub async fn job(&self, scope: Scope, id: &JobId) -> Result<Job, StoreError> {
+        let id = id.clone();
+        self.reads.read(move |db| jobs::get(db, scope, &id)).await
+    }
+
+    /// Finds the job whose id begins with `prefix` (from `JobId::parse_prefix`).
+    ///
+    /// # Errors
+    /// `NoSuchJob`, or `AmbiguousJob` when several fit.
+    pub async fn find_job(&self, scope: Scope, prefix: String) -> Result<JobId, StoreError> {
+        self.reads.read(move |db| jobs::find(db, scope, &prefix)).await
+    }
+
+    /// A page of jobs, newest first, and the number of the newest event at that moment.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn list_jobs(&self, filter: Filter) -> Result<(Vec<Job>, EventSeq), StoreError> {
+        self.reads
+            .read(move |db| {
+                // The number first: an event between the two reads is told twice rather than never.
+                let seq = events::newest(db)?;
+                Ok((jobs::list(db, &filter)?, seq))
+            })
+            .await
+    }
+
+    /// Moves a job to another state, with its event.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, or `IllegalMove` when its state does not allow it.
+    pub async fn move_job(
+        &self,
+        scope: Scope,
+        id: &JobId,
+        job_move: JobMove,
+        note: MoveNote,
+    ) -> Result<Job, StoreError> {
+        let id = id.clone();
+        self.jobs
+            .write(move |context| jobs::apply(context, scope, &id, job_move, &note))
+            .await
+    }
+
+    /// Moves all jobs in some states that allow it, in one transaction.
+    ///
+    /// # Errors
+    /// When the database refuses; then none is moved.
+    pub async fn move_all(
+        &self,
+        scope: Scope,
+        states: &'static [JobState],
+        job_move: JobMove,
+        note: MoveNote,
+    ) -> Result<Vec<Job>, StoreError> {
+        self.jobs
+            .write(move |context| {
+                jobs::ids_in(context.db, scope, states)?
+                    .iter()
+                    .map(|id| jobs::apply(context, scope, id, job_move, &note))
+                    .collect()
+            })
+            .await
+    }
+
+    /// The next queued jobs in line.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn next_queued(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
+        self.reads.read(move |db| jobs::next_queued(db, limit)).await
+    }
+
+    /// Held jobs whose next attempt is due, and when the next one is.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn due_holds(&self, now: Timestamp) -> Result<(Vec<JobId>, Option<Timestamp>), StoreError> {
+        self.reads.read(move |db| jobs::due_holds(db, now)).await
+    }
+
+    /// Number of jobs in each open state.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
+        self.reads.read(jobs::counts).await
+    }
+
+    /// Whether a job's plan is stored whole.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn is_planned(&self, job_row: i64) -> Result<bool, StoreError> {
+        self.reads.read(move |db| files::is_planned(db, job_row)).await
+    }
+
+    /// Forgets what an interrupted planner left behind.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn clear_plan(&self, job_row: i64) -> Result<(), StoreError> {
+        self.jobs.write(move |context| files::clear(context, job_row)).await
+    }
+
+    /// Stores some files of a plan that is being made. Keep batches to some thousands: others wait meanwhile.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn add_files(&self, job_row: i64, files: Vec<FileRecord>) -> Result<(), StoreError> {
+        self.jobs
+            .write(move |context| files::add(context, job_row, &files))
+            .await
+    }
+
+    /// Makes the stored files the job's plan.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn finish_plan(&self, id: &JobId, head: PlanHead) -> Result<Job, StoreError> {
+        let id = id.clone();
+        self.jobs
+            .write(move |context| files::finish_plan(context, &id, &head))
+            .await
+    }
+
+    /// Files of a plan that are still to be fetched, after one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pending_files(&self, job_row: i64, after: FileId, limit: u32) -> Result<Vec<FileRecord>, StoreError> {
+        self.reads
+            .read(move |db| files::pending(db, job_row, after, limit))
+            .await
+    }
+
+    /// All files of a job in path order, after a path.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn list_files(&self, job_row: i64, after: String, limit: u32) -> Result<Vec<FileRecord>, StoreError> {
+        self.reads.read(move |db| files::list(db, job_row, &after, limit)).await
+    }
+
+    /// Records files of a job as published. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn files_done(&self, id: &JobId, done: Vec<FileDone>) -> Result<Job, StoreError> {
+        let id = id.clone();
+        self.jobs
+            .write(move |context| files::mark_done(context, &id, &done))
+            .await
+    }
+
+    /// Records why a file was given up.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn file_failed(&self, file: FileId, failure: Failure) -> Result<(), StoreError> {
+        self.jobs
+            .write(move |context| files::mark_failed(context, file, &failure))
+            .await
+    }
+
+    /// Tells watchers of a job something that changes no state.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn warn(&self, id: &JobId, file: String, detail: String) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.jobs
+            .write(move |context| {
+                let job = jobs::get(context.db, Scope::All, &id)?;
+                let event = NewEvent {
+                    file,
+                    detail,
+                    ..NewEvent::of(&job, EventKind::Warning)
+                };
+                events::append(context, &job, event)
+            })
+            .await
+    }
+
+    /// Number of the newest event.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn newest_event(&self) -> Result<EventSeq, StoreError> {
+        self.reads.read(events::newest).await
+    }
+
+    /// Events after a number, oldest first.
+    ///
+    /// # Errors
+    /// `EventsPruned` when some of them are gone.
+    pub async fn events_after(&self, scope: Scope, after: EventSeq, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.reads.read(move |db| events::after(db, scope, after, limit)).await
+    }
+
+    /// Forgets old events and request ids. Returns how many events went.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn prune(&self, events_before: Timestamp, events_kept: u64) -> Result<usize, StoreError> {
+        self.jobs
+            .write(move |context| {
+                let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
+                jobs::forget_requests(context.db, before)?;
+                events::prune(context.db, events_before, events_kept)
+            })
+            .await
+    }
+
+    /// A user's aliases, by name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn aliases(&self, uid: u32) -> Result<Vec<(String, String)>, StoreError> {
+        self.reads.read(move |db| aliases::list(db, uid)).await
+    }
+
+    /// Adds or replaces an alias; true when it replaced one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_alias(&self, uid: u32, name: String, target: String) -> Result<bool, StoreError> {
+        self.jobs
+            .write(move |context| aliases::set(context, uid, &name, &target))
+            .await
+    }
+
+    /// Removes an alias; false when there was none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_alias(&self, uid: u32, name: String) -> Result<bool, StoreError> {
+        self.jobs
+            .write(move |context| aliases::remove(context, uid, &name))
+            .await
+    }
+
+    /// Records which bytes of a partial file are synced. Call it after the sync, never before.
+    ///
+    /// # Errors
+    /// When the database refuses; the bytes are then fetched again after a crash.
+    pub async fn record_claim(&self, path: PathBuf, claim: Claim) -> Result<(), StoreError> {
+        self.progress
+            .write(move |context| progress::record(context, &path, &claim))
+            .await
+    }
+
+    /// The claim on a partial file.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn claim(&self, path: PathBuf) -> Result<Option<Claim>, StoreError> {
+        self.progress.read(move |db| progress::claim(db, &path)).await
+    }
+
+    /// Forgets the claim on a partial file.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn drop_claim(&self, path: PathBuf) -> Result<(), StoreError> {
+        self.progress
+            .write(move |context| progress::drop_claim(context, &path))
+            .await
+    }
+
+    /// Remembers that a file was hashed.
+    ///
+    /// # Errors
+    /// When the database refuses; the file is then hashed again when it is next wanted.
+    pub async fn vouch(&self, verified: Verified) -> Result<(), StoreError> {
+        self.progress
+            .write(move |context| progress::vouch(context, &verified))
+            .await
+    }
+
+    /// Whether a file with exactly this stamp was hashed to this digest before. An error counts as no.
+    pub async fn is_vouched(&self, verified: Verified) -> bool {
+        self.progress
+            .read(move |db| progress::is_vouched(db, &verified))
+            .await
+            .unwrap_or(false)
+    }
+}
+
+/// Hints are not worth refusing to start: a damaged file is moved aside and begun anew.
+fn open_progress(path: &Path) -> Result<rusqlite::Connection, StoreError> {
+    match open_writer(path, &migrate::PROGRESS, Durability::Normal) {
+        Err(error @ (StoreError::Sqlite { .. } | StoreError::Damaged { .. } | StoreError::Foreign { .. })) => {
+            tracing::warn!(%error, path = %path.display(), "the progress database is begun anew; unfinished files are fetched again");
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.as_os_str().to_owned();
+                name.push(suffix);
+                match std::fs::remove_file(&name) {
+                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(StoreError::Io {
+                            act: "remove",
+                            path: name.into(),
+                            source,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            open_writer(path, &migrate::PROGRESS, Durability::Normal)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Numbered events: each is written in the transaction of the change that it tells.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{
+    error::{Act as _, StoreError},
+    jobs::Scope,
+    row,
+    thread::WriteContext,
+};
+use crate::model::{Event, EventKind, EventSeq, Job, NewEvent};
+
+impl NewEvent {
+    /// An event of a job as it stands.
+    pub fn of(job: &Job, kind: EventKind) -> Self {
+        Self {
+            kind,
+            state: job.state,
+            hold_reason: job.hold_reason,
+            failure: job.failure.clone(),
+            file: String::new(),
+            detail: job.detail.clone(),
+            commit: job.commit.as_ref().map(ToString::to_string).unwrap_or_default(),
+            bytes: 0,
+        }
+    }
+}
+
+pub(super) fn append(context: &mut WriteContext<'_>, job: &Job, what: NewEvent) -> Result<(), StoreError> {
+    let at = Timestamp::now();
+    context
+        .db
+        .prepare_cached(
+            "INSERT INTO events (at, job_id, repo_id, uid, user, kind, state, hold_reason, failure_kind, failure_message, \
+             failure_hint, file, detail, commit_hash, bytes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                at.as_millisecond(),
+                job.id.as_str(),
+                job.spec.repo_id.as_str(),
+                job.owner.uid,
+                job.owner.user,
+                what.kind.as_str(),
+                what.state.as_str(),
+                what.hold_reason.map(|reason| reason.as_str()),
+                what.failure.as_ref().map(|failure| failure.kind.as_str()),
+                what.failure.as_ref().map(|failure| failure.message.as_str()),
+                what.failure.as_ref().map(|failure| failure.hint.as_str()),
+                what.file,
+                what.detail,
+                what.commit,
+                what.bytes,
+            ])
+        })
+        .act("append an event")?;
+    let seq = u64::try_from(context.db.last_insert_rowid()).unwrap_or_default();
+    context.events.push(Event {
+        seq: EventSeq(seq),
+        at,
+        job_id: job.id.clone(),
+        repo_id: job.spec.repo_id.to_string(),
+        uid: job.owner.uid,
+        user: job.owner.user.clone(),
+        what,
+    });
+    Ok(())
+}
+
+/// Number of the newest event ever, 0 before the first.
+pub(super) fn newest(db: &Connection) -> Result<EventSeq, StoreError> {
+    let seq: Option<u64> = db
+        .query_row(
+            "SELECT max(seq) FROM (SELECT seq FROM sqlite_sequence WHERE name = 'events')",
+            [],
+            |row| row.get(0),
+        )
+        .act("read the newest event")?;
+    Ok(EventSeq(seq.unwrap_or(0)))
+}
+
+/// Events after a number, oldest first, at most `limit`; refuses when some of them are gone.
+pub(super) fn after(db: &Connection, scope: Scope, after: EventSeq, limit: u32) -> Result<Vec<Event>, StoreError> {
+    let oldest: Option<u64> = db
+        .query_row("SELECT min(seq) FROM events", [], |row| row.get(0))
+        .act("read the oldest event")?;
+    let pruned = oldest.map_or(newest(db)?.0, |oldest| oldest.saturating_sub(1));
+    if after.0 < pruned {
+        return Err(StoreError::EventsPruned(pruned));
+    }
+    let mut statement = db
+        .prepare_cached("SELECT * FROM events WHERE seq > ?2 AND (?1 IS NULL OR uid = ?1) ORDER BY seq LIMIT ?3")
+        .act("read events")?;
+    let mut rows = statement
+        .query(params![scope.column(), after.0, limit])
+        .act("read events")?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next().act("read events")? {
+        events.push(row::event(row)?);
+    }
+    Ok(events)
+}
+
+/// Forgets events that are older than a time or beyond a number; the newest always stays.
+pub(super) fn prune(db: &Connection, before: Timestamp, keep: u64) -> Result<usize, StoreError> {
+    let newest = newest(db)?.0;
+    db.execute(
+        "DELETE FROM events WHERE seq < ?1 AND (at < ?2 OR seq <= ?3)",
+        params![newest, before.as_millisecond(), newest.saturating_sub(keep)],
+    )
+    .act("prune events")
+}

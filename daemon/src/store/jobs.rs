@@ -1,0 +1,430 @@
+//! The jobs table: submit, read, list, move.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    error::{Act as _, StoreError},
+    events, row,
+    thread::WriteContext,
+};
+use crate::model::{
+    Destination, EventKind, Failure, HoldReason, Job, JobId, JobMove, JobSpec, JobState, NewEvent, Owner,
+};
+
+/// Whose rows a call may see; part of every query that a user can cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody's: the operator, and the daemon itself.
+    All,
+    /// One user's.
+    Uid(u32),
+}
+
+impl Scope {
+    /// The value of `?1 IS NULL OR uid = ?1`.
+    pub(super) fn column(self) -> Option<u32> {
+        match self {
+            Self::All => None,
+            Self::Uid(uid) => Some(uid),
+        }
+    }
+}
+
+/// A checked submit.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Who submits.
+    pub owner: Owner,
+    /// What.
+    pub spec: JobSpec,
+    /// Key that makes a repeated call safe.
+    pub request: Option<RequestKey>,
+    /// Open jobs that the user may have, this one included.
+    pub max_queued: u64,
+}
+
+/// Key and content of a repeatable request.
+#[derive(Debug, Clone)]
+pub struct RequestKey {
+    /// The caller's key.
+    pub id: String,
+    /// Digest of what was asked.
+    pub fingerprint: Vec<u8>,
+}
+
+/// A stored job and whether an earlier call with the same key had made it.
+#[derive(Debug)]
+pub struct Submitted {
+    /// The job.
+    pub job: Job,
+    /// It was there before.
+    pub existing: bool,
+}
+
+/// What a move tells besides the state.
+#[derive(Debug, Clone, Default)]
+pub struct MoveNote {
+    /// A sentence for people.
+    pub detail: String,
+    /// When a held job tries again.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why it failed; needed by `JobMove::Fail`.
+    pub failure: Option<Failure>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Whose.
+    pub scope: Scope,
+    /// In one of these states; empty: any.
+    pub states: Vec<JobState>,
+    /// Of this user name; empty: any.
+    pub user: String,
+    /// Whose repository id holds this text; empty: any.
+    pub repo: String,
+    /// Only rows before this one (the last of the page before).
+    pub before_row: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+const INSERT: &str = "INSERT INTO jobs (id, uid, user, repo_id, kind, revision, selection, destination, path, endpoints, \
+     priority, connections, max_workers, force_download, token_ref, state, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16)";
+
+pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Submitted, StoreError> {
+    let db = context.db;
+    let now = Timestamp::now();
+    if let Some(request) = &new.request
+        && let Some(job) = known_request(db, new.owner.uid, request)?
+    {
+        return Ok(Submitted { job, existing: true });
+    }
+    let queued: u64 = db
+        .prepare_cached("SELECT count(*) FROM jobs WHERE uid = ?1 AND state IN ('queued', 'active', 'held', 'paused')")
+        .and_then(|mut statement| statement.query_row([new.owner.uid], |row| row.get(0)))
+        .act("count open jobs")?;
+    if queued >= new.max_queued {
+        return Err(StoreError::QueueFull {
+            queued,
+            limit: new.max_queued,
+        });
+    }
+    let id = free_id(db)?;
+    let spec = &new.spec;
+    let (destination, path) = match &spec.destination {
+        Destination::Cache(path) => ("cache", path),
+        Destination::LocalDir(path) => ("local_dir", path),
+    };
+    db.prepare_cached(INSERT)
+        .and_then(|mut statement| {
+            statement.execute(params![
+                id.as_str(),
+                new.owner.uid,
+                new.owner.user,
+                spec.repo_id.as_str(),
+                spec.kind.as_str(),
+                spec.revision.as_str(),
+                to_json(&spec.selection),
+                destination,
+                path.to_string_lossy(),
+                to_json(&spec.endpoints),
+                spec.priority as i64,
+                spec.connections,
+                spec.max_workers,
+                spec.force_download,
+                spec.token_ref,
+                now.as_millisecond(),
+            ])
+        })
+        .act("insert a job")?;
+    if let Some(request) = &new.request {
+        db.execute(
+            "INSERT INTO requests (uid, request_id, fingerprint, job_id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                new.owner.uid,
+                request.id,
+                request.fingerprint,
+                id.as_str(),
+                now.as_millisecond()
+            ],
+        )
+        .act("insert a request")?;
+    }
+    let job = get(db, Scope::All, &id)?;
+    events::append(context, &job, NewEvent::of(&job, EventKind::Submitted))?;
+    Ok(Submitted { job, existing: false })
+}
+
+/// Lists of strings as JSON, which SQL reads with `json_each`.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("strings and lists of strings always serialise")
+}
+
+fn known_request(db: &Connection, uid: u32, request: &RequestKey) -> Result<Option<Job>, StoreError> {
+    let known: Option<(Vec<u8>, String)> = db
+        .query_row(
+            "SELECT fingerprint, job_id FROM requests WHERE uid = ?1 AND request_id = ?2",
+            params![uid, request.id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .act("look for a request")?;
+    let Some((fingerprint, job_id)) = known else {
+        return Ok(None);
+    };
+    let job_id = JobId::parse(&job_id).map_err(|error| StoreError::Row {
+        table: "requests",
+        key: request.id.clone(),
+        what: error.to_string(),
+    })?;
+    if fingerprint != request.fingerprint {
+        return Err(StoreError::RequestReused {
+            request_id: request.id.clone(),
+            job_id,
+        });
+    }
+    get(db, Scope::All, &job_id).map(Some)
+}
+
+fn free_id(db: &Connection) -> Result<JobId, StoreError> {
+    let mut random = fastrand::Rng::new();
+    loop {
+        let id = JobId::random(&mut random);
+        let taken: bool = db
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)")
+            .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)))
+            .act("look for an id")?;
+        if !taken {
+            return Ok(id);
+        }
+    }
+}
+
+pub(super) fn get(db: &Connection, scope: Scope, id: &JobId) -> Result<Job, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT * FROM jobs WHERE id = ?2 AND (?1 IS NULL OR uid = ?1)")
+        .act("read a job")?;
+    let mut rows = statement
+        .query(params![scope.column(), id.as_str()])
+        .act("read a job")?;
+    match rows.next().act("read a job")? {
+        Some(row) => row::job(row),
+        None => Err(StoreError::NoSuchJob(id.to_string())),
+    }
+}
+
+/// Finds the one job whose id begins with a checked prefix.
+pub(super) fn find(db: &Connection, scope: Scope, prefix: &str) -> Result<JobId, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT id FROM jobs WHERE id GLOB ?2 || '*' AND (?1 IS NULL OR uid = ?1) LIMIT 2")
+        .act("find a job")?;
+    let ids = statement
+        .query_map(params![scope.column(), prefix], |row| row.get::<_, String>(0))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .act("find a job")?;
+    match ids.as_slice() {
+        [] => Err(StoreError::NoSuchJob(prefix.to_owned())),
+        [id] => JobId::parse(id).map_err(|error| StoreError::Row {
+            table: "jobs",
+            key: id.clone(),
+            what: error.to_string(),
+        }),
+        _ => Err(StoreError::AmbiguousJob(prefix.to_owned())),
+    }
+}
+
+pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Job>, StoreError> {
+    let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+    let states = to_json(&states);
+    let mut statement = db
+        .prepare_cached(
+            "SELECT * FROM jobs WHERE (?1 IS NULL OR uid = ?1) AND row < ?2 \
+             AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) \
+             AND (?4 = '' OR user = ?4) AND (?5 = '' OR instr(lower(repo_id), lower(?5)) > 0) \
+             ORDER BY row DESC LIMIT ?6",
+        )
+        .act("list jobs")?;
+    let mut rows = statement
+        .query(params![
+            filter.scope.column(),
+            filter.before_row.unwrap_or(i64::MAX),
+            states,
+            filter.user,
+            filter.repo,
+            filter.limit
+        ])
+        .act("list jobs")?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next().act("list jobs")? {
+        jobs.push(row::job(row)?);
+    }
+    Ok(jobs)
+}
+
+/// Moves one job: compare and set, with the event of the change.
+pub(super) fn apply(
+    context: &mut WriteContext<'_>,
+    scope: Scope,
+    id: &JobId,
+    job_move: JobMove,
+    note: &MoveNote,
+) -> Result<Job, StoreError> {
+    let job = get(context.db, scope, id)?;
+    let to = job.state.apply(job_move)?;
+    let hold_reason = match job_move {
+        JobMove::Hold(reason) => Some(reason),
+        _ => None,
+    };
+    let now = Timestamp::now();
+    let failure = note.failure.as_ref().filter(|_| job_move == JobMove::Fail);
+    context
+        .db
+        .prepare_cached(
+            "UPDATE jobs SET state = ?2, hold_reason = ?3, detail = ?4, next_attempt_at = ?5, failure_kind = ?6, \
+             failure_message = ?7, failure_hint = ?8, \
+             started_at = CASE WHEN ?2 = 'active' THEN coalesce(started_at, ?9) ELSE started_at END, \
+             ended_at = CASE WHEN ?2 IN ('done', 'failed', 'cancelled') THEN ?9 ELSE NULL END WHERE row = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                job.row,
+                to.as_str(),
+                hold_reason.map(HoldReason::as_str),
+                note.detail,
+                note.next_attempt_at.map(Timestamp::as_millisecond),
+                failure.map(|failure| failure.kind.as_str()),
+                failure.map(|failure| failure.message.as_str()),
+                failure.map(|failure| failure.hint.as_str()),
+                now.as_millisecond(),
+            ])
+        })
+        .act("move a job")?;
+    if job_move == JobMove::Retry {
+        // A fresh look at the revision: files that are there are found again, not fetched again.
+        context
+            .db
+            .execute("DELETE FROM files WHERE job_row = ?1", [job.row])
+            .and_then(|_| {
+                context.db.execute(
+                    "UPDATE jobs SET planned = 0, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
+                     bytes_reused = 0, files_total = 0, files_done = 0 WHERE row = ?1",
+                    [job.row],
+                )
+            })
+            .act("forget the plan")?;
+    }
+    let job = get(context.db, Scope::All, id)?;
+    // The same hold again, with another sentence: worth storing, not worth an event each time.
+    let same_hold = matches!(job_move, JobMove::Hold(_)) && job.state == to && job.hold_reason == hold_reason;
+    let unchanged = same_hold && previous_hold(context.db, &job)? == hold_reason;
+    if !unchanged {
+        events::append(context, &job, NewEvent::of(&job, EventKind::StateChanged))?;
+    }
+    Ok(job)
+}
+
+/// The hold reason told by the newest event of a job, if that event was a hold.
+fn previous_hold(db: &Connection, job: &Job) -> Result<Option<HoldReason>, StoreError> {
+    let word: Option<Option<String>> = db
+        .prepare_cached(
+            "SELECT hold_reason FROM events WHERE job_id = ?1 AND kind = 'state_changed' ORDER BY seq DESC LIMIT 1",
+        )
+        .and_then(|mut statement| statement.query_row([job.id.as_str()], |row| row.get(0)).optional())
+        .act("read the newest event")?;
+    Ok(word.flatten().and_then(|word| HoldReason::parse(&word)))
+}
+
+/// Ids in one of some states, oldest first.
+pub(super) fn ids_in(db: &Connection, scope: Scope, states: &[JobState]) -> Result<Vec<JobId>, StoreError> {
+    let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+    let words = to_json(&words);
+    let mut statement = db
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE (?1 IS NULL OR uid = ?1) AND state IN (SELECT value FROM json_each(?2)) \
+             ORDER BY row",
+        )
+        .act("list ids")?;
+    let ids = statement
+        .query_map(params![scope.column(), words], |row| row.get::<_, String>(0))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .act("list ids")?;
+    Ok(ids.iter().filter_map(|id| JobId::parse(id).ok()).collect())
+}
+
+/// The next jobs in line: higher priority first, then the older one.
+pub(super) fn next_queued(db: &Connection, limit: u32) -> Result<Vec<Job>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT * FROM jobs WHERE state = 'queued' ORDER BY priority DESC, row LIMIT ?1")
+        .act("read the queue")?;
+    let mut rows = statement.query([limit]).act("read the queue")?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next().act("read the queue")? {
+        jobs.push(row::job(row)?);
+    }
+    Ok(jobs)
+}
+
+/// Held jobs whose time has come, and when the next one's comes.
+pub(super) fn due_holds(db: &Connection, now: Timestamp) -> Result<(Vec<JobId>, Option<Timestamp>), StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT id, next_attempt_at FROM jobs WHERE state = 'held' AND next_attempt_at IS NOT NULL")
+        .act("read held jobs")?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .act("read held jobs")?;
+    let mut due = Vec::new();
+    let mut next: Option<i64> = None;
+    for (id, at) in rows {
+        if at > now.as_millisecond() {
+            next = Some(next.map_or(at, |known| known.min(at)));
+        } else if let Ok(id) = JobId::parse(&id) {
+            due.push(id);
+        }
+    }
+    Ok((due, next.and_then(|at| Timestamp::from_millisecond(at).ok())))
+}
+
+/// Number of jobs in each open state.
+pub(super) fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError> {
+    let mut statement = db
+        .prepare_cached(
+            "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'active', 'held', 'paused') GROUP BY state",
+        )
+        .act("count jobs")?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .act("count jobs")?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(word, count)| JobState::parse(&word).map(|state| (state, count)))
+        .collect())
+}
+
+/// Forgets request ids of more than a week ago.
+pub(super) fn forget_requests(db: &Connection, before: Timestamp) -> Result<(), StoreError> {
+    db.execute("DELETE FROM requests WHERE at < ?1", [before.as_millisecond()])
+        .act("forget requests")?;
+    Ok(())
+}
+
+/// Adds to a job's counters, after some of its files are done.
+pub(super) fn add_done(
+    db: &Connection,
+    job_row: i64,
+    files: u64,
+    bytes: u64,
+    reused_bytes: u64,
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "UPDATE jobs SET files_done = files_done + ?2, bytes_done = bytes_done + ?3, bytes_reused = bytes_reused + ?4 \
+         WHERE row = ?1",
+    )
+    .and_then(|mut statement| statement.execute(params![job_row, files, bytes, reused_bytes]))
+    .act("count done files")?;
+    Ok(())
+}

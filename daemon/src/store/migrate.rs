@@ -1,0 +1,75 @@
+//! Forward-only migrations: numbered files, one step each, never edited once released; all steps in one transaction.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::{Act as _, StoreError};
+
+/// Marks our databases: "hfet".
+const APPLICATION_ID: i32 = 0x6866_6574;
+
+/// One database's history: step n brings version n-1 to version n.
+pub(super) struct Schema {
+    /// SQL of each step.
+    pub(super) steps: &'static [&'static str],
+}
+
+/// Queue, files, events.
+pub(super) const JOBS: Schema = Schema {
+    steps: &[include_str!("sql/jobs_0001.sql")],
+};
+/// Hints on partial and verified files.
+pub(super) const PROGRESS: Schema = Schema {
+    steps: &[include_str!("sql/progress_0001.sql")],
+};
+
+impl Schema {
+    /// The newest version.
+    pub(super) fn newest(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Brings a database to the newest version; a newer one is refused untouched.
+pub(super) fn migrate(db: &mut Connection, path: &Path, schema: &Schema) -> Result<(), StoreError> {
+    let transaction = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .act("begin the migration")?;
+    let application_id: i32 = transaction
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .act("read application_id")?;
+    let found: u32 = transaction
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .act("read user_version")?;
+    let empty: bool = transaction
+        .query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
+        .act("look for tables")?;
+    if application_id != APPLICATION_ID && !(empty && application_id == 0 && found == 0) {
+        return Err(StoreError::Foreign {
+            path: path.to_owned(),
+            found: application_id,
+        });
+    }
+    let known = schema.newest();
+    if found > known {
+        return Err(StoreError::TooNew {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    if found == known {
+        return Ok(());
+    }
+    for step in schema.steps.iter().skip(found as usize) {
+        transaction.execute_batch(step).act("migrate")?;
+    }
+    transaction
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .act("set application_id")?;
+    transaction
+        .pragma_update(None, "user_version", known)
+        .act("set user_version")?;
+    transaction.commit().act("commit the migration")
+}

@@ -1,0 +1,91 @@
+//! Opens a database: pragmas, checks, migrations. The only place that calls `Connection::open`.
+
+use std::{fs, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    error::{Act as _, StoreError},
+    migrate::{self, Schema},
+};
+
+/// Oldest SQLite without the WAL-reset corruption (3.51.3).
+const SQLITE_FLOOR: i32 = 3_051_003;
+
+/// How much a commit must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Power cuts: an acknowledged submit is never lost.
+    Full,
+    /// Kills only; a power cut may take the newest commits. For hints.
+    Normal,
+}
+
+/// Opens (or creates, 0600) a database for its one writer and brings it to the newest schema.
+pub(super) fn open_writer(path: &Path, schema: &Schema, durability: Durability) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < SQLITE_FLOOR {
+        return Err(StoreError::OldSqlite {
+            found: rusqlite::version().to_owned(),
+        });
+    }
+    // SQLite would create it by the umask; what is in it is nobody else's business.
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| StoreError::Io {
+            act: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut db = connect(path, flags)?;
+    db.pragma_update(None, "journal_mode", "WAL")
+        .act("switch to write-ahead logging")?;
+    let level = match durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    db.pragma_update(None, "synchronous", level).act("set synchronous")?;
+    // The log is cut back to this after a checkpoint, so a burst of submits does not keep the disk.
+    db.pragma_update(None, "journal_size_limit", 64 << 20)
+        .act("set journal_size_limit")?;
+    migrate::migrate(&mut db, path, schema)?;
+    let damage: String = db
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .act("check the database")?;
+    if damage != "ok" {
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            detail: damage,
+        });
+    }
+    Ok(db)
+}
+
+/// Opens a database that a writer has opened already, for reading only.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.pragma_update(None, "query_only", true).act("set query_only")?;
+    Ok(db)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let db = Connection::open_with_flags(path, flags).act("open the database")?;
+    db.busy_timeout(std::time::Duration::from_secs(5))
+        .act("set the busy timeout")?;
+    for (pragma, value) in [
+        ("foreign_keys", true),
+        ("trusted_schema", false),
+        ("cell_size_check", true),
+    ] {
+        db.pragma_update(None, pragma, value).act("set a pragma")?;
+    }
+    // A disk error on a mapped page would be a SIGBUS, not an error code.
+    db.pragma_update(None, "mmap_size", 0).act("set mmap_size")?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}

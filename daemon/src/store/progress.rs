@@ -1,0 +1,166 @@
+//! Hints: which bytes of a partial file were synced, and which files were hashed. Losing them costs time, never truth.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    error::{Act as _, StoreError},
+    thread::WriteContext,
+};
+use crate::model::{ByteRange, Digest};
+
+/// Synced bytes of one partial file. Valid only for the very file (device, inode, size) that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What the finished file must hash to.
+    pub digest: Digest,
+    /// Length of the finished file.
+    pub size: u64,
+    /// Device of the partial file.
+    pub dev: u64,
+    /// Inode of the partial file.
+    pub ino: u64,
+    /// Bytes that were synced before this was recorded; sorted, disjoint.
+    pub ranges: Vec<ByteRange>,
+}
+
+/// A file whose content was hashed, as it stood then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change of the content, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Time of the last change of the inode, nanoseconds since 1970.
+    pub ctime_ns: i64,
+    /// What it hashed to.
+    pub digest: Digest,
+}
+
+/// Inode and device numbers use all 64 bits; the column keeps the bits.
+fn bits(value: u64) -> i64 {
+    i64::from_ne_bytes(value.to_ne_bytes())
+}
+
+pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim) -> Result<(), StoreError> {
+    let ranges: Vec<[u64; 2]> = claim.ranges.iter().map(|range| [range.start, range.end]).collect();
+    context
+        .db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ranges, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                path.to_string_lossy(),
+                claim.digest.to_string(),
+                claim.size,
+                bits(claim.dev),
+                bits(claim.ino),
+                serde_json::to_string(&ranges).expect("numbers always serialise"),
+                Timestamp::now().as_millisecond(),
+            ])
+        })
+        .act("record a claim")?;
+    Ok(())
+}
+
+/// A claim that does not decode is no claim: it is a hint, and the bytes can be fetched again.
+pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, StoreError> {
+    let row: Option<(String, i64, i64, i64, String)> = db
+        .prepare_cached("SELECT digest, size, dev, ino, ranges FROM claims WHERE path = ?1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([path.to_string_lossy()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                })
+                .optional()
+        })
+        .act("read a claim")?;
+    let Some((digest, size, dev, ino, ranges)) = row else {
+        return Ok(None);
+    };
+    let from_bits = |value: i64| u64::from_ne_bytes(value.to_ne_bytes());
+    let decoded = (|| {
+        let ranges: Vec<[u64; 2]> = serde_json::from_str(&ranges).ok()?;
+        let size = u64::try_from(size).ok()?;
+        let mut last = 0;
+        for [start, end] in &ranges {
+            if *start < last || start >= end || *end > size {
+                return None;
+            }
+            last = *end;
+        }
+        Some(Claim {
+            digest: Digest::parse(&digest)?,
+            size,
+            dev: from_bits(dev),
+            ino: from_bits(ino),
+            ranges: ranges
+                .into_iter()
+                .map(|[start, end]| ByteRange::new(start, end))
+                .collect(),
+        })
+    })();
+    if decoded.is_none() {
+        tracing::warn!(path = %path.display(), "a claim does not decode; the file is fetched again");
+    }
+    Ok(decoded)
+}
+
+pub(super) fn drop_claim(context: &mut WriteContext<'_>, path: &Path) -> Result<(), StoreError> {
+    context
+        .db
+        .execute("DELETE FROM claims WHERE path = ?1", [path.to_string_lossy()])
+        .act("drop a claim")?;
+    Ok(())
+}
+
+pub(super) fn vouch(context: &mut WriteContext<'_>, verified: &Verified) -> Result<(), StoreError> {
+    context
+        .db
+        .prepare_cached(
+            "INSERT OR REPLACE INTO verified (dev, ino, size, mtime_ns, ctime_ns, digest, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                bits(verified.dev),
+                bits(verified.ino),
+                verified.size,
+                verified.mtime_ns,
+                verified.ctime_ns,
+                verified.digest.to_string(),
+                Timestamp::now().as_millisecond(),
+            ])
+        })
+        .act("record a verified file")?;
+    Ok(())
+}
+
+/// Whether a file with exactly this stamp was hashed to this digest before.
+pub(super) fn is_vouched(db: &Connection, verified: &Verified) -> Result<bool, StoreError> {
+    db.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM verified WHERE dev = ?1 AND ino = ?2 AND size = ?3 AND mtime_ns = ?4 \
+         AND ctime_ns = ?5 AND digest = ?6)",
+    )
+    .and_then(|mut statement| {
+        statement.query_row(
+            params![
+                bits(verified.dev),
+                bits(verified.ino),
+                verified.size,
+                verified.mtime_ns,
+                verified.ctime_ns,
+                verified.digest.to_string(),
+            ],
+            |row| row.get(0),
+        )
+    })
+    .act("look for a verified file")
+}

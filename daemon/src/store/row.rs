@@ -1,0 +1,181 @@
+//! Rows to records and back. A row that does not decode is an error with its key, never skipped, never defaulted.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rusqlite::{Row, types::FromSql};
+
+use super::error::{Act as _, StoreError};
+use crate::model::{
+    CommitHash, Destination, Digest, Event, EventKind, EventSeq, Failure, FailureKind, FileId, FileRecord, FileState,
+    HoldReason, Job, JobId, JobSpec, JobState, NewEvent, Owner, Priority, RepoId, RepoKind, RepoPath, Revision, Trust,
+};
+
+/// Reads one column after the other of a row whose key is known.
+struct Columns<'a> {
+    row: &'a Row<'a>,
+    table: &'static str,
+    key: String,
+}
+
+impl Columns<'_> {
+    fn get<T: FromSql>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.row.get(column).act("read a column")
+    }
+
+    fn bad(&self, column: &str, value: &str) -> StoreError {
+        StoreError::Row {
+            table: self.table,
+            key: self.key.clone(),
+            what: format!("{column} is `{value}`"),
+        }
+    }
+
+    fn parsed<T>(&self, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, StoreError> {
+        let text: String = self.get(column)?;
+        parse(&text).ok_or_else(|| self.bad(column, &text))
+    }
+
+    fn parsed_option<T>(
+        &self,
+        column: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self.get(column)?;
+        text.map(|text| parse(&text).ok_or_else(|| self.bad(column, &text)))
+            .transpose()
+    }
+
+    fn time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
+        let value: i64 = self.get(column)?;
+        Timestamp::from_millisecond(value).map_err(|_| self.bad(column, &value.to_string()))
+    }
+
+    fn time_option(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        let value: Option<i64> = self.get(column)?;
+        value
+            .map(|value| Timestamp::from_millisecond(value).map_err(|_| self.bad(column, &value.to_string())))
+            .transpose()
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
+        let text: String = self.get(column)?;
+        serde_json::from_str(&text).map_err(|_| self.bad(column, &text))
+    }
+
+    fn failure(&self) -> Result<Option<Failure>, StoreError> {
+        let Some(kind) = self.parsed_option("failure_kind", FailureKind::parse)? else {
+            return Ok(None);
+        };
+        let text = |value: Option<String>| value.unwrap_or_default();
+        Ok(Some(Failure::new(
+            kind,
+            text(self.get("failure_message")?),
+            text(self.get("failure_hint")?),
+        )))
+    }
+}
+
+/// A job from `SELECT * FROM jobs`.
+pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
+    let key: i64 = row.get("row").act("read a key")?;
+    let columns = Columns {
+        row,
+        table: "jobs",
+        key: key.to_string(),
+    };
+    let path = PathBuf::from(columns.get::<String>("path")?);
+    let destination = columns.parsed("destination", |word| match word {
+        "cache" => Some(Destination::Cache(path.clone())),
+        "local_dir" => Some(Destination::LocalDir(path.clone())),
+        _ => None,
+    })?;
+    let priority: i64 = columns.get("priority")?;
+    let spec = JobSpec {
+        repo_id: columns.parsed("repo_id", |text| RepoId::parse(text).ok())?,
+        kind: columns.parsed("kind", RepoKind::parse)?,
+        revision: columns.parsed("revision", |text| Revision::parse(text).ok())?,
+        selection: columns.json("selection")?,
+        destination,
+        endpoints: columns.json("endpoints")?,
+        priority: usize::try_from(priority)
+            .ok()
+            .and_then(|index| Priority::ALL.get(index).copied())
+            .ok_or_else(|| columns.bad("priority", &priority.to_string()))?,
+        connections: columns.get("connections")?,
+        max_workers: columns.get("max_workers")?,
+        force_download: columns.get("force_download")?,
+        token_ref: columns.get("token_ref")?,
+    };
+    Ok(Job {
+        id: columns.parsed("id", |text| JobId::parse(text).ok())?,
+        row: key,
+        owner: Owner {
+            uid: columns.get("uid")?,
+            user: columns.get("user")?,
+        },
+        spec,
+        state: columns.parsed("state", JobState::parse)?,
+        hold_reason: columns.parsed_option("hold_reason", HoldReason::parse)?,
+        detail: columns.get("detail")?,
+        next_attempt_at: columns.time_option("next_attempt_at")?,
+        commit: columns.parsed_option("commit_hash", CommitHash::parse)?,
+        trust: columns.parsed_option("trust", Trust::parse)?,
+        bytes_total: columns.get("bytes_total")?,
+        bytes_done: columns.get("bytes_done")?,
+        bytes_reused: columns.get("bytes_reused")?,
+        files_total: columns.get("files_total")?,
+        files_done: columns.get("files_done")?,
+        created_at: columns.time("created_at")?,
+        started_at: columns.time_option("started_at")?,
+        ended_at: columns.time_option("ended_at")?,
+        failure: columns.failure()?,
+    })
+}
+
+/// A file from `SELECT * FROM files`.
+pub(super) fn file(row: &Row<'_>) -> Result<FileRecord, StoreError> {
+    let key: i64 = row.get("id").act("read a key")?;
+    let columns = Columns {
+        row,
+        table: "files",
+        key: key.to_string(),
+    };
+    Ok(FileRecord {
+        id: FileId(key),
+        path: columns.parsed("path", |text| RepoPath::parse(text).ok())?,
+        size: columns.get("size")?,
+        digest: columns.parsed("digest", Digest::parse)?,
+        state: columns.parsed("state", FileState::parse)?,
+        reused: columns.get("reused")?,
+        failure: columns.failure()?,
+    })
+}
+
+/// An event from `SELECT * FROM events`.
+pub(super) fn event(row: &Row<'_>) -> Result<Event, StoreError> {
+    let key: i64 = row.get("seq").act("read a key")?;
+    let columns = Columns {
+        row,
+        table: "events",
+        key: key.to_string(),
+    };
+    Ok(Event {
+        seq: EventSeq(columns.get("seq")?),
+        at: columns.time("at")?,
+        job_id: columns.parsed("job_id", |text| JobId::parse(text).ok())?,
+        repo_id: columns.get("repo_id")?,
+        uid: columns.get("uid")?,
+        user: columns.get("user")?,
+        what: NewEvent {
+            kind: columns.parsed("kind", EventKind::parse)?,
+            state: columns.parsed("state", JobState::parse)?,
+            hold_reason: columns.parsed_option("hold_reason", HoldReason::parse)?,
+            failure: columns.failure()?,
+            file: columns.get("file")?,
+            detail: columns.get("detail")?,
+            commit: columns.get("commit_hash")?,
+            bytes: columns.get("bytes")?,
+        },
+    })
+}
