@@ -10,3 +10,4 @@ pub mod names;
 pub mod plan;
 pub mod sched;
 pub mod store;
+pub mod tokens;

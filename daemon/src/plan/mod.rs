@@ -1,1 +1,7 @@
-//! placeholder
+//! Floor 1: pure planning. A manifest and a selection become files; a file becomes segments. No clock, no I/O.
+
+mod ranges;
+mod segments;
+
+pub use ranges::RangeSet;
+pub use segments::{LeaseId, SegmentMap};

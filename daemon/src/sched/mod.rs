@@ -1,1 +1,4 @@
-//! placeholder
+//! Floor 1: pure scheduling. Who may go when, and how fast it goes. Time and chance come in as parameters.
+
+pub mod backoff;
+pub mod rate;
