@@ -1,1 +1,3 @@
 //! Simulated Hub and test support.
+
+pub mod sim;

@@ -1,0 +1,4 @@
+//! The simulated Hub is itself tested, for every other test trusts it.
+
+mod client;
+mod files;

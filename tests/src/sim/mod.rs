@@ -1,0 +1,51 @@
+//! The simulated Hub: a server that answers as the Hugging Face Hub does, and that fails as told.
+//!
+//! [`SimHub`] listens at two origins, the Hub (API and resolve) and the CDN (signed URLs), over plain HTTP/1.1. What it
+//! serves comes from [`RepoBuilder`]; what goes wrong from [`FaultPlan`]; how fast from [`Pace`]; what differs between
+//! real servers from [`Switches`]. The [`Journal`] keeps every request and counts every byte. A [`Gate`] stops a
+//! transfer at a known byte.
+//!
+//! It runs on threads of its own and never looks at the clock of the test. It knows nothing of the daemon.
+
+mod access;
+mod answer;
+mod api;
+mod build;
+mod clock;
+mod conn;
+mod content;
+mod course;
+mod digest;
+mod fault;
+mod gate;
+mod glob;
+mod gzip;
+mod hub;
+mod journal;
+mod pace;
+mod quota;
+mod range;
+mod repo;
+mod resolve;
+mod route;
+mod search;
+mod sign;
+mod switches;
+mod tree;
+mod wire;
+mod world;
+
+pub use access::Token;
+pub use build::RepoBuilder;
+pub use clock::http_date;
+pub use content::{Content, SEED_BLOCK};
+pub use digest::{fake_xet_hash, git_blob_hex, hex, lfs_pointer, sha1_hex, sha256_hex};
+pub use fault::{Fault, FaultPlan, Matcher, Rule};
+pub use gate::Gate;
+pub use hub::{SimHub, SimHubBuilder};
+pub use journal::{Ending, Host, Journal, Record};
+pub use pace::Pace;
+pub use quota::Bucket;
+pub use repo::{Commit, Gated, Kind, Repo, Storage, StoredFile};
+pub use switches::{LinkedShape, PlainShape, Switches};
+pub use wire::{quote_path, quote_segment};
