@@ -1,0 +1,180 @@
+//! What can be typed. Arguments are only read here; their meaning is decided in `spec` and `commands`.
+
+mod daemon;
+mod jobs;
+mod later;
+mod names;
+mod submit;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
+pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
+pub(crate) use later::LaterArgs;
+pub(crate) use names::{AliasCommand, SearchArgs};
+pub(crate) use submit::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
+
+const AFTER_HELP: &str = "\
+Examples:
+  hfctl daemon start                        start a daemon of your own
+  hfctl download gpt2 config.json           fetch one file, print its path
+  hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
+  hfctl watch                               see what happens
+
+Not in this version: set, limit, schedule, endpoint, route, login, logout, whoami, cache, usage, top, doctor.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found, 5 a job ended failed or cancelled,
+6 not allowed, 130 interrupted (the job goes on).";
+
+/// Submits, watches and controls downloads from Hugging Face, which the daemon hfetchd carries out.
+#[derive(Debug, Parser)]
+#[command(name = "hfctl", version, after_help = AFTER_HELP, max_term_width = 110, infer_subcommands = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Where the daemon is: unix:PATH. Default: your own daemon's socket, else the system's
+    #[arg(
+        long,
+        global = true,
+        env = "HFCTL_ADDRESS",
+        hide_env_values = true,
+        value_name = "ADDRESS"
+    )]
+    pub(crate) address: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no messages, only the answer and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Colours in the output; `auto` heeds NO_COLOR
+    #[arg(long, global = true, value_enum, default_value_t = ColorArg::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorArg,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorArg {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Queue a download and print the job's id
+    #[command(after_help = submit::SUBMIT_EXAMPLES)]
+    Submit(Box<SubmitArgs>),
+    /// Download and print the path, like `hf download`
+    #[command(after_help = submit::DOWNLOAD_EXAMPLES)]
+    Download(Box<SubmitArgs>),
+    /// List jobs, newest first
+    #[command(visible_alias = "ls", after_help = jobs::LIST_EXAMPLES)]
+    List(ListArgs),
+    /// Show one job
+    #[command(after_help = jobs::SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Stream what happens to jobs
+    #[command(after_help = jobs::WATCH_EXAMPLES)]
+    Watch(WatchArgs),
+    /// Wait until jobs have ended
+    #[command(after_help = jobs::WAIT_EXAMPLES)]
+    Wait(WaitArgs),
+    /// Stop jobs until they are resumed
+    #[command(after_help = jobs::PAUSE_EXAMPLES)]
+    Pause(IdsArgs),
+    /// Let paused jobs go on
+    #[command(after_help = jobs::RESUME_EXAMPLES)]
+    Resume(IdsArgs),
+    /// End jobs; what is on disk stays
+    #[command(after_help = jobs::CANCEL_EXAMPLES)]
+    Cancel(IdsArgs),
+    /// Queue failed or cancelled jobs again
+    #[command(after_help = jobs::RETRY_EXAMPLES)]
+    Retry(RetryArgs),
+    /// Short names for repositories
+    #[command(subcommand, after_help = names::ALIAS_EXAMPLES)]
+    Alias(AliasCommand),
+    /// Search the Hub
+    #[command(after_help = names::SEARCH_EXAMPLES)]
+    Search(SearchArgs),
+    /// Start, stop and look at the daemon
+    #[command(subcommand, after_help = daemon::DAEMON_EXAMPLES)]
+    Daemon(DaemonCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// Write hfctl.1, hfctl-submit.1 and so on into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<std::path::PathBuf>,
+    },
+    /// Change priority, limit or window of jobs (not in this version)
+    #[command(hide = true)]
+    Set(LaterArgs),
+    /// Read or set the global limit (not in this version)
+    #[command(hide = true)]
+    Limit(LaterArgs),
+    /// Recurring pulls (not in this version)
+    #[command(hide = true)]
+    Schedule(LaterArgs),
+    /// Mirrors and how good they are (not in this version)
+    #[command(hide = true)]
+    Endpoint(LaterArgs),
+    /// By which route a host is reached (not in this version)
+    #[command(hide = true)]
+    Route(LaterArgs),
+    /// Store a Hub token in the daemon (not in this version)
+    #[command(hide = true)]
+    Login(LaterArgs),
+    /// Forget the stored Hub token (not in this version)
+    #[command(hide = true)]
+    Logout(LaterArgs),
+    /// Whose Hub token is used (not in this version)
+    #[command(hide = true)]
+    Whoami(LaterArgs),
+    /// What is on disk (not in this version)
+    #[command(hide = true)]
+    Cache(LaterArgs),
+    /// Bytes by day, user, endpoint, route (not in this version)
+    #[command(hide = true)]
+    Usage(LaterArgs),
+    /// Full-screen view (not in this version)
+    #[command(hide = true)]
+    Top(LaterArgs),
+    /// Check the installation (not in this version)
+    #[command(hide = true)]
+    Doctor(LaterArgs),
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  hfctl completions bash > ~/.local/share/bash-completion/completions/hfctl
+  hfctl completions zsh > ~/.zfunc/_hfctl
+  hfctl completions fish > ~/.config/fish/completions/hfctl.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  hfctl man | man -l -
+  hfctl man --dir ~/.local/share/man/man1";
+
+#[cfg(test)]
+mod tests;

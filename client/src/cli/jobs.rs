@@ -1,0 +1,170 @@
+//! Arguments of the commands that look at jobs or act on them.
+
+use clap::{Args, ValueEnum};
+
+use super::TokenArgs;
+
+/// Shown below `hfctl list --help`.
+pub(super) const LIST_EXAMPLES: &str = "\
+Examples:
+  hfctl list
+  hfctl list --state active,held
+  hfctl list --repo llama --all
+  hfctl list --json | jq -r '.jobs[] | select(.state == \"failed\") | .id'";
+
+/// Shown below `hfctl show --help`.
+pub(super) const SHOW_EXAMPLES: &str = "\
+Examples:
+  hfctl show 5d2k8q0x1a
+  hfctl show 5d2k --files          (the beginning of an id is enough)
+  hfctl show 5d2k8q0x1a --json | jq -r .path";
+
+/// Shown below `hfctl watch --help`.
+pub(super) const WATCH_EXAMPLES: &str = "\
+Examples:
+  hfctl watch                      everything, until Ctrl-C
+  hfctl watch 5d2k8q0x1a           one job, until it has ended
+  hfctl watch --json --after 1200 --no-progress";
+
+/// Shown below `hfctl wait --help`.
+pub(super) const WAIT_EXAMPLES: &str = "\
+Examples:
+  hfctl wait 5d2k8q0x1a 5d2k8q0x1b
+  hfctl wait 5d2k8q0x1a --timeout 2h && echo ready";
+
+/// Shown below `hfctl pause --help`.
+pub(super) const PAUSE_EXAMPLES: &str = "\
+Examples:
+  hfctl pause 5d2k8q0x1a
+  hfctl pause --all";
+
+/// Shown below `hfctl resume --help`.
+pub(super) const RESUME_EXAMPLES: &str = "\
+Examples:
+  hfctl resume 5d2k8q0x1a
+  hfctl resume --all";
+
+/// Shown below `hfctl cancel --help`.
+pub(super) const CANCEL_EXAMPLES: &str = "\
+Examples:
+  hfctl cancel 5d2k8q0x1a 5d2k8q0x1b
+  hfctl cancel --all";
+
+/// Shown below `hfctl retry --help`.
+pub(super) const RETRY_EXAMPLES: &str = "\
+Examples:
+  hfctl retry 5d2k8q0x1a
+  hfctl retry --all
+  hfctl retry 5d2k8q0x1a --token-file ~/new-token";
+
+/// Which jobs to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only jobs in these states (repeat, or separate by commas)
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATE")]
+    pub(crate) state: Vec<StateArg>,
+    /// Only jobs of this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Only jobs of repositories whose id contains this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) repo: Option<String>,
+    /// At most this many jobs
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit_rows: Option<u32>,
+    /// All jobs, not only the newest hundred
+    #[arg(long, conflicts_with_all = ["limit_rows", "page_token"])]
+    pub(crate) all: bool,
+    /// Jobs of one answer (with --json: of one page)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) page_size: Option<u32>,
+    /// Go on where the answer before ended (its next_page_token)
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) page_token: Option<String>,
+}
+
+/// States of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateArg {
+    /// Waiting for its turn.
+    Queued,
+    /// At work.
+    Active,
+    /// Cannot go on right now; goes on by itself.
+    Held,
+    /// Stopped by a user.
+    Paused,
+    /// Complete and verified.
+    Done,
+    /// Ended by a failure.
+    Failed,
+    /// Ended by a user.
+    Cancelled,
+}
+
+/// Which job to show.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The job's id, or the beginning of it
+    pub(crate) id: String,
+    /// Also its files
+    #[arg(long)]
+    pub(crate) files: bool,
+}
+
+/// What to watch.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Only these jobs, and only until they have ended
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Begin after this event number, to miss nothing between two calls
+    #[arg(long, value_name = "N")]
+    pub(crate) after: Option<u64>,
+    /// No progress samples, only events
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// What to wait for.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// The jobs
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Give up after this time, such as 90s, 30m, 2h; the jobs go on
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<std::time::Duration>,
+}
+
+/// Which jobs to act on.
+#[derive(Debug, Args)]
+pub(crate) struct IdsArgs {
+    /// The jobs' ids, or the beginnings of them
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) ids: Vec<String>,
+    /// All your jobs in a fitting state
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// Which jobs to queue again.
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    pub(crate) ids: IdsArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+}
+
+/// `90`, `90s`, `30m`, `1h30m`.
+fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let parsed = match text.parse::<u64>() {
+        Ok(seconds) => Some(std::time::Duration::from_secs(seconds)),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|span| span.try_into().ok()),
+    };
+    parsed.ok_or_else(|| "write a time such as 90s, 30m or 2h".to_owned())
+}

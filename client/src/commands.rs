@@ -1,0 +1,61 @@
+//! The verbs: one file each. A command asks the daemon and hands the answer to `view`; it holds no rules of its own.
+
+mod acting;
+mod alias;
+mod cancel;
+mod completions;
+mod daemon;
+mod download;
+mod following;
+mod list;
+mod man;
+mod pause;
+mod resume;
+mod retry;
+mod search;
+mod show;
+mod submission;
+mod submit;
+mod wait;
+mod watch;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// Runs one command.
+///
+/// # Errors
+/// What the user reads, with the exit code.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Submit(args) => submit::run(context, &args).await,
+        Command::Download(args) => download::run(context, &args).await,
+        Command::List(args) => list::run(context, &args).await,
+        Command::Show(args) => show::run(context, &args).await,
+        Command::Watch(args) => watch::run(context, &args).await,
+        Command::Wait(args) => wait::run(context, &args).await,
+        Command::Pause(args) => pause::run(context, &args).await,
+        Command::Resume(args) => resume::run(context, &args).await,
+        Command::Cancel(args) => cancel::run(context, &args).await,
+        Command::Retry(args) => retry::run(context, &args).await,
+        Command::Alias(command) => alias::run(context, command).await,
+        Command::Search(args) => search::run(context, &args).await,
+        Command::Daemon(command) => daemon::run(context, &command).await,
+        Command::Completions { shell } => completions::run(context, shell),
+        Command::Man { dir } => man::run(context, dir.as_deref()),
+        Command::Set(_) => Err(CliError::later("`hfctl set`")),
+        Command::Limit(_) => Err(CliError::later("`hfctl limit`")),
+        Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
+        Command::Endpoint(_) => Err(CliError::later("`hfctl endpoint`")),
+        Command::Route(_) => Err(CliError::later("`hfctl route`")),
+        Command::Login(_) => Err(CliError::later("`hfctl login`")),
+        Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
+        Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),
+        Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
+        Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
+        Command::Top(_) => Err(CliError::later("`hfctl top`")),
+        Command::Doctor(_) => Err(CliError::later("`hfctl doctor`")),
+    }
+}

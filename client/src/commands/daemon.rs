@@ -1,0 +1,77 @@
+//! `hfctl daemon`: the life of a user-mode daemon without systemd; status and reload work for the system's too.
+
+mod logs;
+mod reload;
+mod start;
+mod status;
+mod stop;
+
+use std::path::{Path, PathBuf};
+
+use hfetch_proto::socket::user_state_dir;
+use hfetch_proto::v1::{GetServerInfoRequest, GetServerInfoResponse};
+
+use crate::cli::{DaemonCommand, PlaceArgs};
+use crate::connect::Daemon;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::paths::{self, process_env};
+use crate::retry::retrying;
+
+pub(super) async fn run(context: &Context, command: &DaemonCommand) -> Result<Exit, CliError> {
+    match command {
+        DaemonCommand::Start(args) => start::run(context, args).await,
+        DaemonCommand::Stop => stop::run(context).await,
+        DaemonCommand::Status => status::run(context).await,
+        DaemonCommand::Reload => reload::run(context).await,
+        DaemonCommand::Logs(args) => logs::run(context, args).await,
+    }
+}
+
+/// Name of the file in the state directory that gets the output of a daemon started by us.
+const LOG_FILE: &str = "hfetchd.log";
+
+/// `--state-dir`, else the user's.
+fn state_dir(context: &Context, place: &PlaceArgs) -> Result<PathBuf, CliError> {
+    match &place.state_dir {
+        Some(dir) => Ok(paths::absolute(dir, &context.cwd, &process_env)),
+        None => user_state_dir(process_env).ok_or_else(|| {
+            CliError::new(Exit::Failed, "neither XDG_STATE_HOME nor HOME is set")
+                .hint("name a directory: --state-dir DIR")
+        }),
+    }
+}
+
+async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse, CliError> {
+    let info = retrying(|| {
+        let mut admin = daemon.admin();
+        async move { admin.get_server_info(GetServerInfoRequest {}).await }
+    });
+    Ok(info.await?)
+}
+
+/// The last `count` lines of a text.
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// What was added to a log after byte `from`; nothing when it cannot be read.
+fn added_since(log: &Path, from: u64) -> String {
+    let bytes = std::fs::read(log).unwrap_or_default();
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+    String::from_utf8_lossy(&bytes[from..]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc");
+        assert_eq!(last_lines("a\n", 5), "a");
+        assert_eq!(last_lines("", 5), "");
+    }
+}

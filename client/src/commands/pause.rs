@@ -1,0 +1,24 @@
+//! `hfctl pause`: stop jobs until they are resumed.
+
+use hfetch_proto::v1::PauseJobsRequest;
+
+use crate::cli::IdsArgs;
+use crate::commands::acting;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+
+pub(super) async fn run(context: &Context, args: &IdsArgs) -> Result<Exit, CliError> {
+    let daemon = context.dial().await?;
+    let (selector, mut refusals) = acting::selector(&daemon, args).await?;
+    let mut jobs = Vec::new();
+    if !acting::is_empty(&selector) {
+        let request = PauseJobsRequest {
+            selector: Some(selector),
+        };
+        let answer = daemon.jobs().pause_jobs(request).await?.into_inner();
+        jobs = answer.jobs;
+        refusals.extend(answer.refusals);
+    }
+    acting::report(context, jobs, &refusals)
+}

@@ -1,0 +1,61 @@
+//! `hfctl show`: one job, with its files when asked.
+
+use hfetch_proto::v1::{File, ListFilesRequest};
+use jiff::Timestamp;
+
+use crate::cli::ShowArgs;
+use crate::commands::following::get_job;
+use crate::connect::Daemon;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::retry::retrying;
+use crate::view::json::JobJson;
+use crate::view::{details, table};
+
+pub(super) async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
+    let daemon = context.dial().await?;
+    let job = get_job(&daemon, &args.id).await?;
+    let files = if args.files {
+        Some(all_files(&daemon, &job.id).await?)
+    } else {
+        None
+    };
+    if context.out.json {
+        let job = JobJson::new(job);
+        context.out.answer_json(&match files {
+            Some(files) => job.with_files(files),
+            None => job,
+        })?;
+        return Ok(Exit::Done);
+    }
+    let mut text = details::job(&job, Timestamp::now());
+    match files {
+        Some(files) if files.is_empty() => context.out.note("the files are not known until the job is planned"),
+        Some(files) => text = format!("{text}\n\n{}", table::files(&context.out, &files)),
+        None => {}
+    }
+    context.out.answer(&text)?;
+    Ok(Exit::Done)
+}
+
+async fn all_files(daemon: &Daemon, id: &str) -> Result<Vec<File>, CliError> {
+    let mut files = Vec::new();
+    let mut request = ListFilesRequest {
+        id: id.to_owned(),
+        page_size: 10_000,
+        page_token: String::new(),
+    };
+    loop {
+        let page = retrying(|| {
+            let (mut jobs, request) = (daemon.jobs(), request.clone());
+            async move { jobs.list_files(request).await }
+        })
+        .await?;
+        files.extend(page.files);
+        if page.next_page_token.is_empty() {
+            return Ok(files);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
