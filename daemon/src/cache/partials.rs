@@ -1,0 +1,104 @@
+//! Housekeeping of the staging folder: what lies there, and what may go.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use super::error::CacheError;
+use super::stamp::FileStamp;
+use super::store::Store;
+use crate::model::Digest;
+
+/// Quarantined files and temporaries of a killed process stay this long.
+const KEEP: Duration = Duration::from_secs(3600);
+
+/// A partial file at rest or in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// Its name in the staging folder.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it is to become.
+    pub digest: Digest,
+    /// Identity, final size, times.
+    pub stamp: FileStamp,
+    /// Bytes that it occupies on disk.
+    pub allocated_bytes: u64,
+}
+
+impl Store {
+    /// All partial files, by name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn list_partials(&self) -> Result<Vec<Partial>, CacheError> {
+        let folder = self.layout().staging();
+        let mut partials = Vec::new();
+        for name in self.root().names(&folder)? {
+            let Some(digest) = digest_of(&name) else { continue };
+            let relative = format!("{folder}/{name}");
+            if let Some(meta) = self.root().look(&relative)?.filter(std::fs::Metadata::is_file) {
+                partials.push(Partial {
+                    name,
+                    path: self.root().path(&relative),
+                    digest,
+                    stamp: FileStamp::of(&meta),
+                    allocated_bytes: meta.blocks() * 512,
+                });
+            }
+        }
+        Ok(partials)
+    }
+
+    /// Removes a partial file; `false` when a transfer has it open, or it is gone or another one now.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_partial(&self, partial: &Partial) -> Result<bool, CacheError> {
+        let relative = format!("{}/{}", self.layout().staging(), partial.name);
+        let Some(file) = self.root().open_file(&relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)? else {
+            return Ok(false);
+        };
+        let same = file
+            .metadata()
+            .is_ok_and(|meta| FileStamp::of(&meta).same_file(&partial.stamp));
+        if !same || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(false);
+        }
+        self.root().remove(&relative)
+    }
+
+    /// After a job: removes what is stale in the staging folder (quarantined files and temporaries older than an
+    /// hour), and the folder itself when that leaves it empty. Says whether it is gone. Partial files stay.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_empty_staging(&self) -> Result<bool, CacheError> {
+        let folder = self.layout().staging();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        for name in self.root().names(&folder)? {
+            let relative = format!("{folder}/{name}");
+            let since = if name.ends_with(".tmp") {
+                let meta = self.root().look(&relative)?;
+                meta.and_then(|meta| u64::try_from(meta.mtime()).ok())
+            } else {
+                name.rsplit_once(".bad-").and_then(|(_, when)| when.parse().ok())
+            };
+            if since.is_some_and(|since| now.saturating_sub(Duration::from_secs(since)) > KEEP) {
+                self.root().remove(&relative)?;
+            }
+        }
+        self.root().remove_empty(&folder)
+    }
+}
+
+/// The digest in the name of a partial file.
+fn digest_of(name: &str) -> Option<Digest> {
+    let stem = name.strip_suffix(".part")?;
+    Digest::parse(stem.split_once('.').map_or(stem, |(digest, _)| digest))
+}

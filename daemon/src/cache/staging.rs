@@ -1,0 +1,325 @@
+//! Staging: the partial file of one blob, filled at offsets by several threads at once.
+//!
+//! It lies beside its final place, on the same file system, under a name that no Python client looks at or cleans up.
+//! It is locked while open, so that two daemons never write one partial file. It has its final length from the start:
+//! how much of it is real only the caller's claims say, and a claim names the inode.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftruncate};
+use rustix::io::Errno;
+
+use super::error::CacheError;
+use super::root::{Root, Touched};
+use super::stamp::FileStamp;
+use super::store::Store;
+use super::verify::Content;
+use crate::model::{Digest, RepoPath};
+
+/// Most buffers that one system call takes.
+const MAX_SLICES: usize = 1024;
+/// How often the folder or the file may vanish between two of our steps before we give up.
+const TRIES: u32 = 16;
+
+/// An open partial file. Dropping it keeps the file and frees it for others.
+#[derive(Debug)]
+pub struct Staging {
+    root: Arc<Root>,
+    file: File,
+    relative: String,
+    path: PathBuf,
+    size: u64,
+    existed: bool,
+    broken: AtomicBool,
+}
+
+impl Store {
+    /// Opens the partial file of a blob, or makes it with all its space reserved. `tag` tells our own transfers of the
+    /// same content apart: it is used when another transfer or daemon holds the plain name.
+    ///
+    /// Safe to repeat: the same call finds the same file again.
+    ///
+    /// # Errors
+    /// `DiskFull` or `Quota` before one byte is fetched; `CrossDevice` when a finished file could not be renamed into
+    /// place; `Busy` when both names are held; `UnsafePath` when a link is in the way.
+    pub fn stage(&self, digest: &Digest, path: &RepoPath, size: u64, tag: &str) -> Result<Staging, CacheError> {
+        let folder = self.layout().staging();
+        let plain = format!("{folder}/{digest}.part");
+        let tagged = format!("{folder}/{digest}.{}.part", tag_name(tag));
+        for _ in 0..TRIES {
+            self.make_staging()?;
+            self.check_same_device(path)?;
+            // What is there is continued before anything is begun.
+            for (name, create) in [(&plain, false), (&tagged, false), (&plain, true), (&tagged, true)] {
+                if let Some(staging) = self.open_partial(name, create, size)? {
+                    return Ok(staging);
+                }
+            }
+            // Either both are held, or the folder was removed as empty by a job that ended just now.
+            if self.root().look(&folder)?.is_some() && self.root().look(&tagged)?.is_some() {
+                break;
+            }
+        }
+        Err(CacheError::Busy {
+            path: self.root().path(&tagged),
+        })
+    }
+
+    /// One name; `None` when it is missing (and not to be made), held, or went away meanwhile.
+    fn open_partial(&self, relative: &str, create: bool, size: u64) -> Result<Option<Staging>, CacheError> {
+        let root = self.root();
+        let mut flags = OFlags::RDWR | OFlags::NONBLOCK;
+        if create {
+            flags |= OFlags::CREATE;
+        }
+        let Some(file) = root.open_file(relative, flags, self.options().mode.unwrap_or(0o666) | 0o600)? else {
+            return Ok(None);
+        };
+        let path = root.path(relative);
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Without flock the names must do: one daemon per state directory, one tag per job.
+            Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => {}
+            Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
+            Err(errno) => return Err(root.fail(errno, "lock", relative)),
+        }
+        let meta = file.metadata().map_err(|source| CacheError::Io {
+            act: "look at",
+            path: path.clone(),
+            source,
+        })?;
+        // Between open and lock its last owner may have published it: then it is a blob, and must never be written.
+        let there = root.look(relative)?.map(|meta| FileStamp::of(&meta));
+        if !there.is_some_and(|there| there.same_file(&FileStamp::of(&meta))) {
+            return Ok(None);
+        }
+        if !meta.is_file() || meta.nlink() != 1 {
+            return Err(CacheError::UnsafePath {
+                path,
+                why: "a partial file must be a plain file with one name",
+            });
+        }
+        // A partial file of another length was cut or is of another origin: nothing in it can be believed.
+        let existed = meta.len() == size && size > 0;
+        let staging = Staging {
+            root: Arc::clone(root),
+            file,
+            relative: relative.to_owned(),
+            path,
+            size,
+            existed,
+            broken: AtomicBool::new(false),
+        };
+        if let Err(error) = staging.reserve(meta.len()) {
+            if !existed {
+                staging.discard()?;
+            }
+            return Err(error);
+        }
+        if !existed {
+            root.sync_dir(&self.layout().staging())?;
+        }
+        Ok(Some(staging))
+    }
+}
+
+/// A caller's tag as part of a file name.
+fn tag_name(tag: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    tag.chars().take(64).map(plain).collect()
+}
+
+impl Staging {
+    /// Which file it is. The times change with every write; device, inode and size do not.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn stamp(&self) -> Result<FileStamp, CacheError> {
+        let meta = self.file.metadata().map_err(|source| self.io("look at", source))?;
+        Ok(FileStamp::of(&meta))
+    }
+
+    /// It was there before, with the right length: claims about its inode may hold.
+    pub fn existed(&self) -> bool {
+        self.existed
+    }
+
+    /// Where it lies, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes that it will have.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// For reading: hashing what the file holds.
+    pub fn content(&self) -> Content<'_> {
+        Content {
+            file: &self.file,
+            path: &self.path,
+        }
+    }
+
+    /// Writes the buffers one after another from `offset` on, whole. Any number of threads may write disjoint ranges.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Quota`, `Io`; the range must then be taken for not written.
+    pub fn write_at(&self, offset: u64, buffers: &[Bytes]) -> Result<(), CacheError> {
+        let total: u64 = buffers.iter().map(|buffer| buffer.len() as u64).sum();
+        if offset.checked_add(total).is_none_or(|end| end > self.size) {
+            return Err(self.io("write past the end of", io::ErrorKind::InvalidInput.into()));
+        }
+        let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
+        let mut slices = slices.as_mut_slice();
+        let mut offset = offset;
+        // Empty buffers in front would make a write of nothing look like a full disk.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let some = &slices[..slices.len().min(MAX_SLICES)];
+            match rustix::io::pwritev(&self.file, some, offset) {
+                Ok(0) => return Err(self.io("write", io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut slices, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.root.fail(errno, "write", &self.relative)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; fewer bytes than asked only at the end of the file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, CacheError> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.file.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(got) => done += got,
+                Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.io("read", source)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Makes everything written so far durable. Only after this may a claim say so.
+    ///
+    /// # Errors
+    /// `SyncFailed` is final: the kernel may have dropped the dirty pages and call the next sync a success, so this
+    /// handle refuses every later sync and publish. Forget all ranges since the last good sync and stage again.
+    pub fn sync(&self) -> Result<(), CacheError> {
+        self.sync_with(File::sync_data)
+    }
+
+    fn sync_with(&self, how: fn(&File) -> io::Result<()>) -> Result<(), CacheError> {
+        let failed = |source| CacheError::SyncFailed {
+            path: self.path.clone(),
+            source,
+        };
+        if self.broken.load(Ordering::Acquire) {
+            return Err(failed(Errno::IO.into()));
+        }
+        how(&self.file).map_err(|source| {
+            self.broken.store(true, Ordering::Release);
+            failed(source)
+        })
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn discard(self) -> Result<(), CacheError> {
+        if self.at_its_path()? {
+            self.root.remove(&self.relative)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn relative(&self) -> &str {
+        &self.relative
+    }
+
+    /// The last steps before the name: final mode, everything synced, still the one file at its path.
+    pub(super) fn seal(&self, mode: Option<u32>) -> Result<FileStamp, CacheError> {
+        let look = || self.file.metadata().map_err(|source| self.io("look at", source));
+        let before = look()?;
+        if let Some(mode) = mode
+            && before.mode() & 0o7777 != mode
+        {
+            rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(mode))
+                .map_err(|errno| self.root.fail(errno, "chmod", &self.relative))?;
+        }
+        self.sync_with(File::sync_all)?;
+        let meta = look()?;
+        if meta.nlink() == 0 || !self.at_its_path()? {
+            return Err(CacheError::Vanished {
+                path: self.path.clone(),
+            });
+        }
+        if meta.nlink() != 1 || meta.len() != self.size {
+            return Err(CacheError::UnsafePath {
+                path: self.path.clone(),
+                why: "the partial file was linked or cut by someone else",
+            });
+        }
+        Ok(FileStamp::of(&meta))
+    }
+
+    pub(super) fn at_its_path(&self) -> Result<bool, CacheError> {
+        let ours = self.stamp()?;
+        let there = self.root.look(&self.relative)?;
+        Ok(there.is_some_and(|there| FileStamp::of(&there).same_file(&ours)))
+    }
+
+    /// Gives the file its length and asks for its space. A raw `fallocate`: the C library would write zeros instead.
+    fn reserve(&self, length_now: u64) -> Result<(), CacheError> {
+        let failed = |errno, act| self.root.fail(errno, act, &self.relative);
+        if length_now != self.size && length_now > 0 {
+            ftruncate(&self.file, 0).map_err(|errno| failed(errno, "truncate"))?;
+        }
+        let mut wanted = self.size > 0;
+        while wanted {
+            match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, self.size) {
+                Err(Errno::INTR) => {}
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => wanted = false,
+                Err(errno) => return Err(failed(errno, "reserve space for")),
+            }
+        }
+        if length_now != self.size {
+            ftruncate(&self.file, self.size).map_err(|errno| failed(errno, "set the length of"))?;
+        }
+        Ok(())
+    }
+
+    fn io(&self, act: &'static str, source: io::Error) -> CacheError {
+        match source.raw_os_error() {
+            Some(raw) => self.root.fail(Errno::from_raw_os_error(raw), act, &self.relative),
+            None => CacheError::Io {
+                act,
+                path: self.path.clone(),
+                source,
+            },
+        }
+    }
+}
+
+impl Store {
+    /// Makes the staging folder, durable.
+    pub(super) fn make_staging(&self) -> Result<(), CacheError> {
+        let mut touched = Touched::new();
+        self.root().make_dirs(&self.layout().staging(), &mut touched)?;
+        self.root().sync_touched(&mut touched)
+    }
+}
