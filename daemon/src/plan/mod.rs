@@ -2,6 +2,8 @@
 
 mod ranges;
 mod segments;
+mod select;
 
 pub use ranges::RangeSet;
 pub use segments::{LeaseId, SegmentMap};
+pub use select::{MissingEntry, Pattern, SelectError, SelectWarning, Selected, select};
