@@ -1,3 +1,4 @@
 //! Simulated Hub and test support.
 
+pub mod python;
 pub mod sim;

@@ -2,3 +2,4 @@
 
 mod client;
 mod files;
+mod python_client;

@@ -164,6 +164,23 @@ impl RepoBuilder {
         next
     }
 
+    /// Ends the commit being built and puts it on this full ref name alone (`refs/pr/7`, `refs/heads/dev`); `main` and
+    /// the tree being built go back to where `main` stands.
+    pub fn commit_aside(self, reference: &str, message: &str) -> Self {
+        let main = self.repo.refs.get("refs/heads/main").cloned();
+        let mut next = self.commit(message);
+        if let (Some(last), Some(main)) = (next.repo.commits.last(), main) {
+            next.repo.refs.insert(reference.to_owned(), last.sha.clone());
+            next.files = next
+                .repo
+                .commit(&main)
+                .map(|commit| commit.files.clone())
+                .unwrap_or_default();
+            next.repo.refs.insert(branch_ref("main"), main);
+        }
+        next
+    }
+
     /// Names the last commit by a further branch. Files not committed yet are committed first.
     pub fn branch(self, name: &str) -> Self {
         self.reference(branch_ref(name))
