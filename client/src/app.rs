@@ -13,6 +13,7 @@ use crate::commands;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::paths::{is_true, process_env};
 use crate::view::{Out, complain};
 
 /// Runs `hfctl` with these arguments.
@@ -22,7 +23,9 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &args),
     };
-    let out = Out::new(cli.global.json, cli.global.quiet, cli.global.color);
+    let dumb = process_env("TERM").is_some_and(|term| term == "dumb");
+    let bars = !dumb && !is_true(&process_env, "HF_HUB_DISABLE_PROGRESS_BARS");
+    let out = Out::new(cli.global.json, cli.global.quiet, cli.global.color, bars);
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

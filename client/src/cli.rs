@@ -21,14 +21,15 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: set, limit, schedule, endpoint, route, login, logout, whoami, cache, usage, top, doctor.
+Not in this version: set, limit, schedule, endpoint, route, login, logout,
+whoami, cache, usage, top, doctor.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found, 5 a job ended failed or cancelled,
-6 not allowed, 130 interrupted (the job goes on).";
+Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
+5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
 
 /// Submits, watches and controls downloads from Hugging Face, which the daemon hfetchd carries out.
 #[derive(Debug, Parser)]
-#[command(name = "hfctl", version, after_help = AFTER_HELP, max_term_width = 110, infer_subcommands = false)]
+#[command(name = "hfctl", version, after_help = AFTER_HELP, max_term_width = 110)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -60,14 +61,11 @@ pub(crate) struct GlobalArgs {
     pub(crate) color: ColorArg,
 }
 
-/// When to use colours.
+/// When to use colours. (Values of options carry no doc comments: they would stretch `--help` over several pages.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorArg {
-    /// On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 

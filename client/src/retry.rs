@@ -73,12 +73,30 @@ where
 mod tests {
     use super::*;
     use std::cell::Cell;
+    use std::collections::HashMap;
+    use tonic_types::{ErrorDetails, StatusExt};
 
     #[test]
     fn waits_double_up_to_a_second() {
         let mut backoff = Backoff::default();
         let waits: Vec<u128> = (0..7).map(|_| backoff.step().as_millis()).collect();
         assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+    }
+
+    #[test]
+    fn only_the_connections_failures_pass() {
+        let with_reason = |code, reason| {
+            let details = ErrorDetails::with_error_info(reason, reason::DOMAIN, HashMap::new());
+            Status::with_error_details(code, "why", details)
+        };
+        assert!(is_passing(&Status::unavailable("connection refused")));
+        assert!(is_passing(&with_reason(Code::Unavailable, reason::STOPPING)));
+        assert!(is_passing(&Status::unknown(
+            "h2 protocol error: error reading a body from connection"
+        )));
+        assert!(!is_passing(&with_reason(Code::Unavailable, reason::HUB_UNREACHABLE)));
+        assert!(!is_passing(&with_reason(Code::Internal, reason::INTERNAL)));
+        assert!(!is_passing(&Status::internal("a bug")));
     }
 
     #[tokio::test]

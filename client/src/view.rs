@@ -26,11 +26,13 @@ pub(crate) struct Out {
     pub(crate) quiet: bool,
     stdout_terminal: bool,
     stderr_terminal: bool,
+    bars: bool,
 }
 
 impl Out {
-    /// Looks at the process's streams and fixes the use of colours for this run.
-    pub(crate) fn new(json: bool, quiet: bool, color: ColorArg) -> Out {
+    /// Looks at the process's streams and fixes the use of colours for this run. Without `bars` progress comes as lines
+    /// even on a terminal.
+    pub(crate) fn new(json: bool, quiet: bool, color: ColorArg, bars: bool) -> Out {
         match color {
             ColorArg::Auto => ColorChoice::Auto,
             ColorArg::Always => ColorChoice::AlwaysAnsi,
@@ -42,6 +44,7 @@ impl Out {
             quiet,
             stdout_terminal: std::io::stdout().is_terminal(),
             stderr_terminal: std::io::stderr().is_terminal(),
+            bars,
         }
     }
 
@@ -52,7 +55,7 @@ impl Out {
 
     /// Whether a progress bar may be drawn.
     pub(crate) fn may_draw(&self) -> bool {
-        self.stderr_terminal && !self.quiet
+        self.stderr_terminal && self.bars && !self.quiet
     }
 
     /// Whether somebody is there to answer a question.
@@ -143,7 +146,8 @@ impl Out {
     /// Asks for a number between 1 and `most`; `None` when the user wants none. Blocks: call it on a blocking thread.
     pub(crate) fn ask_number(most: usize) -> Option<usize> {
         let mut stderr = anstream::stderr();
-        write!(stderr, "Which one? [1-{most}, Enter for none] ").ok();
+        let range = if most > 1 { format!("1-{most}") } else { "1".to_owned() };
+        write!(stderr, "Which one? [{range}, Enter for none] ").ok();
         stderr.flush().ok();
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).ok()?;

@@ -86,19 +86,12 @@ pub(crate) struct ListArgs {
 /// States of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StateArg {
-    /// Waiting for its turn.
     Queued,
-    /// At work.
     Active,
-    /// Cannot go on right now; goes on by itself.
     Held,
-    /// Stopped by a user.
     Paused,
-    /// Complete and verified.
     Done,
-    /// Ended by a failure.
     Failed,
-    /// Ended by a user.
     Cancelled,
 }
 

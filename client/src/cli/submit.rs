@@ -7,7 +7,7 @@ pub(super) const SUBMIT_EXAMPLES: &str = "\
 Examples:
   hfctl submit llama-2
   hfctl submit mistralai/Mistral-7B-v0.1 --include '*.safetensors' '*.json'
-  hfctl submit datasets/squad --revision refs/convert/parquet
+  hfctl submit datasets/rajpurkar/squad --revision refs/convert/parquet
   hfctl submit org/model --local-dir ./model --wait
   hfctl submit org/model --dry-run";
 
@@ -160,21 +160,15 @@ pub(crate) struct HabitArgs {
 /// Kinds of repositories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RepoTypeArg {
-    /// A model.
     Model,
-    /// A data set.
     Dataset,
-    /// A space.
     Space,
 }
 
 /// Priorities of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PriorityArg {
-    /// After all others.
     Low,
-    /// The default.
     Normal,
-    /// Before all others.
     High,
 }

@@ -7,6 +7,7 @@ mod status;
 mod stop;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hfetch_proto::socket::user_state_dir;
 use hfetch_proto::v1::{GetServerInfoRequest, GetServerInfoResponse};
@@ -29,6 +30,9 @@ pub(super) async fn run(context: &Context, command: &DaemonCommand) -> Result<Ex
     }
 }
 
+/// How long the daemon may take to tell about itself.
+const PATIENCE: Duration = Duration::from_secs(12);
+
 /// Name of the file in the state directory that gets the output of a daemon started by us.
 const LOG_FILE: &str = "hfetchd.log";
 
@@ -43,12 +47,20 @@ fn state_dir(context: &Context, place: &PlaceArgs) -> Result<PathBuf, CliError> 
     }
 }
 
+/// What the daemon says about itself, which it can say at any time at once.
 async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse, CliError> {
     let info = retrying(|| {
         let mut admin = daemon.admin();
         async move { admin.get_server_info(GetServerInfoRequest {}).await }
     });
-    Ok(info.await?)
+    match tokio::time::timeout(PATIENCE, info).await {
+        Ok(info) => Ok(info?),
+        Err(_) => {
+            let (socket, limit) = (daemon.socket.display(), PATIENCE.as_secs());
+            let message = format!("hfetchd accepts at unix:{socket}, but does not answer within {limit} s");
+            Err(CliError::new(Exit::Unreachable, message).hint("it may be stopped (SIGSTOP) or stuck: see its log"))
+        }
+    }
 }
 
 /// The last `count` lines of a text.

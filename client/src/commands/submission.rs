@@ -55,6 +55,7 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs, verb: &str) -> Res
         request_id,
         token,
     };
+    context.on_interrupt("interrupted while submitting; `hfctl list` tells whether the job was queued");
     // Safe to repeat: the request id makes the second call answer with the first one's job.
     let answer = retrying(|| {
         let (mut jobs, request) = (daemon.jobs(), request.clone());

@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, args: &WatchArgs) -> Result<Exit, Cli
     // Bars belong to named jobs on a terminal; a stream of everything stays a list of lines.
     let draws = !ids.is_empty() && !context.out.json && !args.no_progress && context.out.on_terminal();
     let monitor = if draws {
-        Monitor::new(&context.out)
+        Monitor::beside_lines(&context.out)
     } else {
         Monitor::Silent
     };

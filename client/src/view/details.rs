@@ -195,7 +195,7 @@ impl Lines {
     fn add_styled(&mut self, label: &str, value: &str, style: clap::builder::styling::Style) {
         if !value.is_empty() {
             self.0.push_str(&format!(
-                "{:<14}{style}{}{style:#}\n",
+                "{:<15}{style}{}{style:#}\n",
                 format!("{label}:"),
                 clean(value)
             ));
@@ -254,15 +254,15 @@ mod tests {
         job.set_state(JobState::Failed);
         let text = super::job(&job, Timestamp::UNIX_EPOCH);
         insta::assert_snapshot!(anstream::adapter::strip_str(&text), @r"
-        id:           5d2k8q0x1a
-        repository:   org/x
-        revision:     main
-        state:        failed
-        failure:      access needs an approval (gated)
-        hint:         ask for it on the repository's page
-        include:      *.json *.txt
-        priority:     normal
-        user:         ann
+        id:            5d2k8q0x1a
+        repository:    org/x
+        revision:      main
+        state:         failed
+        failure:       access needs an approval (gated)
+        hint:          ask for it on the repository's page
+        include:       *.json *.txt
+        priority:      normal
+        user:          ann
         ");
     }
 

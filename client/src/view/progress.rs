@@ -26,9 +26,18 @@ impl Monitor {
         if out.quiet {
             Monitor::Silent
         } else if out.may_draw() {
-            Monitor::Bars(Bars::new())
+            Monitor::Bars(Bars::new(true))
         } else {
             Monitor::Lines(out.clone())
+        }
+    }
+
+    /// For a command that tells every event itself: bars on a terminal, else nothing.
+    pub(crate) fn beside_lines(out: &Out) -> Monitor {
+        if out.may_draw() {
+            Monitor::Bars(Bars::new(false))
+        } else {
+            Monitor::Silent
         }
     }
 
@@ -87,6 +96,7 @@ pub(crate) struct Bars {
     multi: MultiProgress,
     jobs: BTreeMap<String, JobBar>,
     colour: bool,
+    tells_warnings: bool,
 }
 
 struct JobBar {
@@ -101,12 +111,13 @@ struct JobBar {
 }
 
 impl Bars {
-    fn new() -> Bars {
+    fn new(tells_warnings: bool) -> Bars {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         Bars {
             multi,
             jobs: BTreeMap::new(),
             colour: super::stderr_has_colour(),
+            tells_warnings,
         }
     }
 
@@ -136,7 +147,7 @@ impl Bars {
     }
 
     fn event(&mut self, event: &Event) {
-        if event.r#type() == EventType::Warning {
+        if event.r#type() == EventType::Warning && self.tells_warnings {
             self.print(&human::event_text(event));
         }
         if has_ended(event.state()) {
@@ -170,7 +181,9 @@ impl Bars {
     }
 
     fn entry(&mut self, id: &str, name: &str) -> &mut JobBar {
-        let Bars { multi, jobs, colour } = self;
+        let Bars {
+            multi, jobs, colour, ..
+        } = self;
         jobs.entry(id.to_owned()).or_insert_with(|| {
             let bar = multi.add(ProgressBar::new(0));
             bar.set_style(style(*colour));
@@ -306,7 +319,7 @@ mod tests {
 
     #[test]
     fn an_ended_job_leaves_no_bar_and_a_late_sample_brings_none_back() {
-        let mut bars = Bars::new();
+        let mut bars = Bars::new(true);
         bars.multi.set_draw_target(ProgressDrawTarget::hidden());
         bars.take(&event(EventType::StateChanged, JobState::Active));
         assert_eq!(bars.jobs.len(), 1);

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_list_fits_80_columns() {
-        let out = Out::new(false, false, ColorArg::Never);
+        let out = Out::new(false, false, ColorArg::Never, false);
         let mut active = job("5d2k8q0x1a", JobState::Active, 5 << 30, 13 << 30);
         active.bytes_per_sec = 80 << 20;
         active.eta_sec = Some(102);

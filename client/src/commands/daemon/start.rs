@@ -57,6 +57,12 @@ pub(super) async fn run(context: &Context, args: &StartArgs) -> Result<Exit, Cli
         "hfetchd runs (pid {pid}) at unix:{}; its log is {log}",
         socket.display()
     ));
+    if !context.sockets()?.contains(&socket) {
+        context.out.note(&format!(
+            "reach it with: export HFCTL_ADDRESS=unix:{}",
+            socket.display()
+        ));
+    }
     if context.out.json {
         context.out.answer_json(&ServerJson::new(info))?;
     }
@@ -124,6 +130,10 @@ fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log
         "LISTEN_FDS",
         "LISTEN_PID",
     ] {
+        command.env_remove(name);
+    }
+    // Jobs carry the token of their submitter; a daemon that lives for weeks needs none in its environment.
+    for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
         command.env_remove(name);
     }
     // The daemon leaves our directory, so that it does not keep a file system busy; relative paths must survive that.
