@@ -1,1 +1,342 @@
-//! placeholder
+//! Floor 3: the flow of a job, always downhill: submit, plan, schedule, transfer, verify, publish, tell. The only module
+//! that knows all adapters. Workers return values upward; only the dispatcher and the store change state.
+
+mod access;
+mod checkpoint;
+mod connection;
+mod dispatcher;
+mod error;
+mod finish;
+mod names;
+mod on_result;
+mod planner;
+mod preview;
+mod progress;
+mod retry;
+mod shared;
+mod stop;
+mod submit;
+mod transfer;
+
+use std::{path::Path, sync::Arc};
+
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    error::CallError,
+    names::{HubCall, Meaning, MeaningBy},
+    preview::Preview,
+    progress::ProgressReading,
+    submit::{Submit, Wish},
+};
+use self::{
+    dispatcher::{Command, Dispatcher},
+    shared::Shared,
+};
+use crate::{
+    cache,
+    config::{Config, Mode},
+    hub::{Hub, RepoSummary},
+    model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
+    store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
+    tokens::TokenStore,
+};
+
+/// Commands that wait for the dispatcher; it handles each in microseconds.
+const COMMANDS: usize = 256;
+/// Committed events that a slow watcher may be behind before it reads from the store again.
+const EVENTS: usize = 4096;
+
+/// Committed events, in order. A watcher that lags is told so and reads from the store.
+pub type Events = broadcast::Receiver<Arc<Event>>;
+
+/// What others ask of the engine; clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    mode: Mode,
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<Arc<Event>>,
+}
+
+/// Ends the engine: see [`Running::stop`].
+pub struct Running {
+    root: CancellationToken,
+    tasks: JoinSet<()>,
+    threads: StoreThreads,
+}
+
+impl Running {
+    /// Ends transfers, keeps what they have, closes the store once the last [`Engine`] is dropped. The caller bounds the
+    /// time; whatever is cut off then is found again by the next start, as after a kill.
+    pub async fn stop(mut self) {
+        self.root.cancel();
+        while let Some(joined) = self.tasks.join_next().await {
+            if let Err(error) = joined {
+                tracing::error!(%error, "the dispatcher ended badly");
+            }
+        }
+        shared::blocking(move || self.threads.join()).await;
+    }
+
+    /// Resolves when the dispatcher ended by itself, which it never should.
+    pub async fn ended(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "the dispatcher ended badly");
+        }
+    }
+}
+
+/// Which jobs a verb acts on.
+#[derive(Debug, Clone)]
+pub enum Chosen {
+    /// One, by its id.
+    One(JobId),
+    /// All in a state that the verb fits.
+    All,
+}
+
+/// What a user can do to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Stop it inside a file.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// End it.
+    Cancel,
+    /// Once more, with a fresh plan.
+    Retry,
+}
+
+impl Verb {
+    fn job_move(self) -> JobMove {
+        match self {
+            Self::Pause => JobMove::Pause,
+            Self::Resume => JobMove::Resume,
+            Self::Cancel => JobMove::Cancel,
+            Self::Retry => JobMove::Retry,
+        }
+    }
+
+    fn states(self) -> &'static [JobState] {
+        match self {
+            Self::Pause => &[JobState::Queued, JobState::Active, JobState::Held],
+            Self::Resume => &[JobState::Paused],
+            Self::Cancel => &[JobState::Queued, JobState::Active, JobState::Held, JobState::Paused],
+            // Not cancelled ones: "all" should not bring back what somebody ended on purpose.
+            Self::Retry => &[JobState::Failed],
+        }
+    }
+}
+
+impl Engine {
+    /// Opens the store in `state_dir`, puts back what a crash left, and starts. Must run inside the runtime.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub async fn start(
+        state_dir: &Path,
+        mode: Mode,
+        config: watch::Receiver<Arc<Config>>,
+        hub: Hub,
+    ) -> Result<(Self, Running), StoreError> {
+        let (events, _) = broadcast::channel(EVENTS);
+        let sender = events.clone();
+        let on_commit = move |committed: Vec<Event>| {
+            for event in committed {
+                // Nobody listening is fine.
+                let _listeners = sender.send(Arc::new(event));
+            }
+        };
+        let dir = state_dir.to_owned();
+        let (store, threads) = shared::blocking(move || Store::open(&dir, Box::new(on_commit))).await?;
+        // Leases die with a process: what was active is queued again, and goes on from its claims.
+        let recovered =
+            store.move_all(Scope::All, &[JobState::Active], JobMove::Requeue, MoveNote::default()).await?;
+        if !recovered.is_empty() {
+            tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
+        }
+        let cache_options = cache::Options { create_parents: mode == Mode::User, mode: None };
+        let tokens = TokenStore::new(state_dir);
+        let shared = Arc::new(Shared::new(store, hub, tokens, config, cache_options));
+        let root = CancellationToken::new();
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let dispatcher = Dispatcher::new(shared.clone(), root.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(dispatcher.run(inbox));
+        Ok((Self { shared, mode, commands, events }, Running { root, tasks, threads }))
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), CallError> {
+        self.commands.send(command).await.map_err(|_| CallError::Stopping)
+    }
+
+    /// Stores a job. The answer means that it survives a power cut.
+    ///
+    /// # Errors
+    /// With the field that is wrong, or why it cannot be stored.
+    pub async fn submit(&self, submit: Submit) -> Result<(Job, bool, Vec<String>), CallError> {
+        let (submitted, warnings) = submit::submit(&self.shared, self.mode, submit).await?;
+        self.tell(Command::Wake).await?;
+        Ok((submitted.job, submitted.existing, warnings))
+    }
+
+    /// What a submit would do. Asks the Hub, changes nothing.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the Hub refuses is in the preview.
+    pub async fn preview(&self, submit: Submit) -> Result<Preview, CallError> {
+        preview::preview(&self.shared, self.mode, submit).await
+    }
+
+    /// Finds a job by its id or a prefix of it.
+    ///
+    /// # Errors
+    /// When none or several fit.
+    pub async fn find_job(&self, scope: Scope, text: &str) -> Result<JobId, CallError> {
+        let prefix = JobId::parse_prefix(text).map_err(|_| StoreError::NoSuchJob(text.chars().take(40).collect()))?;
+        Ok(self.shared.store.find_job(scope, prefix).await?)
+    }
+
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// When there is none, or it is another user's.
+    pub async fn job(&self, scope: Scope, id: &JobId) -> Result<Job, CallError> {
+        Ok(self.shared.store.job(scope, id).await?)
+    }
+
+    /// A page of jobs and the number of the newest event.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_jobs(&self, filter: Filter) -> Result<(Vec<Job>, EventSeq), CallError> {
+        Ok(self.shared.store.list_jobs(filter).await?)
+    }
+
+    /// A page of the files of a job.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list_files(&self, job: &Job, after: String, limit: u32) -> Result<Vec<FileRecord>, CallError> {
+        Ok(self.shared.store.list_files(job.row, after, limit).await?)
+    }
+
+    /// Live figures of a job that is being worked on.
+    pub fn progress(&self, id: &JobId) -> Option<ProgressReading> {
+        self.shared.board.read(id)
+    }
+
+    /// Bytes per second of all jobs over the last seconds.
+    pub fn bytes_per_sec(&self) -> u64 {
+        self.shared.board.bytes_per_sec()
+    }
+
+    /// Acts on one job or on all that the verb fits. Stored first, then told to the transfers.
+    ///
+    /// # Errors
+    /// When the job does not exist or its state does not allow it.
+    pub async fn act(&self, scope: Scope, chosen: Chosen, verb: Verb) -> Result<Vec<Job>, CallError> {
+        let store = &self.shared.store;
+        let jobs = match chosen {
+            Chosen::One(id) => vec![store.move_job(scope, &id, verb.job_move(), MoveNote::default()).await?],
+            Chosen::All => store.move_all(scope, verb.states(), verb.job_move(), MoveNote::default()).await?,
+        };
+        match verb {
+            Verb::Pause | Verb::Cancel => {
+                for job in &jobs {
+                    self.tell(Command::Stop(job.id.clone())).await?;
+                }
+            }
+            Verb::Resume | Verb::Retry => self.tell(Command::Wake).await?,
+        }
+        Ok(jobs)
+    }
+
+    /// Takes a user's current token for the jobs that follow from a retry.
+    ///
+    /// # Errors
+    /// When the token cannot be kept.
+    pub async fn renew_token(&self, id: &JobId, owner: &Owner, token: crate::model::Token) -> Result<(), CallError> {
+        submit::renew_token(&self.shared, id, owner, token).await
+    }
+
+    /// Events from now on.
+    pub fn events(&self) -> Events {
+        self.events.subscribe()
+    }
+
+    /// Committed events after a number, oldest first.
+    ///
+    /// # Errors
+    /// When some of them are no longer kept.
+    pub async fn events_after(&self, scope: Scope, after: EventSeq, limit: u32) -> Result<Vec<Event>, CallError> {
+        Ok(self.shared.store.events_after(scope, after, limit).await?)
+    }
+
+    /// Number of the newest event.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn newest_event(&self) -> Result<EventSeq, CallError> {
+        Ok(self.shared.store.newest_event().await?)
+    }
+
+    /// Number of jobs in each open state.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, CallError> {
+        Ok(self.shared.store.counts().await?)
+    }
+
+    /// What a name means; asks the Hub only for a bare name that no table knows.
+    ///
+    /// # Errors
+    /// When it is no name at all.
+    pub async fn resolve_name(&self, call: HubCall) -> Result<Meaning, CallError> {
+        names::resolve(&self.shared, self.mode, call).await
+    }
+
+    /// The Hub's search.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub async fn search(&self, call: HubCall, limit: u32) -> Result<Vec<RepoSummary>, CallError> {
+        names::search(&self.shared, self.mode, call, limit).await
+    }
+
+    /// A user's own aliases: name and target.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn aliases(&self, uid: u32) -> Result<Vec<(String, String)>, CallError> {
+        Ok(self.shared.store.aliases(uid).await?)
+    }
+
+    /// Adds or replaces an alias; gives its stored form and whether it replaced one.
+    ///
+    /// # Errors
+    /// When the name or the target cannot be used.
+    pub async fn set_alias(&self, uid: u32, name: &str, target: &str) -> Result<(String, String, bool), CallError> {
+        let (name, target) = names::check_alias(name, target)?;
+        let replaced = self.shared.store.set_alias(uid, name.clone(), target.clone()).await?;
+        Ok((name, target, replaced))
+    }
+
+    /// Removes an alias.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn remove_alias(&self, uid: u32, name: &str) -> Result<(), CallError> {
+        match self.shared.store.remove_alias(uid, crate::names::same_name(name)).await? {
+            true => Ok(()),
+            false => Err(CallError::NoSuchAlias(name.chars().take(100).collect())),
+        }
+    }
+}

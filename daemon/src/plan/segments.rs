@@ -21,6 +21,7 @@ pub struct SegmentMap {
     written: RangeSet,
     leases: Vec<(LeaseId, ByteRange)>,
     next_lease: u64,
+    in_one_piece: bool,
 }
 
 impl SegmentMap {
@@ -40,7 +41,7 @@ impl SegmentMap {
         let gap = self.first_missing()?;
         let missing = self.size - self.written.len() - self.leased();
         let wanted = (missing / (2 * u64::from(connections.max(1)))).clamp(SMALLEST, LARGEST);
-        let end = if gap.len() <= wanted + SMALLEST / 2 {
+        let end = if self.in_one_piece || gap.len() <= wanted + SMALLEST / 2 {
             gap.end
         } else {
             // Round down to the grid, but never to nothing.

@@ -405,6 +405,14 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError
         .collect())
 }
 
+pub(super) fn set_token_ref(context: &mut WriteContext<'_>, id: &JobId, reference: &str) -> Result<(), StoreError> {
+    context
+        .db
+        .execute("UPDATE jobs SET token_ref = ?2 WHERE id = ?1", params![id.as_str(), reference])
+        .act("change a job's token reference")?;
+    Ok(())
+}
+
 /// Forgets request ids of more than a week ago.
 pub(super) fn forget_requests(db: &Connection, before: Timestamp) -> Result<(), StoreError> {
     db.execute("DELETE FROM requests WHERE at < ?1", [before.as_millisecond()])

@@ -172,6 +172,15 @@ impl Store {
             .await
     }
 
+    /// Gives a job another reference to a token of its owner.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_token_ref(&self, id: &JobId, reference: String) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.jobs.write(move |context| jobs::set_token_ref(context, &id, &reference)).await
+    }
+
     /// The next queued jobs in line.
     ///
     /// # Errors

@@ -1,0 +1,179 @@
+//! One connection of one file: takes a segment, fetches it, writes it, takes the next.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::{
+    retry::Next,
+    shared::JobContext,
+    stop::JobStop,
+    transfer::{FileTransfer, TransferEnd},
+};
+use crate::{
+    cache::CacheError,
+    hub::{FileTarget, HubError, Link},
+    model::ByteRange,
+    plan::LeaseId,
+};
+
+/// Bytes that go to the disk in one call: large enough to be few, small enough that a hundred connections are cheap.
+const WRITE_BYTES: usize = 512 << 10;
+
+/// Why a segment was not finished.
+enum SegmentEnd {
+    Hub(usize, HubError),
+    Stop(JobStop),
+}
+
+impl<E: Into<JobStop>> From<E> for SegmentEnd {
+    fn from(stop: E) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+/// Works until no segment is missing that nobody else has.
+pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -> Result<(), TransferEnd> {
+    while let Some((lease, range)) = transfer.lease() {
+        let outcome = fetch(&context, &transfer, lease, range).await;
+        transfer.release(lease);
+        match outcome {
+            Ok(()) => {}
+            Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
+            Err(SegmentEnd::Hub(index, error)) => {
+                match transfer.retry.failed(&context, index, &error, range.start > 0).await? {
+                    Next::Again => {}
+                    Next::FreshLink => transfer.forget_link(),
+                    Next::WholeFile => return Err(TransferEnd::WholeFile),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn fetch(
+    context: &Arc<JobContext>,
+    transfer: &Arc<FileTransfer>,
+    lease: LeaseId,
+    range: ByteRange,
+) -> Result<(), SegmentEnd> {
+    let _slot = context.unless_stopped(context.shared.connections.acquire()).await?;
+    let (index, access) = transfer.retry.pass_gate(context).await?;
+    let target = FileTarget {
+        kind: context.spec.kind,
+        repo_id: context.spec.repo_id.clone(),
+        commit: transfer.commit.clone(),
+        path: transfer.file.path.clone(),
+        size: transfer.file.size,
+        digest: transfer.file.digest,
+    };
+    let hub = &context.shared.hub;
+    let _counted = context.progress.connected();
+    let open = |link: Option<Link>| {
+        let (target, access) = (&target, &access);
+        async move { hub.open(&access.endpoint, access.token.as_ref(), target, range, link.as_ref()).await }
+    };
+    // One connection asks where the bytes lie, the others wait for its answer: one request to the Hub a file.
+    let opened = match transfer.link(index) {
+        Some(link) => context.unless_stopped(open(Some(link))).await?,
+        None => {
+            let _asking = context.unless_stopped(transfer.asking.lock()).await?;
+            match transfer.link(index) {
+                Some(link) => context.unless_stopped(open(Some(link))).await?,
+                None => {
+                    let opened = context.unless_stopped(open(None)).await?;
+                    if let Ok(opened) = &opened {
+                        transfer.set_link(index, opened.link.clone());
+                    }
+                    opened
+                }
+            }
+        }
+    };
+    let mut body = opened.map_err(|error| SegmentEnd::Hub(index, error))?.body;
+    let mut writer = SegmentWriter::new(context, transfer, lease, range.start);
+    let outcome = loop {
+        match context.unless_stopped(body.chunk()).await {
+            Err(stop) => break Err(SegmentEnd::Stop(stop)),
+            Ok(Err(error)) => break Err(SegmentEnd::Hub(index, error)),
+            Ok(Ok(None)) => break Ok(()),
+            Ok(Ok(Some(chunk))) => {
+                transfer.retry.progressed();
+                context.progress.received(chunk.len() as u64);
+                writer.take(chunk).await?;
+            }
+        }
+    };
+    // Also after a failure and at the end of the daemon: what came is kept.
+    writer.finish().await?;
+    outcome
+}
+
+/// Gathers chunks and writes them in the background, one write at a time, while the next ones come.
+struct SegmentWriter<'a> {
+    context: &'a Arc<JobContext>,
+    transfer: &'a Arc<FileTransfer>,
+    lease: LeaseId,
+    /// Where the next gathered byte goes.
+    offset: u64,
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
+    writing: Option<(u64, JoinHandle<Result<(), CacheError>>)>,
+}
+
+impl<'a> SegmentWriter<'a> {
+    fn new(context: &'a Arc<JobContext>, transfer: &'a Arc<FileTransfer>, lease: LeaseId, offset: u64) -> Self {
+        Self { context, transfer, lease, offset, gathered: Vec::new(), gathered_bytes: 0, writing: None }
+    }
+
+    async fn take(&mut self, chunk: Bytes) -> Result<(), JobStop> {
+        self.gathered_bytes += chunk.len();
+        self.gathered.push(chunk);
+        if self.gathered_bytes >= WRITE_BYTES {
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the write under way, then starts the next.
+    async fn write(&mut self) -> Result<(), JobStop> {
+        self.settle().await?;
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        self.context.unless_stopped(self.transfer.unclaimed.below_limit()).await.or_else(|stop| match stop {
+            // Stopped: what is in hand is written all the same.
+            JobStop::Cancelled => Ok(()),
+            other => Err(other),
+        })?;
+        let (staging, offset) = (self.transfer.staging.clone(), self.offset);
+        let gathered = std::mem::take(&mut self.gathered);
+        let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
+        let write = tokio::task::spawn_blocking(move || staging.write_at(offset, &gathered));
+        self.writing = Some((bytes, write));
+        self.offset += bytes;
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), JobStop> {
+        if let Some((bytes, write)) = self.writing.take() {
+            match write.await {
+                Ok(written) => written?,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => return Err(JobStop::Cancelled),
+            }
+            if self.transfer.wrote(self.lease, bytes) {
+                self.transfer.counted.add(bytes);
+                self.transfer.unclaimed.add(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<(), JobStop> {
+        self.write().await?;
+        self.settle().await
+    }
+}

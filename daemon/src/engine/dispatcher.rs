@@ -1,0 +1,340 @@
+//! The loop: hear one thing, handle it, hand out work. The only one who moves jobs by itself; workers return values.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    access, finish, planner,
+    shared::{JobContext, Shared},
+    stop::JobStop,
+    transfer::{self, Published},
+};
+use crate::{
+    cache,
+    model::{CommitHash, FileId, FileRecord, Job, JobId, JobMove},
+    store::MoveNote,
+};
+
+/// Jobs that are held with their transfers still alive (waiting for an endpoint) do not count as active, up to this.
+const MOST_IN_MEMORY: usize = 64;
+/// Files read from a plan at a time.
+const FILES_PAGE: u32 = 500;
+/// Rates and waits are looked at so often while a job is active.
+const TICK: Duration = Duration::from_millis(500);
+/// Old events are forgotten so often.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// What others may ask of the loop. Changes are stored before they are told here.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The queue may have changed.
+    Wake,
+    /// A job left the states in which it works: end its tasks.
+    Stop(JobId),
+}
+
+/// What a task of a job came to.
+pub(super) enum Work {
+    Planned(Result<Job, JobStop>),
+    Opened(Result<OpenedPlan, JobStop>),
+    File(FileRecord, Result<Published, JobStop>),
+    Finished(Result<(), JobStop>),
+}
+
+/// A planned job, ready for its files.
+pub(super) struct OpenedPlan {
+    pub(super) store: Arc<cache::Store>,
+    pub(super) commit: CommitHash,
+}
+
+/// A job with tasks.
+pub(super) struct ActiveJob {
+    pub(super) context: Arc<JobContext>,
+    pub(super) plan: Option<OpenedPlan>,
+    /// Files of the plan that were read but not begun.
+    pub(super) files: VecDeque<FileRecord>,
+    pub(super) last_read: FileId,
+    pub(super) all_read: bool,
+    pub(super) tasks: usize,
+    pub(super) finishing: bool,
+    /// How it shall end, once its tasks are gone.
+    pub(super) ending: Option<Ending>,
+    /// It is shown as held while its transfers wait.
+    pub(super) held: bool,
+    /// The first file that was given up.
+    pub(super) file_failure: Option<crate::model::Failure>,
+}
+
+/// The move of a job whose tasks are ending.
+pub(super) enum Ending {
+    /// Somebody moved it already.
+    Told,
+    Move(JobMove, MoveNote),
+}
+
+pub(super) struct Dispatcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) jobs: HashMap<JobId, ActiveJob>,
+    pub(super) tasks: JoinSet<Work>,
+    pub(super) task_jobs: HashMap<Id, JobId>,
+    root: CancellationToken,
+    /// When a held job is due.
+    next_hold: Option<Instant>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken) -> Self {
+        Self {
+            shared,
+            jobs: HashMap::new(),
+            tasks: JoinSet::new(),
+            task_jobs: HashMap::new(),
+            root,
+            next_hold: None,
+        }
+    }
+
+    /// Runs until the token is cancelled, then until every task has kept what it has.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut prune = interval(PRUNE);
+        let root = self.root.clone();
+        self.release_holds().await;
+        self.start_jobs().await;
+        loop {
+            let next_hold = self.next_hold;
+            tokio::select! {
+                () = root.cancelled() => break,
+                command = commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
+                _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
+                () = async { sleep_until(next_hold.unwrap_or_else(Instant::now)).await }, if next_hold.is_some() => {
+                    self.release_holds().await;
+                }
+                _ = prune.tick() => self.prune().await,
+            }
+            // Whatever is there already is handled before anything new is begun.
+            while let Ok(command) = commands.try_recv() {
+                self.on_command(command);
+            }
+            self.start_jobs().await;
+        }
+        // The job tokens are children of the root: every task is ending now.
+        while let Some(joined) = self.tasks.join_next_with_id().await {
+            self.on_joined(joined).await;
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Wake => {}
+            Command::Stop(id) => {
+                if let Some(active) = self.jobs.get_mut(&id) {
+                    active.ending = Some(Ending::Told);
+                    active.context.cancel.cancel();
+                }
+            }
+        }
+    }
+
+    async fn on_joined(&mut self, joined: Result<(Id, Work), JoinError>) {
+        let mut batch = vec![joined];
+        // Results that wait together are stored together.
+        while let Some(joined) = self.tasks.try_join_next_with_id() {
+            batch.push(joined);
+        }
+        let mut results = Vec::with_capacity(batch.len());
+        for joined in batch {
+            let (task, work) = match joined {
+                Ok((task, work)) => (task, Ok(work)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            let Some(id) = self.task_jobs.remove(&task) else { continue };
+            if let Some(active) = self.jobs.get_mut(&id) {
+                active.tasks -= 1;
+            }
+            results.push((id, work));
+        }
+        self.on_results(results).await;
+    }
+
+    /// Takes jobs off the queue while there is room.
+    async fn start_jobs(&mut self) {
+        if self.root.is_cancelled() {
+            return;
+        }
+        let most = self.shared.config().transfer.max_active_jobs as usize;
+        let working = self.jobs.values().filter(|active| !active.held).count();
+        let room = most.saturating_sub(working).min(MOST_IN_MEMORY.saturating_sub(self.jobs.len()));
+        if room == 0 {
+            return;
+        }
+        // Those that are still ending may be queued again already: look past them.
+        let limit = u32::try_from(room + self.jobs.len()).unwrap_or(u32::MAX);
+        let queued = match self.shared.store.next_queued(limit).await {
+            Ok(queued) => queued,
+            Err(error) => return tracing::error!(%error, "the queue cannot be read"),
+        };
+        for job in queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id)).take(room).collect::<Vec<_>>() {
+            self.start_job(&job).await;
+        }
+    }
+
+    async fn start_job(&mut self, job: &Job) {
+        let started =
+            self.shared.store.move_job(crate::store::Scope::All, &job.id, JobMove::Start, MoveNote::default()).await;
+        let job = match started {
+            Ok(job) => job,
+            // Somebody paused or cancelled it between the two steps.
+            Err(crate::store::StoreError::IllegalMove(_)) => return,
+            Err(error) => return tracing::error!(job = %job.id, %error, "a job cannot be started"),
+        };
+        let endpoints = access::endpoints_of(&self.shared, &job).await;
+        let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
+        self.shared.board.put(&job.id, context.progress.clone());
+        tracing::info!(job = %job.id, repo = %job.spec.repo_id, "started");
+        self.jobs.insert(
+            job.id.clone(),
+            ActiveJob {
+                context: context.clone(),
+                plan: None,
+                files: VecDeque::new(),
+                last_read: FileId(0),
+                all_read: false,
+                tasks: 0,
+                finishing: false,
+                ending: None,
+                held: false,
+                file_failure: None,
+            },
+        );
+        match self.shared.store.is_planned(job.row).await {
+            Ok(true) => self.open_plan(&job),
+            Ok(false) => self.spawn(&job.id, async move { Work::Planned(planner::plan(&context).await) }),
+            Err(error) => self.end(&job.id, error.into()).await,
+        }
+    }
+
+    /// Opens the destination of a planned job.
+    pub(super) fn open_plan(&mut self, job: &Job) {
+        let Some(active) = self.jobs.get(&job.id) else { return };
+        let context = active.context.clone();
+        let commit = job.commit.clone();
+        self.spawn(&job.id, async move { Work::Opened(finish::open(&context, commit).await) });
+    }
+
+    /// Begins files while the job may have more of them in transfer.
+    pub(super) async fn start_files(&mut self, id: &JobId) {
+        let default_workers = self.shared.config().transfer.max_workers;
+        loop {
+            let Some(active) = self.jobs.get_mut(id) else { return };
+            let Some(plan) = active.plan.as_ref().filter(|_| active.ending.is_none()) else { return };
+            if active.tasks >= active.context.spec.max_workers.unwrap_or(default_workers).max(1) as usize {
+                return;
+            }
+            if let Some(file) = active.files.pop_front() {
+                let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
+                self.spawn(id, async move {
+                    let outcome = transfer::run(context, store, commit, file.clone()).await;
+                    Work::File(file, outcome)
+                });
+                continue;
+            }
+            if active.all_read {
+                break;
+            }
+            let (row, last_read) = (active.context.row, active.last_read);
+            match self.shared.store.pending_files(row, last_read, FILES_PAGE).await {
+                Ok(files) => {
+                    let Some(active) = self.jobs.get_mut(id) else { return };
+                    active.all_read = files.len() < FILES_PAGE as usize;
+                    active.last_read = files.last().map_or(last_read, |file| file.id);
+                    active.files.extend(files);
+                }
+                Err(error) => return self.end(id, error.into()).await,
+            }
+        }
+        self.finish_when_done(id).await;
+    }
+
+    async fn finish_when_done(&mut self, id: &JobId) {
+        let Some(active) = self.jobs.get_mut(id) else { return };
+        if active.tasks > 0 || active.finishing || active.ending.is_some() {
+            return;
+        }
+        if let Some(failure) = active.file_failure.take() {
+            return self.end(id, JobStop::JobFailed(failure)).await;
+        }
+        let Some(plan) = &active.plan else { return };
+        active.finishing = true;
+        let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
+        self.spawn(id, async move { Work::Finished(finish::finish_job(&context, store, commit).await) });
+    }
+
+    pub(super) fn spawn(&mut self, id: &JobId, work: impl Future<Output = Work> + Send + 'static) {
+        if let Some(active) = self.jobs.get_mut(id) {
+            active.tasks += 1;
+            let task = self.tasks.spawn(work);
+            self.task_jobs.insert(task.id(), id.clone());
+        }
+    }
+
+    /// Held jobs whose time has come go back into the queue.
+    async fn release_holds(&mut self) {
+        match self.shared.store.due_holds(Timestamp::now()).await {
+            Ok((due, next)) => {
+                for id in due.iter().filter(|id| !self.jobs.contains_key(id)).collect::<Vec<_>>() {
+                    let requeued = self
+                        .shared
+                        .store
+                        .move_job(crate::store::Scope::All, id, JobMove::Requeue, MoveNote::default())
+                        .await;
+                    if let Err(error) = requeued {
+                        tracing::debug!(job = %id, %error, "a held job was moved by somebody else");
+                    }
+                }
+                self.next_hold = next.map(|at| {
+                    let wait = Timestamp::now().duration_until(at);
+                    // At least a second: a job in memory may be due and not be ours to release.
+                    Instant::now() + Duration::try_from(wait).unwrap_or_default().max(Duration::from_secs(1))
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "held jobs cannot be read");
+                self.next_hold = Some(Instant::now() + Duration::from_secs(30));
+            }
+        }
+    }
+
+    /// A hold was stored: look at the clock of the next one again.
+    pub(super) fn hold_was_stored(&mut self, retry_after: Duration) {
+        let due = Instant::now() + retry_after;
+        self.next_hold = Some(self.next_hold.map_or(due, |known| known.min(due)));
+    }
+
+    async fn prune(&self) {
+        let events = self.shared.config().events.clone();
+        let keep = jiff::SignedDuration::try_from(events.keep).unwrap_or(jiff::SignedDuration::MAX);
+        let before = Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN);
+        match self.shared.store.prune(before, events.keep_count).await {
+            Ok(0) => {}
+            Ok(events) => tracing::debug!(events, "old events were forgotten"),
+            Err(error) => tracing::error!(%error, "old events cannot be forgotten"),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a *call* fails. The failure of a *job* is data (`model::Failure`) and never in here.
+
+use crate::{model::IllegalMove, store::StoreError};
+
+/// What a caller of the engine may hear.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// A field of the request is wrong.
+    #[error("{field}: {message}")]
+    InvalidArgument {
+        /// Name of the field, as in the .proto files.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No such alias.
+    #[error("no alias `{0}`")]
+    NoSuchAlias(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// The Hub could not be asked.
+    #[error("the Hub could not be asked: {0}")]
+    HubUnreachable(String),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopping,
+    /// The state of the job does not allow it.
+    #[error(transparent)]
+    WrongState(#[from] IllegalMove),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A broken invariant.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl CallError {
+    /// A field that is wrong, with the reason as text.
+    pub fn invalid(field: &'static str, message: impl ToString) -> Self {
+        Self::InvalidArgument { field, message: message.to_string() }
+    }
+}
+
+impl From<StoreError> for CallError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::IllegalMove(illegal) => Self::WrongState(illegal),
+            StoreError::Closed => Self::Stopping,
+            other => Self::Store(other),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The two ends of a file on disk - found there, or verified and published - and the end of a job.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    dispatcher::OpenedPlan,
+    shared::{JobContext, blocking, blocking_until_stopped},
+    stop::JobStop,
+    transfer::{Counted, FileTransfer},
+};
+use crate::{
+    cache::{self, AfterLimit, Check, FileStamp, Found, Patience, verify},
+    model::{CommitHash, Digest, Failure, FailureKind, FileRecord, HoldReason, units::show_bytes},
+    store::{FileDone, Store, Verified},
+};
+
+/// Another program may hold a lock of ours for hours while it downloads. Nothing is wrong without the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// A full disk is looked at again after this.
+const SPACE_RETRY: Duration = Duration::from_secs(30);
+
+/// Opens the destination of a planned job.
+pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Result<OpenedPlan, JobStop> {
+    let Some(commit) = commit else {
+        let failure = Failure::new(FailureKind::Internal, "a planned job has no commit", "`hfctl retry` plans it anew");
+        return Err(JobStop::JobFailed(failure));
+    };
+    let (spec, options) = (context.spec.clone(), context.shared.cache_options);
+    let store =
+        blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)).await?;
+    Ok(OpenedPlan { store: Arc::new(store), commit })
+}
+
+fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
+    Verified {
+        dev: stamp.dev,
+        ino: stamp.ino,
+        size: stamp.size,
+        mtime_ns: stamp.mtime_ns,
+        ctime_ns: stamp.ctime_ns,
+        digest,
+    }
+}
+
+/// Asks the store from a blocking thread.
+fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
+    handle.block_on(store.is_vouched(verified(stamp, digest)))
+}
+
+/// Looks for a file that is there already, and completes it when only its name is missing. What is found is verified.
+pub(super) async fn find(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    file: &FileRecord,
+) -> Result<Option<FileDone>, JobStop> {
+    if context.spec.force_download {
+        return Ok(None);
+    }
+    let hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    let (files, commit, wanted) = (store.clone(), commit.clone(), file.clone());
+    let (handle, jobs) = (Handle::current(), context.shared.store.clone());
+    let progress = context.clone();
+    let found = blocking_until_stopped(context, move |stopped| {
+        let check = Check {
+            vouched: &|stamp| is_vouched(&handle, &jobs, stamp, wanted.digest),
+            cancel: stopped,
+            progress: &|_| progress.progress.moved(),
+        };
+        let found = files.find(&commit, &wanted.path, wanted.size, &wanted.digest, &check)?;
+        if matches!(found, Found::BlobPresent(_)) {
+            let waiting = |wait: &cache::LockWait| lock_note(&progress, wait);
+            let stamp = files.link(&commit, &wanted.path, &wanted.digest, &patience(&waiting, stopped))?;
+            return Ok(Found::Published(stamp));
+        }
+        Ok(found)
+    })
+    .await?;
+    drop(hashing);
+    match found {
+        Found::Published(stamp) | Found::BlobPresent(stamp) => {
+            context.shared.store.vouch(verified(&stamp, file.digest)).await?;
+            Ok(Some(FileDone { id: file.id, reused: true }))
+        }
+        Found::Corrupt { path } => {
+            let text = format!("{} has wrong content and will be replaced", path.display());
+            tracing::warn!(job = %context.id, file = %file.path, "{text}");
+            context.shared.store.warn(&context.id, file.path.to_string(), text).await?;
+            Ok(None)
+        }
+        Found::Absent => Ok(None),
+    }
+}
+
+/// Holds the job rather than fill the disk beyond the floor.
+pub(super) async fn check_space(
+    context: &JobContext,
+    store: &Arc<cache::Store>,
+    file: &FileRecord,
+) -> Result<(), JobStop> {
+    let looked_at = store.clone();
+    let (digest, name) = (file.digest, file.path.clone());
+    let (space, partial) = blocking(move || -> Result<_, cache::CacheError> {
+        let space = looked_at.filesystem()?;
+        let partials = looked_at.list_partials().unwrap_or_default();
+        let partial = partials.iter().filter(|partial| partial.digest == digest).map(|partial| partial.allocated_bytes);
+        Ok((space, partial.max().unwrap_or(0)))
+    })
+    .await?;
+    let floor = context.shared.config().storage.min_free.bytes(space.total_bytes);
+    let needed = file.size.saturating_sub(partial).saturating_add(floor);
+    if file.size == 0 || space.free_bytes >= needed {
+        return Ok(());
+    }
+    Err(JobStop::Hold {
+        reason: HoldReason::Disk,
+        detail: format!(
+            "{} needs {}, and {} must stay free (storage.min_free), but only {} are free on {}",
+            name.as_str().escape_debug(),
+            show_bytes(file.size.saturating_sub(partial)),
+            show_bytes(floor),
+            show_bytes(space.free_bytes),
+            context.spec.destination.path().display(),
+        ),
+        retry_after: SPACE_RETRY,
+    })
+}
+
+/// Hashes what is in the partial file. `None`: it is right; else what is wrong.
+pub(super) async fn verify(
+    context: &Arc<JobContext>,
+    transfer: &Arc<FileTransfer>,
+) -> Result<Option<String>, JobStop> {
+    let path = transfer.file.path.as_str().escape_debug().to_string();
+    context.progress.stage(format!("verifying {path}"));
+    let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    let (staging, file) = (transfer.staging.clone(), transfer.file.clone());
+    let progress = context.clone();
+    let actual = blocking_until_stopped(context, move |stopped| {
+        verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| progress.progress.moved())
+    })
+    .await?;
+    let expected = transfer.file.digest;
+    Ok((actual != expected).then(|| {
+        let from = transfer.sources().join(", ");
+        format!("the bytes of {path} from {from} hash to {actual}, not to {expected}")
+    }))
+}
+
+/// Gives the verified file its name. The caller keeps the figures until the store has the file.
+pub(super) async fn publish(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    transfer: Arc<FileTransfer>,
+) -> Result<Counted, JobStop> {
+    let (file, staging, counted) = FileTransfer::into_parts(transfer)?;
+    let partial = staging.path().to_owned();
+    context.progress.stage(format!("publishing {}", file.path.as_str().escape_debug()));
+    let (files, commit, digest) = (store.clone(), commit.clone(), file.digest);
+    let progress = context.clone();
+    let stamp = blocking_until_stopped(context, move |stopped| {
+        let waiting = |wait: &cache::LockWait| lock_note(&progress, wait);
+        files.publish(staging, &commit, &file.path, &digest, &patience(&waiting, stopped))
+    })
+    .await?;
+    let jobs = &context.shared.store;
+    let (vouched, dropped) = tokio::join!(jobs.vouch(verified(&stamp, digest)), jobs.drop_claim(partial));
+    vouched?;
+    dropped?;
+    Ok(counted)
+}
+
+/// Throws away a partial file whose bytes are wrong, and tells watchers.
+pub(super) async fn reject(
+    context: &Arc<JobContext>,
+    transfer: Arc<FileTransfer>,
+    wrong: &str,
+) -> Result<(), JobStop> {
+    tracing::warn!(job = %context.id, "{wrong}");
+    let (file, staging, _counted) = FileTransfer::into_parts(transfer)?;
+    let jobs = &context.shared.store;
+    // The claim first: without the file it would be ignored, but without it the file is worth nothing.
+    jobs.drop_claim(staging.path().to_owned()).await?;
+    blocking(move || staging.discard()).await?;
+    jobs.warn(&context.id, file.path.to_string(), format!("{wrong}; nothing was published")).await?;
+    Ok(())
+}
+
+/// The last step of a job: the ref, after everything that it promises is in place.
+pub(super) async fn finish_job(
+    context: &Arc<JobContext>,
+    store: Arc<cache::Store>,
+    commit: CommitHash,
+) -> Result<(), JobStop> {
+    context.progress.stage("finishing");
+    let revision = context.spec.revision.clone();
+    blocking(move || {
+        store.write_ref(&revision, &commit)?;
+        store.remove_empty_staging()
+    })
+    .await?;
+    Ok(())
+}
+
+/// What the user sees while another program holds a lock.
+fn lock_note(context: &JobContext, wait: &cache::LockWait) {
+    context.progress.stage(format!("waiting for {}, held by {}", wait.path.display(), wait.holder));
+}
+
+/// How long we wait for Python's locks.
+fn patience<'a>(waiting: &'a dyn Fn(&cache::LockWait), stopped: &'a AtomicBool) -> Patience<'a> {
+    Patience { limit: LOCK_PATIENCE, then: AfterLimit::GoOn, cancel: stopped, waiting }
+}

@@ -1,0 +1,141 @@
+//! Short names, the Hub's search, and users' aliases.
+
+use super::{
+    access,
+    error::CallError,
+    shared::{EndpointAccess, Shared},
+    stop::chain,
+    submit,
+};
+use crate::{
+    config::Mode,
+    hub::{HubError, RepoSummary, Verdict, classify},
+    model::{RepoKind, Token},
+    names::{self, NameSource, Names, Reference, Resolved},
+};
+
+/// Candidates that are shown when nothing fits.
+const CANDIDATES: u32 = 5;
+
+/// A call that may have to ask a Hub.
+#[derive(Debug, Clone)]
+pub struct HubCall {
+    /// Whose aliases count.
+    pub uid: u32,
+    /// The name, or the words of a search.
+    pub text: String,
+    /// What kind the caller wants.
+    pub kind: Option<RepoKind>,
+    /// Names or addresses of endpoints; empty: the configured ones.
+    pub endpoints: Vec<String>,
+    /// The caller's own HF_ENDPOINT.
+    pub preferred_endpoint: String,
+    /// The caller's token.
+    pub token: Option<Token>,
+}
+
+/// What a name means.
+#[derive(Debug)]
+pub enum Meaning {
+    /// This repository.
+    Found {
+        /// It, with what else the name said.
+        reference: Reference,
+        /// Who says so.
+        by: MeaningBy,
+    },
+    /// No table and no Hub knows it; these are near, best first.
+    Unknown(Vec<RepoSummary>),
+}
+
+/// Who says what a name means.
+#[derive(Debug)]
+pub enum MeaningBy {
+    /// A table, or the name itself.
+    Table(NameSource),
+    /// The Hub knows the id.
+    Hub,
+    /// The Hub could not be asked; the name is taken as it stands.
+    Unchecked(String),
+}
+
+pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Result<Meaning, CallError> {
+    let config = shared.config();
+    let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", chain(&error)))?;
+    let aliases = shared.store.aliases(call.uid).await?.into_iter().collect();
+    let resolved = names
+        .resolve_offline(&call.text, call.kind, &aliases)
+        .map_err(|error| CallError::invalid("name", chain(&error)))?;
+    let reference = match resolved {
+        Resolved::Found { source, reference } => {
+            return Ok(Meaning::Found { reference, by: MeaningBy::Table(source) });
+        }
+        Resolved::AskHub(reference) => reference,
+    };
+    let kind = reference.kind.unwrap_or(RepoKind::Model);
+    let mut unreachable = String::new();
+    for access in accesses(shared, mode, &call)? {
+        let known = shared.hub.exists(&access.endpoint, access.token.as_ref(), kind, &reference.repo_id).await;
+        match known {
+            Ok(Some(_)) => return Ok(Meaning::Found { reference, by: MeaningBy::Hub }),
+            Ok(None) => {
+                let words = reference.repo_id.as_str();
+                let found = search_at(shared, &access, kind, words, CANDIDATES).await;
+                // Without a search the answer is still "unknown".
+                return Ok(Meaning::Unknown(found.unwrap_or_default()));
+            }
+            Err(error) => unreachable = chain(&error),
+        }
+    }
+    Ok(Meaning::Found { reference, by: MeaningBy::Unchecked(unreachable) })
+}
+
+pub(super) async fn search(
+    shared: &Shared,
+    mode: Mode,
+    call: HubCall,
+    limit: u32,
+) -> Result<Vec<RepoSummary>, CallError> {
+    let kind = call.kind.unwrap_or(RepoKind::Model);
+    let mut last = CallError::HubUnreachable("no endpoint is configured".into());
+    for access in accesses(shared, mode, &call)? {
+        match search_at(shared, &access, kind, &call.text, limit).await {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                last = match classify(&error) {
+                    Verdict::Permanent(failure) => CallError::HubUnreachable(failure.message),
+                    Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => {
+                        CallError::HubUnreachable(chain(&error))
+                    }
+                };
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn search_at(
+    shared: &Shared,
+    access: &EndpointAccess,
+    kind: RepoKind,
+    words: &str,
+    limit: u32,
+) -> Result<Vec<RepoSummary>, HubError> {
+    shared.hub.search(&access.endpoint, access.token.as_ref(), kind, words, limit).await
+}
+
+fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
+    let config = shared.config();
+    let endpoints = submit::endpoints(&config, mode, &call.endpoints, &call.preferred_endpoint, &mut Vec::new())?;
+    Ok(endpoints
+        .into_iter()
+        .map(|endpoint| access::with_token(&config, endpoint, call.token.as_ref()))
+        .collect())
+}
+
+/// Checks an alias of a user and gives it in the form that is stored.
+pub(super) fn check_alias(name: &str, target: &str) -> Result<(String, String), CallError> {
+    names::check_alias_name(name).map_err(|error| CallError::invalid("name", error))?;
+    let reference = names::parse(target).map_err(|error| CallError::invalid("target", chain(&error)))?;
+    Ok((names::same_name(name), reference.to_string()))
+}

@@ -1,0 +1,158 @@
+//! A queued job becomes a stored plan: the revision is pinned to a commit, its files are listed and selected.
+
+use std::collections::HashSet;
+
+use super::{
+    retry::Retry,
+    shared::{EndpointAccess, JobContext, blocking},
+    stop::{JobStop, chain},
+};
+use crate::{
+    cache,
+    hub::{HubError, Listing, Verdict, classify},
+    model::{CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoPath, Selection, Trust},
+    plan::select,
+    store::PlanHead,
+};
+
+/// Files of one transaction: some milliseconds, so that submits do not wait.
+const BATCH: usize = 2000;
+
+/// What was found out about a job before anything is stored.
+pub(super) struct Draft {
+    pub(super) commit: CommitHash,
+    pub(super) trust: Trust,
+    pub(super) manifest: Manifest,
+    /// The selected files, in path order.
+    pub(super) files: Vec<FileRecord>,
+    /// For the user, one sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+/// Asks, selects, prepares the folders, stores.
+pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
+    context.progress.stage("listing the repository");
+    let draft = draft(context).await?;
+    for note in draft.notes {
+        context.shared.store.warn(&context.id, String::new(), note).await?;
+    }
+    let (spec, options, manifest) = (context.spec.clone(), context.shared.cache_options, draft.manifest);
+    blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)?.prepare(&manifest)).await?;
+    let store = &context.shared.store;
+    store.clear_plan(context.row).await?;
+    let head = PlanHead {
+        commit: draft.commit,
+        trust: draft.trust,
+        files: draft.files.len() as u64,
+        bytes: draft.files.iter().map(|file| file.size).sum(),
+    };
+    let mut files = draft.files;
+    while !files.is_empty() {
+        let rest = files.split_off(files.len().min(BATCH));
+        store.add_files(context.row, std::mem::replace(&mut files, rest)).await?;
+    }
+    Ok(store.finish_plan(&context.id, head).await?)
+}
+
+/// The part that changes nothing: asks until an endpoint answers.
+async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
+    let retry = Retry::new(context);
+    let (access, listing) = loop {
+        let (index, access) = retry.pass_gate(context).await?;
+        match context.unless_stopped(list(context, &access)).await? {
+            Ok(listing) => break (access, listing),
+            Err(error) => {
+                retry.failed(context, index, &error, false).await?;
+            }
+        }
+    };
+    context.progress.moved();
+    drafted(context, &access, listing)
+}
+
+/// The same for a dry run: each endpoint is asked once.
+pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
+    let mut first = None;
+    for access in &context.endpoints {
+        match list(context, access).await {
+            Ok(listing) => return drafted(context, access, listing),
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    let Some(error) = first else { return Err(JobStop::Cancelled) };
+    Err(JobStop::JobFailed(match classify(&error) {
+        Verdict::Permanent(failure) => failure,
+        Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => Failure::new(
+            FailureKind::EndpointUnreachable,
+            chain(&error),
+            "a submitted job would wait and try again",
+        ),
+    }))
+}
+
+fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> Result<Draft, JobStop> {
+    let (files, mut notes) = select_files(&listing.manifest, &context.spec.selection).map_err(JobStop::JobFailed)?;
+    if let Some(note) = listing.source.note() {
+        notes.push(note);
+    }
+    Ok(Draft { commit: listing.manifest.commit.clone(), trust: access.trust, manifest: listing.manifest, files, notes })
+}
+
+async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
+    let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
+    let commit = match spec.revision.as_commit() {
+        Some(commit) => commit,
+        None => hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision).await?.commit,
+    };
+    hub.manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit).await
+}
+
+/// Checks every selected path and digest before anything is written.
+fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<FileRecord>, Vec<String>), Failure> {
+    let paths: Vec<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
+    let selected = select(selection, &paths).map_err(|error| error.to_failure())?;
+    let mut files = Vec::with_capacity(selected.indexes.len());
+    let mut folders = HashSet::new();
+    for index in selected.indexes {
+        let entry = &manifest.entries[index];
+        let unsafe_path = |error: String| {
+            Failure::new(FailureKind::UnsafePath, error, "nothing was written; leave the file out with --exclude if you trust the rest")
+        };
+        let path = RepoPath::parse(&entry.path).map_err(|error| unsafe_path(error.to_string()))?;
+        let mut folder = path.parent();
+        while let Some(name) = folder {
+            folders.insert(name.to_owned());
+            folder = name.rsplit_once('/').map(|(above, _)| above);
+        }
+        let Some(digest) = entry.digest() else {
+            return Err(Failure::new(
+                FailureKind::BadEndpoint,
+                format!("the listing has no hash for `{}`, so it could not be verified", path.as_str().escape_debug()),
+                "use another endpoint",
+            ));
+        };
+        files.push(FileRecord {
+            id: FileId(0),
+            path,
+            size: entry.size,
+            digest,
+            state: FileState::Pending,
+            reused: false,
+            failure: None,
+        });
+    }
+    if let Some(file) = files.iter().find(|file| folders.contains(file.path.as_str())) {
+        return Err(Failure::new(
+            FailureKind::UnsafePath,
+            format!("the repository lists `{}` both as a file and as a folder", file.path.as_str().escape_debug()),
+            "nothing was written; the listing is damaged or hostile",
+        ));
+    }
+    let mut notes: Vec<String> = selected.warnings.iter().map(ToString::to_string).collect();
+    if files.is_empty() && !manifest.entries.is_empty() {
+        notes.push("no file of the repository fits the patterns: nothing to download".to_owned());
+    }
+    Ok((files, notes))
+}

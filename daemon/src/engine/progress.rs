@@ -1,0 +1,235 @@
+//! Live figures of active jobs: counters that transfers bump, rates sampled now and then. Never stored.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    model::{HoldReason, Job, JobId},
+    sched::rate::{RateMeter, eta_sec},
+};
+
+/// Why nothing moves right now, told by whoever waits.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) reason: HoldReason,
+    pub(super) detail: String,
+    /// When the next attempt is due.
+    pub(super) until: Instant,
+    /// Since when it waits without a byte.
+    since: Instant,
+}
+
+/// Figures of one active job. Shared by its transfers; every method is cheap and never blocks.
+#[derive(Debug)]
+pub(super) struct JobProgress {
+    started: Instant,
+    /// Bytes of published files.
+    published: AtomicU64,
+    /// Bytes of unfinished files that are in their partial files.
+    partial: AtomicI64,
+    /// Bytes received over the network since the job became active.
+    received: AtomicU64,
+    /// Milliseconds after `started` when the last byte came.
+    last_byte_ms: AtomicU64,
+    bytes_per_sec: AtomicU64,
+    connections: AtomicU32,
+    files_done: AtomicU64,
+    bytes_total: AtomicU64,
+    files_total: AtomicU64,
+    waiting: Mutex<Option<Waiting>>,
+    stage: Mutex<String>,
+    meter: Mutex<RateMeter>,
+}
+
+/// A reading of [`JobProgress`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProgressReading {
+    /// Bytes on disk, those of unfinished files included.
+    pub bytes_done: u64,
+    /// Bytes of all files; 0 before the plan.
+    pub bytes_total: u64,
+    /// Over the last seconds.
+    pub bytes_per_sec: u64,
+    /// Seconds; `None` when nothing moves.
+    pub eta_sec: Option<u64>,
+    /// Files published.
+    pub files_done: u64,
+    /// Files selected.
+    pub files_total: u64,
+    /// Open connections.
+    pub connections: u32,
+    /// What it is doing or waiting for.
+    pub detail: String,
+}
+
+impl JobProgress {
+    /// Figures of a stored job.
+    pub(super) fn new(job: &Job) -> Self {
+        let progress = Self::unstored();
+        progress.recorded(job);
+        progress
+    }
+
+    /// Figures that begin at nothing.
+    pub(super) fn unstored() -> Self {
+        Self {
+            started: Instant::now(),
+            published: AtomicU64::default(),
+            partial: AtomicI64::default(),
+            received: AtomicU64::default(),
+            last_byte_ms: AtomicU64::default(),
+            bytes_per_sec: AtomicU64::default(),
+            connections: AtomicU32::default(),
+            files_done: AtomicU64::default(),
+            bytes_total: AtomicU64::default(),
+            files_total: AtomicU64::default(),
+            waiting: Mutex::default(),
+            stage: Mutex::default(),
+            meter: Mutex::default(),
+        }
+    }
+
+    /// The store's figures changed.
+    pub(super) fn recorded(&self, job: &Job) {
+        self.published.store(job.bytes_done, Relaxed);
+        self.files_done.store(job.files_done, Relaxed);
+        self.bytes_total.store(job.bytes_total, Relaxed);
+        self.files_total.store(job.files_total, Relaxed);
+    }
+
+    /// Bytes came over the network: whatever was waited for is over.
+    pub(super) fn received(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Relaxed);
+        let now = self.started.elapsed().as_millis();
+        let before = self.last_byte_ms.swap(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
+        // The lock only when a wait may be recorded: chunks come by the ten thousand a second.
+        if now.saturating_sub(u128::from(before)) > 100 {
+            *lock(&self.waiting) = None;
+        }
+    }
+
+    /// Bytes of an unfinished file were written (or, negative, given up).
+    pub(super) fn written(&self, bytes: i64) {
+        self.partial.fetch_add(bytes, Relaxed);
+    }
+
+    /// Something other than a byte shows that the job moves.
+    pub(super) fn moved(&self) {
+        *lock(&self.waiting) = None;
+    }
+
+    /// A transfer waits until `until`.
+    pub(super) fn waits(&self, reason: HoldReason, detail: String, until: Instant) {
+        let mut waiting = lock(&self.waiting);
+        let since = waiting.as_ref().map_or_else(Instant::now, |known| known.since);
+        *waiting = Some(Waiting { reason, detail, until, since });
+    }
+
+    /// What the job waits for, when no byte came since.
+    pub(super) fn waiting(&self) -> Option<Waiting> {
+        lock(&self.waiting).clone()
+    }
+
+    /// What is being done, for people.
+    pub(super) fn stage(&self, text: impl Into<String>) {
+        *lock(&self.stage) = text.into();
+    }
+
+    pub(super) fn connected(self: &Arc<Self>) -> Connected {
+        self.connections.fetch_add(1, Relaxed);
+        Connected(self.clone())
+    }
+
+    /// Time since the last byte, or since the job became active.
+    pub(super) fn idle(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.last_byte_ms.load(Relaxed)))
+    }
+
+    fn sample(&self) {
+        let rate = lock(&self.meter).sample(self.started.elapsed(), self.received.load(Relaxed));
+        self.bytes_per_sec.store(rate, Relaxed);
+    }
+
+    fn read(&self) -> ProgressReading {
+        let bytes_total = self.bytes_total.load(Relaxed);
+        let partial = u64::try_from(self.partial.load(Relaxed)).unwrap_or(0);
+        let bytes_done = (self.published.load(Relaxed) + partial).min(bytes_total);
+        let bytes_per_sec = self.bytes_per_sec.load(Relaxed);
+        let detail = self.waiting().map_or_else(|| lock(&self.stage).clone(), |waiting| waiting.detail);
+        ProgressReading {
+            bytes_done,
+            bytes_total,
+            bytes_per_sec,
+            eta_sec: eta_sec(bytes_total - bytes_done, bytes_per_sec).filter(|_| bytes_total > 0),
+            files_done: self.files_done.load(Relaxed),
+            files_total: self.files_total.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+            detail,
+        }
+    }
+}
+
+/// Counts an open connection while it lives.
+pub(super) struct Connected(Arc<JobProgress>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The figures of all active jobs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Board(Arc<Mutex<HashMap<JobId, Arc<JobProgress>>>>);
+
+impl Board {
+    pub(super) fn put(&self, id: &JobId, progress: Arc<JobProgress>) {
+        lock(&self.0).insert(id.clone(), progress);
+    }
+
+    pub(super) fn remove(&self, id: &JobId) {
+        lock(&self.0).remove(id);
+    }
+
+    pub(super) fn read(&self, id: &JobId) -> Option<ProgressReading> {
+        lock(&self.0).get(id).map(|progress| progress.read())
+    }
+
+    /// Sum of the rates of all jobs, bytes per second.
+    pub(super) fn bytes_per_sec(&self) -> u64 {
+        lock(&self.0).values().map(|progress| progress.bytes_per_sec.load(Relaxed)).sum()
+    }
+
+    /// Takes a sample of every rate.
+    pub(super) fn sample(&self) {
+        lock(&self.0).values().for_each(|progress| progress.sample());
+    }
+}
+
+/// When a wait ends, on the wall clock.
+pub(super) fn wall_time(until: Instant) -> Timestamp {
+    let left = until.saturating_duration_since(Instant::now());
+    let left = jiff::SignedDuration::try_from(left).unwrap_or(jiff::SignedDuration::MAX);
+    Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX)
+}
+
+impl Waiting {
+    /// How long nothing has moved.
+    pub(super) fn lasts(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+/// A panic while one of these was held leaves a counter or a text behind, nothing half-changed.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,199 @@
+//! What all tasks of the engine share: adapters, limits, and who works on which partial file.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    progress::{Board, JobProgress, lock},
+    stop::JobStop,
+};
+use crate::{
+    cache::{self, CacheError},
+    config::Config,
+    hub::{Endpoint, Hub},
+    model::{Job, JobId, JobSpec, Owner, Token, Trust},
+    store::Store,
+    tokens::TokenStore,
+};
+
+/// Hashing runs on at most so many threads: one core hashes faster than most links deliver.
+const HASHING_THREADS: usize = 2;
+
+/// Shared by every task.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) hub: Hub,
+    pub(super) tokens: Arc<TokenStore>,
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) cache_options: cache::Options,
+    pub(super) board: Board,
+    /// Connections of the whole daemon.
+    pub(super) connections: Semaphore,
+    pub(super) hashing: Semaphore,
+    pub(super) turns: Turns,
+    pub(super) gates: Gates,
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: Store,
+        hub: Hub,
+        tokens: TokenStore,
+        config: watch::Receiver<Arc<Config>>,
+        cache_options: cache::Options,
+    ) -> Self {
+        let connections = config.borrow().transfer.max_connections;
+        Self {
+            store,
+            hub,
+            tokens: Arc::new(tokens),
+            config,
+            cache_options,
+            board: Board::default(),
+            connections: Semaphore::new(connections as usize),
+            hashing: Semaphore::new(HASHING_THREADS),
+            turns: Turns::default(),
+            gates: Gates::default(),
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.borrow().clone()
+    }
+}
+
+/// An endpoint as one job may use it.
+#[derive(Debug, Clone)]
+pub(super) struct EndpointAccess {
+    pub(super) endpoint: Endpoint,
+    /// The submitter's token, only when it is bound to this endpoint's origin.
+    pub(super) token: Option<Token>,
+    /// Whether its word on digests is the official one.
+    pub(super) trust: Trust,
+}
+
+/// What the tasks of one job share.
+pub(super) struct JobContext {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: JobId,
+    pub(super) row: i64,
+    pub(super) owner: Owner,
+    pub(super) spec: JobSpec,
+    pub(super) endpoints: Vec<EndpointAccess>,
+    pub(super) progress: Arc<JobProgress>,
+    pub(super) cancel: CancellationToken,
+}
+
+impl JobContext {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        job: &Job,
+        endpoints: Vec<EndpointAccess>,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            id: job.id.clone(),
+            row: job.row,
+            owner: job.owner.clone(),
+            spec: job.spec.clone(),
+            endpoints,
+            progress: Arc::new(JobProgress::new(job)),
+            cancel,
+        })
+    }
+
+    /// Waits for a future unless the job is stopped first.
+    pub(super) async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, JobStop> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(JobStop::Cancelled),
+            value = future => Ok(value),
+        }
+    }
+}
+
+/// Runs blocking work on the blocking pool. A panic there is a panic here.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Only while the runtime is being torn down; nobody waits for the answer then.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Runs blocking work on files that looks at a flag now and then; the flag is set when the job is stopped.
+pub(super) async fn blocking_until_stopped<T: Send + 'static>(
+    context: &JobContext,
+    work: impl FnOnce(&AtomicBool) -> Result<T, CacheError> + Send + 'static,
+) -> Result<T, JobStop> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let seen = stopped.clone();
+    let work = blocking(move || work(&seen));
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => Ok(done?),
+        () = context.cancel.cancelled() => {
+            stopped.store(true, Ordering::Relaxed);
+            // It may be over the point of no return: what it did is what counts.
+            Ok(work.await?)
+        }
+    }
+}
+
+/// One transfer per partial file: a second job that wants the same bytes waits, then finds them published.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<PathBuf, Weak<AsyncMutex<()>>>>);
+
+impl Turns {
+    /// Waits for the turn on a key; it ends when the guard is dropped.
+    pub(super) async fn take(&self, key: PathBuf) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = lock(&self.0);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            match turns.get(&key).and_then(Weak::upgrade) {
+                Some(turn) => turn,
+                None => {
+                    let turn = Arc::new(AsyncMutex::new(()));
+                    turns.insert(key, Arc::downgrade(&turn));
+                    turn
+                }
+            }
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// "Do not ask this origin before": one gate for all jobs and users, so that a 429 stops everybody.
+#[derive(Default)]
+pub(super) struct Gates(Mutex<HashMap<String, Instant>>);
+
+impl Gates {
+    /// Closes the gate until a moment, unless it is closed for longer already.
+    pub(super) fn close(&self, origin: &str, until: Instant) {
+        let mut gates = lock(&self.0);
+        let now = Instant::now();
+        gates.retain(|_, known| *known > now);
+        let known = gates.entry(origin.to_owned()).or_insert(until);
+        *known = (*known).max(until);
+    }
+
+    /// When the gate opens; `None` when it is open.
+    pub(super) fn closed_until(&self, origin: &str) -> Option<Instant> {
+        lock(&self.0).get(origin).copied().filter(|until| *until > Instant::now())
+    }
+}

@@ -1,0 +1,299 @@
+//! A wish becomes a checked job specification, and the specification a stored job. Asks no Hub.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    access::policy,
+    error::CallError,
+    shared::{Shared, blocking},
+};
+use crate::{
+    config::{Config, Mode, TokenPolicy},
+    hub::Endpoint,
+    model::{Destination, JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
+    names::{NameSource, Names, Reference, Resolved},
+    store::{NewJob, RequestKey, Scope, Submitted},
+    tokens::BoundToken,
+};
+
+/// Longest request id in characters.
+const LONGEST_REQUEST_ID: usize = 128;
+/// Names and patterns of one selection.
+const MOST_PATTERNS: usize = 10_000;
+
+/// What a user asks for, as it came. Empty means not said.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "as in message JobSpec of job.proto")]
+pub struct Wish {
+    pub name: String,
+    pub kind: Option<RepoKind>,
+    pub revision: String,
+    pub selection: Selection,
+    pub cache_dir: String,
+    pub local_dir: String,
+    pub endpoints: Vec<String>,
+    pub priority: Priority,
+    pub connections: Option<u32>,
+    pub max_workers: Option<u32>,
+    pub force_download: bool,
+    pub preferred_cache_dir: String,
+    pub preferred_endpoint: String,
+}
+
+/// A submit.
+#[derive(Debug, Clone)]
+pub struct Submit {
+    /// Who, as the kernel told.
+    pub owner: Owner,
+    /// What.
+    pub wish: Wish,
+    /// Makes a repeated call safe; empty: no protection.
+    pub request_id: String,
+    /// The submitter's token.
+    pub token: Option<Token>,
+}
+
+/// A checked wish.
+pub(super) struct Checked {
+    pub(super) spec: JobSpec,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Stores the job; with it, before it, the token.
+pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Result<(Submitted, Vec<String>), CallError> {
+    if submit.request_id.chars().count() > LONGEST_REQUEST_ID {
+        return Err(CallError::invalid("request_id", format!("longer than {LONGEST_REQUEST_ID} characters")));
+    }
+    let config = shared.config();
+    let fingerprint = fingerprint(&submit.wish);
+    let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
+    if let Some(token) = submit.token {
+        let own = checked.endpoints.iter().find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
+        match own.map(|endpoint| endpoint.origin().ascii_serialization()) {
+            Some(origin) => {
+                let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
+                let kept = blocking(move || tokens.keep(uid, &BoundToken { origin, token })).await;
+                let reference = kept.map_err(|error| CallError::Internal(super::stop::chain(&error)))?;
+                checked.spec.token_ref = Some(reference);
+            }
+            None => checked.warnings.push(format!(
+                "your token is not sent to {}: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
+                checked.endpoints.iter().map(Endpoint::host).collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+    let request = (!submit.request_id.is_empty()).then_some(RequestKey { id: submit.request_id, fingerprint });
+    let max_queued = config.users.of(&submit.owner.user).max_queued;
+    let submitted = shared.store.submit(NewJob { owner: submit.owner, spec: checked.spec, request, max_queued }).await?;
+    Ok((submitted, checked.warnings))
+}
+
+/// Binds a user's current token to the origin of a job that is about to be tried again.
+pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, token: Token) -> Result<(), CallError> {
+    let config = shared.config();
+    let job = shared.store.job(Scope::Uid(owner.uid), id).await?;
+    let endpoints = job.spec.endpoints.iter().filter_map(|base| Endpoint::parse(base, base).ok());
+    let own = endpoints.into_iter().find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
+    let Some(endpoint) = own else { return Ok(()) };
+    let bound = BoundToken { origin: endpoint.origin().ascii_serialization(), token };
+    let (tokens, uid) = (shared.tokens.clone(), owner.uid);
+    let kept = blocking(move || tokens.keep(uid, &bound)).await;
+    let reference = kept.map_err(|error| CallError::Internal(super::stop::chain(&error)))?;
+    Ok(shared.store.set_token_ref(id, reference).await?)
+}
+
+/// Checks every field; the first mistake is told with the field's name.
+pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish) -> Result<Checked, CallError> {
+    let config = shared.config();
+    let mut warnings = Vec::new();
+    let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", super::stop::chain(&error)))?;
+    let aliases = shared.store.aliases(owner.uid).await?.into_iter().collect();
+    let resolved = names
+        .resolve_offline(&wish.name, wish.kind, &aliases)
+        .map_err(|error| CallError::invalid("name", super::stop::chain(&error)))?;
+    let (source, reference) = match resolved {
+        Resolved::Found { source, reference } => (source, reference),
+        Resolved::AskHub(reference) => (NameSource::Literal, reference),
+    };
+    if source != NameSource::Literal {
+        tracing::debug!(name = wish.name, repo = %reference.repo_id, ?source, "resolved a short name");
+    }
+    let kind = one_of("repo_type", wish.kind, reference.kind)?.unwrap_or(RepoKind::Model);
+    let asked = match wish.revision.as_str() {
+        "" => None,
+        text => Some(Revision::parse(text).map_err(|error| CallError::invalid("revision", error))?),
+    };
+    let revision = one_of("revision", asked, reference.revision.clone())?.unwrap_or_else(Revision::main);
+    let selection = selection(wish.selection, &reference)?;
+    let endpoints = endpoints(&config, mode, &wish.endpoints, &wish.preferred_endpoint, &mut warnings)?;
+    let positive = |field, value: Option<u32>, most: u32| match value {
+        Some(value) if value == 0 || value > most => Err(CallError::invalid(field, format!("must be 1 to {most}"))),
+        other => Ok(other),
+    };
+    let spec = JobSpec {
+        repo_id: reference.repo_id,
+        kind,
+        revision,
+        selection,
+        destination: destination(&config, mode, &wish.cache_dir, &wish.local_dir, &wish.preferred_cache_dir)?,
+        endpoints: endpoints.iter().map(base_text).collect(),
+        priority: wish.priority,
+        connections: positive("connections", wish.connections, config.transfer.max_connections)?,
+        max_workers: positive("max_workers", wish.max_workers, 256)?,
+        force_download: wish.force_download,
+        token_ref: None,
+    };
+    Ok(Checked { spec, endpoints, warnings })
+}
+
+/// What the flag says and what the name says; both may say it, but not differently.
+fn one_of<T: PartialEq + std::fmt::Display>(
+    field: &'static str,
+    flag: Option<T>,
+    name: Option<T>,
+) -> Result<Option<T>, CallError> {
+    match (flag, name) {
+        (Some(flag), Some(name)) if flag != name => {
+            Err(CallError::invalid(field, format!("the name says {name}, the option says {flag}")))
+        }
+        (Some(value), _) | (None, Some(value)) => Ok(Some(value)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn selection(mut selection: Selection, reference: &Reference) -> Result<Selection, CallError> {
+    if let Some(path) = &reference.path {
+        if !selection.files.is_empty() {
+            return Err(CallError::invalid("files", "the name holds a path already"));
+        }
+        selection.files.push(path.clone());
+    }
+    let count = selection.files.len() + selection.include.len() + selection.exclude.len();
+    if count > MOST_PATTERNS {
+        return Err(CallError::invalid("files", format!("more than {MOST_PATTERNS} names and patterns")));
+    }
+    Ok(selection)
+}
+
+/// The base address as it is stored and shown.
+pub(super) fn base_text(endpoint: &Endpoint) -> String {
+    endpoint.base().as_str().trim_end_matches('/').to_owned()
+}
+
+/// The endpoints of a call: those that it names, else the caller's own HF_ENDPOINT, else the configured ones.
+pub(super) fn endpoints(
+    config: &Config,
+    mode: Mode,
+    named: &[String],
+    preferred: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Endpoint>, CallError> {
+    let configured =
+        |known: &crate::config::EndpointOptions| Endpoint::parse(&known.name, known.url.as_str());
+    let find = |text: &str| -> Result<Endpoint, CallError> {
+        let by_name = config.endpoints.iter().find(|known| known.name == text);
+        let endpoint = match by_name {
+            Some(known) => configured(known),
+            None if text.contains("://") => Endpoint::parse("", text),
+            None => {
+                let known: Vec<&str> = config.endpoints.iter().map(|known| known.name.as_str()).collect();
+                let known = known.join(", ");
+                return Err(CallError::invalid("endpoints", format!("no endpoint `{text}` is configured (there are: {known})")));
+            }
+        };
+        let endpoint = endpoint.map_err(|error| CallError::invalid("endpoints", error))?;
+        let is_configured = config.endpoints.iter().any(|known| {
+            configured(known).is_ok_and(|known| base_text(&known) == base_text(&endpoint))
+        });
+        if mode == Mode::System && !is_configured {
+            return Err(CallError::NotAllowed(format!(
+                "{} is not among the configured endpoints; ask the administrator to add it",
+                endpoint.host()
+            )));
+        }
+        Ok(endpoint)
+    };
+    if !named.is_empty() {
+        return named.iter().map(|text| find(text)).collect();
+    }
+    if !preferred.is_empty() {
+        match find(preferred) {
+            Ok(endpoint) => return Ok(vec![endpoint]),
+            Err(error) => warnings.push(format!("HF_ENDPOINT is ignored: {error}")),
+        }
+    }
+    config
+        .endpoints
+        .iter()
+        .map(|known| configured(known).map_err(|error| CallError::Internal(error.to_string())))
+        .collect()
+}
+
+fn destination(
+    config: &Config,
+    mode: Mode,
+    cache_dir: &str,
+    local_dir: &str,
+    preferred_cache_dir: &str,
+) -> Result<Destination, CallError> {
+    let caches = &config.storage.caches;
+    match (cache_dir, local_dir) {
+        ("", "") => {
+            let preferred = clean("preferred_cache_dir", preferred_cache_dir)
+                .ok()
+                .filter(|path| mode == Mode::User || caches.contains(path));
+            let default = caches.first().cloned();
+            let path = preferred.or(default).ok_or_else(|| CallError::Internal("no cache is configured".into()))?;
+            Ok(Destination::Cache(path))
+        }
+        (text, "") => {
+            let path = clean("cache_dir", text)?;
+            if mode == Mode::System && !caches.contains(&path) {
+                return Err(CallError::NotAllowed(format!("{text} is not one of the configured caches (storage.cache)")));
+            }
+            Ok(Destination::Cache(path))
+        }
+        ("", text) => {
+            let path = clean("local_dir", text)?;
+            if mode == Mode::System && !config.storage.local_roots.iter().any(|root| path.starts_with(root)) {
+                return Err(CallError::NotAllowed(format!("{text} is not below one of storage.local_roots")));
+            }
+            Ok(Destination::LocalDir(path))
+        }
+        _ => Err(CallError::invalid("local_dir", "not together with cache_dir")),
+    }
+}
+
+/// An absolute path without `..`, in one spelling.
+fn clean(field: &'static str, text: &str) -> Result<PathBuf, CallError> {
+    let path = Path::new(text);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !path.is_absolute() || !plain || text.contains('\0') {
+        return Err(CallError::invalid(field, "must be an absolute path without `..`"));
+    }
+    Ok(path.components().collect())
+}
+
+/// Tells one request from another under the same id. Over the wish, not the checked job: aliases may change between.
+fn fingerprint(wish: &Wish) -> Vec<u8> {
+    let text = json!([
+        wish.name,
+        wish.kind.map(RepoKind::as_str),
+        wish.revision,
+        wish.selection,
+        wish.cache_dir,
+        wish.local_dir,
+        wish.endpoints,
+        wish.priority.as_str(),
+        wish.connections,
+        wish.max_workers,
+        wish.force_download,
+        wish.preferred_cache_dir,
+        wish.preferred_endpoint,
+    ]);
+    Sha256::digest(text.to_string().as_bytes()).to_vec()
+}

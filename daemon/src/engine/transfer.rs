@@ -1,0 +1,282 @@
+//! One file: found or fetched, verified, published. Returns what became of it and changes no stored state but claims.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+};
+
+use jiff::Timestamp;
+use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+
+use super::{
+    checkpoint::{self, Unclaimed},
+    connection, finish,
+    progress::{JobProgress, lock},
+    retry::Retry,
+    shared::{JobContext, blocking},
+    stop::{JobStop, integrity},
+};
+use crate::{
+    cache::{self, Staging},
+    hub::Link,
+    model::{ByteRange, CommitHash, Failure, FailureKind, FileRecord},
+    plan::{LeaseId, RangeSet, SegmentMap},
+    store::FileDone,
+};
+
+/// Fewer bytes than this for one more connection are not worth its round trips.
+const BYTES_PER_CONNECTION: u64 = 4 << 20;
+/// A file that came wrong so often is given up.
+const MISMATCHES: u32 = 2;
+
+/// Shared by the connections of one file.
+pub(super) struct FileTransfer {
+    pub(super) file: FileRecord,
+    pub(super) commit: CommitHash,
+    pub(super) staging: Arc<Staging>,
+    pub(super) retry: Retry,
+    pub(super) unclaimed: Unclaimed,
+    pub(super) counted: Counted,
+    /// Held by the connection that asks where the bytes lie.
+    pub(super) asking: AsyncMutex<()>,
+    connections: u32,
+    segments: Mutex<SegmentMap>,
+    /// Where the bytes lie, and the number of the endpoint that said so.
+    link: Mutex<Option<(usize, Link)>>,
+    /// Hosts that bytes may have come from.
+    sources: Mutex<BTreeSet<String>>,
+}
+
+/// Why the connections of a file ended early.
+pub(super) enum TransferEnd {
+    Stop(JobStop),
+    /// The server gives no parts: begin again, in one piece.
+    WholeFile,
+}
+
+/// A file that is in its place. Its bytes stay in the figures until the store has them.
+pub(super) struct Published {
+    pub(super) done: FileDone,
+    #[expect(dead_code, reason = "held for its drop")]
+    counted: Option<Counted>,
+}
+
+impl<E: Into<JobStop>> From<E> for TransferEnd {
+    fn from(stop: E) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+impl FileTransfer {
+    pub(super) fn lease(&self) -> Option<(LeaseId, ByteRange)> {
+        lock(&self.segments).lease(self.connections)
+    }
+
+    pub(super) fn release(&self, lease: LeaseId) {
+        lock(&self.segments).release(lease);
+    }
+
+    pub(super) fn wrote(&self, lease: LeaseId, bytes: u64) -> bool {
+        lock(&self.segments).wrote(lease, bytes)
+    }
+
+    pub(super) fn written_ranges(&self) -> Vec<ByteRange> {
+        lock(&self.segments).written().ranges().to_vec()
+    }
+
+    /// Where the bytes lie, if endpoint `index` said so and it holds for a while yet.
+    pub(super) fn link(&self, index: usize) -> Option<Link> {
+        let link = lock(&self.link).clone();
+        link.filter(|(by, link)| *by == index && !link.is_stale(Timestamp::now())).map(|(_, link)| link)
+    }
+
+    pub(super) fn set_link(&self, index: usize, link: Link) {
+        lock(&self.sources).insert(link.host.clone());
+        *lock(&self.link) = Some((index, link));
+    }
+
+    /// Hosts that bytes may have come from in this run.
+    pub(super) fn sources(&self) -> Vec<String> {
+        lock(&self.sources).iter().cloned().collect()
+    }
+
+    /// Takes a transfer apart whose connections are gone.
+    pub(super) fn into_parts(transfer: Arc<Self>) -> Result<(FileRecord, Staging, Counted), JobStop> {
+        let shared = || {
+            JobStop::JobFailed(Failure::new(
+                FailureKind::Internal,
+                "a connection outlived its file",
+                "this is a bug; `hfctl retry` tries again",
+            ))
+        };
+        let transfer = Arc::into_inner(transfer).ok_or_else(shared)?;
+        let staging = Arc::into_inner(transfer.staging).ok_or_else(shared)?;
+        Ok((transfer.file, staging, transfer.counted))
+    }
+
+    pub(super) fn forget_link(&self) {
+        *lock(&self.link) = None;
+    }
+}
+
+/// Takes one file all the way.
+pub(super) async fn run(
+    context: Arc<JobContext>,
+    store: Arc<cache::Store>,
+    commit: CommitHash,
+    file: FileRecord,
+) -> Result<Published, JobStop> {
+    let turn = context.shared.turns.take(store.content_path(&file.path, &file.digest));
+    let _turn = context.unless_stopped(turn).await?;
+    let mut mismatches = 0;
+    let mut whole = false;
+    loop {
+        if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
+            return Ok(Published { done, counted: None });
+        }
+        finish::check_space(&context, &store, &file).await?;
+        let transfer = stage(&context, &store, &commit, &file, whole).await?;
+        match download(&context, &transfer).await {
+            Ok(()) => {}
+            Err(TransferEnd::WholeFile) => {
+                whole = true;
+                continue;
+            }
+            Err(TransferEnd::Stop(stop)) => {
+                // What was written is claimed, so that nothing is fetched twice after a clean stop. The stop's own reason
+                // is the one to tell.
+                if let Err(error) = checkpoint::claim(&context, &transfer).await {
+                    tracing::debug!(job = %context.id, ?error, "last claim");
+                }
+                return Err(stop);
+            }
+        }
+        match finish::verify(&context, &transfer).await? {
+            None => {
+                let counted = finish::publish(&context, &store, &commit, transfer).await?;
+                return Ok(Published { done: FileDone { id: file.id, reused: false }, counted: Some(counted) });
+            }
+            Some(wrong) => {
+                mismatches += 1;
+                finish::reject(&context, transfer, &wrong).await?;
+                if mismatches >= MISMATCHES {
+                    return Err(JobStop::FileFailed(integrity(wrong)));
+                }
+            }
+        }
+    }
+}
+
+/// Opens the partial file and takes over what an earlier run claimed.
+async fn stage(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    file: &FileRecord,
+    whole: bool,
+) -> Result<Arc<FileTransfer>, JobStop> {
+    let staging = {
+        let (store, file, tag) = (store.clone(), file.clone(), context.id.to_string());
+        blocking(move || store.stage(&file.digest, &file.path, file.size, &tag)).await?
+    };
+    let stamp = staging.stamp()?;
+    let claim = if staging.existed() && !whole && !context.spec.force_download {
+        context.shared.store.claim(staging.path().to_owned()).await?
+    } else {
+        None
+    };
+    let written: RangeSet = claim
+        .filter(|claim| {
+            (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, stamp.dev, stamp.ino)
+        })
+        .map(|claim| claim.ranges.into_iter().collect())
+        .unwrap_or_default();
+    let config = context.shared.config();
+    let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
+    let missing = file.size - written.len();
+    let worthwhile = u32::try_from(missing.div_ceil(BYTES_PER_CONNECTION)).unwrap_or(u32::MAX);
+    Ok(Arc::new(FileTransfer {
+        file: file.clone(),
+        commit: commit.clone(),
+        staging: Arc::new(staging),
+        retry: Retry::new(context),
+        counted: Counted::new(context.progress.clone(), written.len()),
+        unclaimed: Unclaimed::default(),
+        asking: AsyncMutex::new(()),
+        connections: if whole { 1 } else { wanted.min(worthwhile) },
+        segments: Mutex::new(if whole { SegmentMap::in_one_piece(file.size) } else { SegmentMap::new(file.size, written) }),
+        link: Mutex::default(),
+        sources: Mutex::default(),
+    }))
+}
+
+/// Runs the connections until the file is whole, with claims beside them.
+async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<(), TransferEnd> {
+    let connections = transfer.connections;
+    context.progress.stage(format!("downloading {}", transfer.file.path.as_str().escape_debug()));
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        tasks.spawn(connection::run(context.clone(), transfer.clone()));
+    }
+    // Small files are whole before their first claim would be due.
+    let claims = async {
+        if connections == 0 { std::future::pending().await } else { checkpoint::run(context.clone(), transfer.clone()).await }
+    };
+    tokio::pin!(claims);
+    let mut end = None;
+    loop {
+        tokio::select! {
+            joined = tasks.join_next() => match joined {
+                None => break,
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(early))) => {
+                    // The first reason counts. At the end of a job the others hear of it themselves, and keep what they have.
+                    if !context.cancel.is_cancelled() {
+                        tasks.abort_all();
+                    }
+                    end.get_or_insert(early);
+                }
+                Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Some(Err(_aborted)) => {}
+            },
+            claimed = &mut claims => {
+                // Claims end only when the disk refuses.
+                return Err(claimed.err().unwrap_or(JobStop::Cancelled).into());
+            }
+        }
+    }
+    match end {
+        Some(early) => Err(early),
+        None if lock(&transfer.segments).is_complete() => Ok(()),
+        None => Err(JobStop::Cancelled.into()),
+    }
+}
+
+/// Bytes of an unfinished file in the job's figures; taken off again when the file is recorded, or given up.
+pub(super) struct Counted {
+    progress: Arc<JobProgress>,
+    bytes: AtomicI64,
+}
+
+impl Counted {
+    fn new(progress: Arc<JobProgress>, bytes: u64) -> Self {
+        let counted = Self { progress, bytes: AtomicI64::new(0) };
+        counted.add(bytes);
+        counted
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.progress.written(bytes);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.progress.written(-self.bytes.load(Relaxed));
+    }
+}
