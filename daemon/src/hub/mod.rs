@@ -1,1 +1,53 @@
-//! placeholder
+//! Floor 2: the only code that speaks HTTP. Imports `model` alone.
+//!
+//! One call is one try: it follows redirects and pages, but never waits to try again, keeps no state about endpoints and
+//! knows nothing of jobs or disks. [`classify`] is the one place that says what an error means for the caller.
+//!
+//! Never here: a token on another origin than the endpoint's, a query string in a text, a body held in memory beyond one
+//! chunk (files) or one page (JSON).
+
+mod account;
+mod address;
+mod body;
+mod classify;
+mod client;
+mod endpoint;
+mod error;
+mod fetch;
+mod info;
+mod link;
+mod listing;
+mod paging;
+mod proxy;
+mod quote;
+mod range;
+mod ratelimit;
+mod redirect;
+mod refusal;
+mod request;
+mod scrub;
+mod search;
+mod transport;
+mod wording;
+
+pub use account::{Account, GitRef, Refs};
+pub use body::Body;
+pub use classify::{Blame, RetryReason, Verdict, classify};
+pub use client::{Hub, HubOptions};
+pub use endpoint::{BadEndpoint, Endpoint};
+pub use error::{Changed, HubError, RedirectFault};
+pub use fetch::{FileTarget, Opened};
+pub use info::RepoInfo;
+pub use link::Link;
+pub use listing::{Listing, ListingSource, MAX_ENTRIES};
+pub use proxy::{BadProxy, ProxyRules};
+pub use ratelimit::RateState;
+pub use refusal::{About, Asked, ErrorCode, Refusal};
+pub use search::RepoSummary;
+pub use transport::NetworkFault;
+pub use wording::failure;
+
+use crate::model::Token;
+
+/// A user's token, when the user has one and allows it to be sent to this endpoint. It goes to the endpoint's origin only.
+pub type Credential<'a> = Option<&'a Token>;

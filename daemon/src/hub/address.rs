@@ -1,0 +1,164 @@
+//! Which addresses a redirect may name. A server outside must not make the daemon ask hosts that only the daemon can reach.
+//!
+//! Only what is written in the address is judged here: IP literals and `localhost`. A name that *resolves* to such an address
+//! has to be judged where the connection is made, by a resolver given to the clients (`client.rs`, `dns_resolver`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+use super::endpoint::Endpoint;
+
+/// Where an address lies, as far as its text tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A name, or an address of the public network.
+    Public,
+    Loopback,
+    /// 10.0.0.0/8.
+    Private10,
+    /// 172.16.0.0/12.
+    Private172,
+    /// 192.168.0.0/16.
+    Private192,
+    /// fc00::/7.
+    UniqueLocal,
+    /// Link-local, metadata services, shared carrier space, multicast, unspecified: never the target of a redirect.
+    Forbidden,
+}
+
+/// Whether a server at `endpoint` may redirect to `target`.
+pub(super) fn allowed(endpoint: &Endpoint, target: &Url) -> bool {
+    if endpoint.owns(target) {
+        return true;
+    }
+    match place(target) {
+        Place::Public => true,
+        Place::Forbidden => false,
+        inside => place(endpoint.base()) == inside,
+    }
+}
+
+fn place(url: &Url) -> Place {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => place_v4(ip),
+        Some(Host::Ipv6(ip)) => place_v6(ip),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            if name == "localhost" || name.ends_with(".localhost") {
+                Place::Loopback
+            } else {
+                Place::Public
+            }
+        }
+        None => Place::Forbidden,
+    }
+}
+
+fn place_v4(ip: Ipv4Addr) -> Place {
+    match ip.octets() {
+        [127, ..] => Place::Loopback,
+        [10, ..] => Place::Private10,
+        [172, 16..=31, ..] => Place::Private172,
+        [192, 168, ..] => Place::Private192,
+        // This network, shared carrier space (a metadata service lives there), link-local, multicast and above.
+        [0, ..] | [100, 64..=127, ..] | [169, 254, ..] | [224..=255, ..] => Place::Forbidden,
+        _ => Place::Public,
+    }
+}
+
+fn place_v6(ip: Ipv6Addr) -> Place {
+    if ip.is_loopback() {
+        return Place::Loopback;
+    }
+    if let Some(IpAddr::V4(inner)) = embedded(ip) {
+        return place_v4(inner);
+    }
+    if ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) {
+        return Place::Forbidden;
+    }
+    match ip.segments()[0] {
+        0xfc00..=0xfdff => Place::UniqueLocal,
+        // Link-local, old site-local, multicast.
+        0xfe80..=0xffff => Place::Forbidden,
+        _ if ip.is_unspecified() => Place::Forbidden,
+        _ => Place::Public,
+    }
+}
+
+/// The IPv4 address inside `::ffff:a.b.c.d`, `::a.b.c.d`, `64:ff9b::a.b.c.d` and `2002:aabb:ccdd::`.
+fn embedded(ip: Ipv6Addr) -> Option<IpAddr> {
+    let s = ip.segments();
+    let v4 = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+    };
+    match s {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] if !(high == 0 && low == 0) => v4(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_is_reached_from_inside_only() {
+        let check = |from: &str, to: &str, expected: bool| {
+            let endpoint = Endpoint::parse("e", from).unwrap();
+            assert_eq!(allowed(&endpoint, &Url::parse(to).unwrap()), expected, "{from} -> {to}");
+        };
+        let public = "https://huggingface.co";
+        check(public, "https://us.aws.cdn.hf.co/x", true);
+        check(public, "https://8.8.8.8/x", true);
+        check(public, "https://[2606:4700::1]/x", true);
+        for inside in [
+            "http://127.0.0.1/",
+            "http://127.9.9.9/",
+            "http://localhost/",
+            "http://x.localhost./",
+            "http://[::1]/",
+            "http://10.1.2.3/",
+            "http://172.16.0.1/",
+            "http://172.31.255.1/",
+            "http://192.168.1.1/",
+            "http://[fd12::1]/",
+            "http://169.254.169.254/latest",
+            "http://[fe80::1]/",
+            "http://[fd00:ec2::254]/",
+            "http://100.100.100.200/",
+            "http://0.0.0.0/",
+            "http://[::]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[64:ff9b::a00:1]/",
+            "http://[2002:7f00:1::]/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://017700000001/",
+            "http://255.255.255.255/",
+            "http://239.1.1.1/",
+            "http://[::127.0.0.1]/",
+        ] {
+            check(public, inside, false);
+            check("https://8.8.8.8", inside, false);
+        }
+        check("http://127.0.0.1:1", "http://127.0.0.2:2/", true);
+        check("http://127.0.0.1:1", "http://localhost:2/", true);
+        check("http://localhost:1", "http://[::1]:2/", true);
+        check("http://127.0.0.1:1", "http://10.0.0.1/", false);
+        check("http://10.0.0.1", "http://10.200.0.1/", true);
+        check("http://10.0.0.1", "http://192.168.0.1/", false);
+        check("http://172.16.0.1", "http://172.20.0.1/", true);
+        check("http://192.168.0.1", "http://192.168.9.9/", true);
+        check("http://192.168.0.1", "http://127.0.0.1/", false);
+        check("http://[fd12::1]", "http://[fd99::1]/", true);
+        check("http://10.0.0.1", "http://169.254.169.254/", false);
+        check("http://169.254.1.1", "http://169.254.169.254/", false);
+        check("http://169.254.1.1", "http://169.254.1.1/other", true);
+        check("http://127.0.0.1", "https://huggingface.co/", true);
+    }
+}

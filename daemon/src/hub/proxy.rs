@@ -1,0 +1,340 @@
+//! Which proxy an address goes through, read from the environment as curl reads it.
+//!
+//! The library's own reading differs from curl's: it honours `HTTP_PROXY` in capitals, lets capitals win over small letters,
+//! and an empty variable hides the other spelling. So it is switched off and the rules are these. Loopback is not exempt by
+//! itself, as in curl; `NO_PROXY` says what is.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::endpoint::host_of;
+use super::scrub;
+
+/// Port of a proxy that names none: curl's, not that of the scheme.
+const DEFAULT_PORT: u16 = 1080;
+
+/// A proxy setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} does not name a proxy: {why}")]
+pub struct BadProxy {
+    /// The variable.
+    pub variable: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Which proxy for which address.
+#[derive(Clone, Default)]
+pub struct ProxyRules {
+    http: Option<Url>,
+    https: Option<Url>,
+    bypass: Bypass,
+}
+
+#[derive(Clone, Default)]
+struct Bypass {
+    everything: bool,
+    names: Vec<String>,
+    networks: Vec<(IpAddr, u8)>,
+}
+
+impl ProxyRules {
+    /// No proxy for anything.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Reads this process's environment.
+    ///
+    /// # Errors
+    /// When a variable names something that is no proxy.
+    pub fn from_environment() -> Result<Self, BadProxy> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads `http_proxy` (small letters only: `HTTP_PROXY` can be set by a request header under CGI), `https_proxy`,
+    /// `all_proxy`, `no_proxy` and the last three in capitals. Small letters win; an empty variable counts as unset.
+    ///
+    /// # Errors
+    /// When a variable names something that is no proxy.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadProxy> {
+        let first = |names: &[&'static str]| {
+            names.iter().find_map(|name| {
+                lookup(name)
+                    .filter(|value| !value.is_empty())
+                    .map(|value| (*name, value))
+            })
+        };
+        let read = |names: &[&'static str]| {
+            first(names)
+                .map(|(name, value)| parse_proxy(name, value.trim()))
+                .transpose()
+        };
+        Ok(Self {
+            http: read(&["http_proxy", "all_proxy", "ALL_PROXY"])?,
+            https: read(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
+            bypass: first(&["no_proxy", "NO_PROXY"]).map_or_else(Bypass::default, |(_, list)| Bypass::parse(&list)),
+        })
+    }
+
+    /// The proxy for this address, `None` for a direct connection.
+    pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
+        let proxy = match url.scheme() {
+            "http" => self.http.as_ref(),
+            "https" => self.https.as_ref(),
+            _ => None,
+        }?;
+        (!self.bypass.covers(url)).then_some(proxy)
+    }
+}
+
+/// Shows hosts only: proxy addresses hold passwords.
+impl fmt::Debug for ProxyRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { http, https, bypass } = self;
+        f.debug_struct("ProxyRules")
+            .field("http", &http.as_ref().map(host_of))
+            .field("https", &https.as_ref().map(host_of))
+            .field("bypass_everything", &bypass.everything)
+            .field("bypass_names", &bypass.names)
+            .field("bypass_networks", &bypass.networks)
+            .finish()
+    }
+}
+
+fn parse_proxy(variable: &str, value: &str) -> Result<Url, BadProxy> {
+    let bad = |why: &str| BadProxy {
+        variable: variable.to_owned(),
+        why: format!("{why} (`{}`)", scrub::address(value)),
+    };
+    let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
+    let scheme = scheme.to_ascii_lowercase();
+    let scheme = match scheme.as_str() {
+        "http" | "https" | "socks4" | "socks4a" | "socks5" | "socks5h" => scheme.as_str(),
+        "socks" => "socks4",
+        _ => return Err(bad("known are http, https, socks4, socks4a, socks5, socks5h")),
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let mut url = Url::parse(&format!("{scheme}://{authority}")).map_err(|_| bad("it is no address"))?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(bad("it names no host"));
+    }
+    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let names_port = host_and_port
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+    if !names_port && scheme != "https" {
+        url.set_port(Some(DEFAULT_PORT)).map_err(|()| bad("it takes no port"))?;
+    }
+    Ok(url)
+}
+
+impl Bypass {
+    fn parse(list: &str) -> Self {
+        let mut bypass = Self {
+            everything: list.trim() == "*",
+            ..Self::default()
+        };
+        for entry in list.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()) {
+            match parse_network(entry) {
+                Some(network) => bypass.networks.push(network),
+                None => {
+                    let name = entry.trim_end_matches('.');
+                    let name = name.strip_prefix('.').unwrap_or(name);
+                    if !name.is_empty() {
+                        bypass.names.push(name.to_ascii_lowercase());
+                    }
+                }
+            }
+        }
+        bypass
+    }
+
+    fn covers(&self, url: &Url) -> bool {
+        if self.everything {
+            return true;
+        }
+        match url.host() {
+            Some(Host::Ipv4(ip)) => self.covers_ip(ip.into()),
+            Some(Host::Ipv6(ip)) => self.covers_ip(ip.into()),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                self.names.iter().any(|covered| {
+                    name.strip_suffix(covered.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                })
+            }
+            None => false,
+        }
+    }
+
+    fn covers_ip(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|(network, bits)| match (network, ip) {
+            (IpAddr::V4(network), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(*bits)).unwrap_or(0);
+                u32::from(*network) & mask == u32::from(ip) & mask
+            }
+            (IpAddr::V6(network), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(*bits)).unwrap_or(0);
+                u128::from(*network) & mask == u128::from(ip) & mask
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        })
+    }
+}
+
+/// `10.0.0.0/8`, `10.1.2.3`, `fd00::/8`, `[::1]`.
+fn parse_network(entry: &str) -> Option<(IpAddr, u8)> {
+    let (address, bits) = entry
+        .split_once('/')
+        .map_or((entry, None), |(ip, bits)| (ip, Some(bits)));
+    let address = address
+        .strip_prefix('[')
+        .and_then(|ip| ip.strip_suffix(']'))
+        .unwrap_or(address);
+    let ip: IpAddr = address.parse().ok()?;
+    let full = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(full), |bits| bits.parse().ok())?;
+    (bits <= full).then_some((ip, bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(pairs: &[(&str, &str)]) -> ProxyRules {
+        ProxyRules::from_lookup(|name| {
+            pairs
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+        .unwrap()
+    }
+
+    fn via(rules: &ProxyRules, url: &str) -> Option<String> {
+        rules.proxy_for(&Url::parse(url).unwrap()).map(ToString::to_string)
+    }
+
+    #[test]
+    fn variables_as_curl_reads_them() {
+        let http = "http://h.example/";
+        let https = "https://h.example/";
+        let check = |pairs: &[(&str, &str)], url, expected: Option<&str>| {
+            assert_eq!(via(&rules(pairs), url).as_deref(), expected, "{pairs:?} {url}");
+        };
+        check(&[], https, None);
+        check(&[("https_proxy", "http://p:1")], https, Some("http://p:1/"));
+        check(&[("HTTPS_PROXY", "http://p:1")], https, Some("http://p:1/"));
+        check(
+            &[("HTTPS_PROXY", "http://P:1"), ("https_proxy", "http://p:2")],
+            https,
+            Some("http://p:2/"),
+        );
+        check(
+            &[("HTTPS_PROXY", "http://p:1"), ("https_proxy", "")],
+            https,
+            Some("http://p:1/"),
+        );
+        check(&[("HTTPS_PROXY", "http://p:1")], http, None);
+        check(&[("http_proxy", "http://p:1")], http, Some("http://p:1/"));
+        check(&[("HTTP_PROXY", "http://p:1")], http, None);
+        check(&[("http_proxy", "http://p:1")], https, None);
+        check(&[("ALL_PROXY", "socks5h://p:1")], http, Some("socks5h://p:1"));
+        check(&[("ALL_PROXY", "socks5h://p:1")], https, Some("socks5h://p:1"));
+        check(
+            &[("all_proxy", "http://a:1"), ("ALL_PROXY", "http://b:1")],
+            https,
+            Some("http://a:1/"),
+        );
+        check(
+            &[("all_proxy", "http://a:1"), ("HTTPS_PROXY", "http://b:1")],
+            https,
+            Some("http://b:1/"),
+        );
+        check(
+            &[("https_proxy", "p.example:3128")],
+            https,
+            Some("http://p.example:3128/"),
+        );
+        check(&[("https_proxy", "p.example")], https, Some("http://p.example:1080/"));
+        check(
+            &[("https_proxy", "http://p.example:80")],
+            https,
+            Some("http://p.example/"),
+        );
+        check(
+            &[("https_proxy", "https://p.example")],
+            https,
+            Some("https://p.example/"),
+        );
+        check(
+            &[("https_proxy", "socks5://p.example")],
+            https,
+            Some("socks5://p.example:1080"),
+        );
+        check(
+            &[("https_proxy", "http://u:p%40w@p:1/x")],
+            https,
+            Some("http://u:p%40w@p:1/"),
+        );
+        check(&[("https_proxy", "http://[::1]:8")], https, Some("http://[::1]:8/"));
+    }
+
+    #[test]
+    fn exemptions_as_curl_reads_them() {
+        let check = |list: &str, url: &str, direct: bool| {
+            let rules = rules(&[("all_proxy", "http://p:1"), ("NO_PROXY", list)]);
+            assert_eq!(via(&rules, url).is_none(), direct, "{list} {url}");
+        };
+        check("*", "https://any/", true);
+        check("h.example", "https://h.example/", true);
+        check("h.example", "https://H.EXAMPLE:8443/", true);
+        check("H.Example.", "https://h.example/", true);
+        check("example", "https://h.example/", true);
+        check(".example", "https://h.example/", true);
+        check(".h.example", "https://h.example/", true);
+        check("h.example", "https://h.example./", true);
+        check("ample", "https://h.example/", false);
+        check("other, h.example", "https://h.example/", true);
+        check("other h.example", "https://h.example/", true);
+        check("*,other", "https://h.example/", false);
+        check("*.example", "https://h.example/", false);
+        check("127.0.0.1", "http://127.0.0.1:99/", true);
+        check("127.0.0.0/8", "http://127.9.9.9/", true);
+        check("127.0.0.0/8", "http://128.0.0.1/", false);
+        check("0.0.0.0/0", "http://1.2.3.4/", true);
+        check("10.0.0.0/99", "http://10.0.0.1/", false);
+        check("fd00::/8", "http://[fd12::1]/", true);
+        check("[::1]", "http://[::1]/", true);
+        check("::1", "http://[::1]/", true);
+        check("::1", "http://127.0.0.1/", false);
+        check("", "http://127.0.0.1/", false);
+        check("", "http://localhost/", false);
+        check("0.0.1", "http://127.0.0.1/", false);
+    }
+
+    #[test]
+    fn small_no_proxy_wins() {
+        let both = rules(&[("all_proxy", "http://p:1"), ("no_proxy", "a"), ("NO_PROXY", "b")]);
+        assert!(via(&both, "http://a/").is_none() && via(&both, "http://b/").is_some());
+    }
+
+    #[test]
+    fn mistakes_are_told_without_the_password() {
+        for bad in [
+            "ftp://u:secret@p",
+            "http://",
+            "http://u:secret@",
+            "socks9://u:secret@p",
+            "http://u:secret@p:99999",
+        ] {
+            let error = ProxyRules::from_lookup(|name| (name == "all_proxy").then(|| bad.to_owned())).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let shown = format!("{:?}", rules(&[("all_proxy", "http://u:secret@p:1")]));
+        assert!(!shown.contains("secret") && shown.contains("p:1"), "{shown}");
+    }
+}

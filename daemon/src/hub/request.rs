@@ -1,0 +1,231 @@
+//! Sends one request and follows its redirects; reads JSON answers whole and within limits.
+
+use std::future::Future;
+use std::time::Duration;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use reqwest::Response;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
+
+use super::Credential;
+use super::client::{Hub, Traffic};
+use super::endpoint::{Endpoint, host_of};
+use super::error::HubError;
+use super::redirect::{Trail, is_redirect};
+use super::refusal::{About, Refusal};
+use super::{scrub, transport};
+use crate::model::Token;
+
+/// Largest JSON answer.
+const MAX_JSON: usize = 64 << 20;
+/// How much of the body of a refusal is read.
+const REFUSAL_BODY: usize = 4 << 10;
+/// Bodies of redirects up to this length are read to their end, so that the connection can be used again.
+const REDIRECT_BODY: u64 = 4 << 10;
+/// Longest wait for a body that only helps.
+const COURTESY: Duration = Duration::from_secs(2);
+
+/// One request before it is sent.
+pub(super) struct Call<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) token: Credential<'a>,
+    pub(super) traffic: Traffic,
+    pub(super) headers: HeaderMap,
+}
+
+/// Where a call came to its end.
+pub(super) struct Landed<'a> {
+    pub(super) url: Url,
+    pub(super) response: Response,
+    /// The token that went with the last request, if it did.
+    pub(super) token: Credential<'a>,
+    /// Headers of the last redirect, when there was one.
+    pub(super) redirected_by: Option<HeaderMap>,
+    /// When the last request was sent.
+    pub(super) sent_at: Instant,
+}
+
+/// A JSON answer.
+pub(super) struct Answer<T> {
+    pub(super) value: T,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn metadata(endpoint: &'a Endpoint, token: Credential<'a>) -> Self {
+        Self {
+            endpoint,
+            token,
+            traffic: Traffic::Metadata,
+            headers: HeaderMap::from_iter([
+                (ACCEPT, HeaderValue::from_static("application/json")),
+                (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
+            ]),
+        }
+    }
+
+    /// The token for one hop: on the endpoint's own origin, nowhere else.
+    fn token_for(&self, url: &Url) -> Option<&'a Token> {
+        self.token.filter(|_| self.endpoint.owns(url))
+    }
+}
+
+impl Hub {
+    /// Sends, and follows redirects. Each hop has `limit` until its headers are there; `on_hop` sees the headers of every
+    /// answer below 400 and may refuse it.
+    pub(super) async fn follow<'a>(
+        &self,
+        call: &Call<'a>,
+        first: Url,
+        limit: Duration,
+        mut on_hop: impl FnMut(&Url, &HeaderMap) -> Result<(), HubError>,
+    ) -> Result<Landed<'a>, HubError> {
+        let mut trail = Trail::new(&first);
+        let mut url = first;
+        let mut redirected_by = None;
+        loop {
+            let token = call.token_for(&url);
+            let sent_at = Instant::now();
+            let send = self.send(call, &url, token)?;
+            let response = timeout(limit, send)
+                .await
+                .map_err(|_| HubError::TimedOut {
+                    host: host_of(&url),
+                    after: limit,
+                })?
+                .map_err(|error| transport::fault(error, &url, self.proxy(&url)))?;
+            if response.status().as_u16() < 400 {
+                on_hop(&url, response.headers())?;
+            }
+            if !is_redirect(response.status()) {
+                return Ok(Landed {
+                    url,
+                    response,
+                    token,
+                    redirected_by,
+                    sent_at,
+                });
+            }
+            let next = trail
+                .step(call.endpoint, &url, response.headers())
+                .map_err(|why| HubError::Redirect {
+                    host: host_of(&url),
+                    why,
+                })?;
+            redirected_by = Some(response.headers().clone());
+            finish_redirect(response).await;
+            url = next;
+        }
+    }
+
+    fn send(
+        &self,
+        call: &Call<'_>,
+        url: &Url,
+        token: Option<&Token>,
+    ) -> Result<impl Future<Output = reqwest::Result<Response>> + use<>, HubError> {
+        let mut headers = call.headers.clone();
+        if let Some(token) = token
+            && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = self.client(call.traffic, url)?;
+        Ok(client.get(url.clone()).headers(headers).send())
+    }
+
+    /// Asks for JSON within the metadata limit.
+    pub(super) async fn json<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        token: Credential<'_>,
+        url: Url,
+        about: &About,
+        what: &'static str,
+    ) -> Result<Answer<T>, HubError> {
+        let limit = self.options().metadata_timeout;
+        let call = Call::metadata(endpoint, token);
+        let landed = self.follow(&call, url, limit, |_, _| Ok(())).await?;
+        if landed.response.status() != StatusCode::OK {
+            return Err(refused(landed, about.clone()).await);
+        }
+        let Landed {
+            url, response, sent_at, ..
+        } = landed;
+        let headers = response.headers().clone();
+        let body = timeout_at(sent_at + limit, self.read_json(response, &url))
+            .await
+            .map_err(|_| HubError::TimedOut {
+                host: host_of(&url),
+                after: limit,
+            })??;
+        let value = serde_json::from_slice(&body).map_err(|error| HubError::BadAnswer {
+            host: host_of(&url),
+            what,
+            detail: scrub::text(&error.to_string(), token),
+        })?;
+        Ok(Answer { value, url, headers })
+    }
+
+    async fn read_json(&self, mut response: Response, url: &Url) -> Result<Vec<u8>, HubError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| transport::fault(error, url, self.proxy(url)))?
+        {
+            if body.len() + chunk.len() > MAX_JSON {
+                return Err(HubError::TooLarge {
+                    host: host_of(url),
+                    limit: MAX_JSON,
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// The refusal in an answer, with the beginning of its body.
+pub(super) async fn refused(landed: Landed<'_>, about: About) -> HubError {
+    let Landed {
+        url,
+        mut response,
+        token,
+        ..
+    } = landed;
+    let body = beginning(&mut response).await;
+    HubError::Refused(Box::new(Refusal::read(
+        &url,
+        response.status(),
+        response.headers(),
+        &body,
+        about,
+        token,
+    )))
+}
+
+/// The first bytes of a body, as many as come in short time; errors end it.
+pub(super) async fn beginning(response: &mut Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let deadline = Instant::now() + COURTESY;
+    while body.len() < REFUSAL_BODY {
+        match timeout_at(deadline, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BODY - body.len())]),
+            Ok(Ok(None) | Err(_)) | Err(_) => break,
+        }
+    }
+    body
+}
+
+async fn finish_redirect(mut response: Response) {
+    if response.content_length().is_some_and(|length| length <= REDIRECT_BODY) {
+        let deadline = Instant::now() + COURTESY;
+        while let Ok(Ok(Some(_))) = timeout_at(deadline, response.chunk()).await {}
+    }
+}

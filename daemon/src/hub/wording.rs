@@ -1,0 +1,213 @@
+//! The sentences that users read, one for each way to fail. Decisions are made in `classify.rs`.
+
+use super::classify::{Situation, situation};
+use super::error::HubError;
+use super::refusal::{Asked, Refusal};
+use super::transport::NetworkFault;
+use crate::model::{Failure, FailureKind, RepoKind};
+
+const TOKENS_PAGE: &str = "https://huggingface.co/settings/tokens";
+
+/// Words an error for the user, as the failure of a job: when it is permanent, or when the caller gives up trying.
+pub fn failure(error: &HubError) -> Failure {
+    let bad_endpoint = |hint: &str| Failure::new(FailureKind::BadEndpoint, error.to_string(), hint);
+    let unreachable = |hint: &str| Failure::new(FailureKind::EndpointUnreachable, error.to_string(), hint);
+    match error {
+        HubError::Refused(refusal) => refused(refusal),
+        HubError::LinkRefused { .. } => {
+            bad_endpoint("try again later or use another endpoint; something on the way may block")
+        }
+        HubError::Transport { fault, via, .. } => unreachable(&transport_hint(*fault, via.is_some())),
+        HubError::TimedOut { .. } | HubError::Stalled { .. } => {
+            unreachable("the network is slow or cut; try `hfctl doctor`, or another endpoint")
+        }
+        HubError::Truncated { .. } => unreachable("something on the way cuts connections; try `hfctl doctor`"),
+        HubError::RangeIgnored { .. }
+        | HubError::WrongRange { .. }
+        | HubError::Encoded { .. }
+        | HubError::ListingLoop { .. }
+        | HubError::ListingIncomplete { .. }
+        | HubError::BadAnswer { .. }
+        | HubError::TooLarge { .. }
+        | HubError::Redirect { .. } => bad_endpoint("use another endpoint"),
+        HubError::NotTheFile { .. } => bad_endpoint(
+            "a login page or filter may stand in the way; open the address in a browser, or use another endpoint",
+        ),
+        HubError::ChangedUnderneath { .. } => {
+            bad_endpoint("a mirror may be out of date; submit again, or use another endpoint")
+        }
+        HubError::ListingLimit { .. } => Failure::new(
+            FailureKind::InvalidArgument,
+            error.to_string(),
+            "repositories of that many files cannot be downloaded yet",
+        ),
+        HubError::NoTrustAnchors { .. } => unreachable("install the package ca-certificates"),
+        HubError::Client { .. } | HubError::BadRange { .. } => Failure::new(
+            FailureKind::Internal,
+            error.to_string(),
+            "this is a bug; please report it",
+        ),
+        HubError::Proxy(_) => Failure::new(FailureKind::InvalidArgument, error.to_string(), "correct the variable"),
+    }
+}
+
+fn transport_hint(fault: NetworkFault, by_proxy: bool) -> String {
+    let text = match fault {
+        NetworkFault::Dns => "check the name of the endpoint and the name server",
+        NetworkFault::Certificate => {
+            "check the clock of this machine; a filter that opens TLS needs its CA installed; else use another endpoint"
+        }
+        NetworkFault::ProxyAuth => "give the proxy's user and password in its address",
+        NetworkFault::Proxy => "check the proxy settings",
+        NetworkFault::Refused | NetworkFault::Unreachable | NetworkFault::Timeout if by_proxy => {
+            "check that the proxy runs and is reachable"
+        }
+        NetworkFault::Refused
+        | NetworkFault::Unreachable
+        | NetworkFault::Timeout
+        | NetworkFault::Reset
+        | NetworkFault::Tls
+        | NetworkFault::Protocol => "check the network with `hfctl doctor`, or use another endpoint",
+    };
+    text.to_owned()
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    let it = subject(refusal);
+    let endpoint = &refusal.about.endpoint;
+    let host = &refusal.host;
+    let said = if refusal.message.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", refusal.message)
+    };
+    let new = |kind, message: String, hint: String| Failure::new(kind, message, hint);
+    match situation(refusal) {
+        Situation::NotFound if refusal.token_sent => new(
+            FailureKind::NotFound,
+            format!("{it} does not exist, or is private and not for this token"),
+            "check the spelling, and that your token may read it".to_owned(),
+        ),
+        Situation::NotFound => new(
+            FailureKind::NotFound,
+            format!("{it} does not exist, or is private"),
+            "check the spelling; if it is private, log in with `hfctl login`".to_owned(),
+        ),
+        Situation::BadToken => new(
+            FailureKind::Unauthorized,
+            format!("{endpoint} does not accept the token{said}"),
+            format!("it may be expired or revoked: make a new one at {TOKENS_PAGE} and run `hfctl login`"),
+        ),
+        Situation::NotLoggedIn => new(
+            FailureKind::Unauthorized,
+            format!("{endpoint} wants a token{said}"),
+            "log in with `hfctl login`".to_owned(),
+        ),
+        Situation::Forbidden if refusal.token_sent => new(
+            FailureKind::Unauthorized,
+            format!("the token may not read {it}{said}"),
+            format!("give it the permission at {TOKENS_PAGE}, or log in with another one"),
+        ),
+        Situation::Forbidden => new(
+            FailureKind::Unauthorized,
+            format!("{host} refuses access to {it}{said}"),
+            "log in with `hfctl login`, or use another endpoint".to_owned(),
+        ),
+        Situation::Gated if refusal.token_sent => new(
+            FailureKind::Gated,
+            format!("{it} is gated and your account has no access{said}"),
+            format!("ask for access at {}, then run `hfctl retry`", page(refusal)),
+        ),
+        Situation::Gated => new(
+            FailureKind::Gated,
+            format!("{it} is gated{said}"),
+            format!("accept its terms at {}, then log in with `hfctl login`", page(refusal)),
+        ),
+        Situation::RevisionNotFound => new(
+            FailureKind::RevisionNotFound,
+            match &refusal.about.asked {
+                Asked::Revision(revision) => format!("{it} has no revision {revision}"),
+                Asked::Repository | Asked::File(_) | Asked::Account | Asked::Search => {
+                    format!("{it} no longer has the revision{said}")
+                }
+            },
+            format!("see its branches and tags at {}", page(refusal)),
+        ),
+        Situation::EntryNotFound => new(
+            FailureKind::EntryNotFound,
+            match &refusal.about.asked {
+                Asked::File(path) => format!("{it} has no file {path}"),
+                Asked::Repository | Asked::Revision(_) | Asked::Account | Asked::Search => {
+                    format!("{it} has no such file{said}")
+                }
+            },
+            "list its files with `--dry-run`".to_owned(),
+        ),
+        Situation::Disabled => new(
+            FailureKind::Disabled,
+            format!("{it} is disabled{said}"),
+            "it cannot be downloaded; ask its owner".to_owned(),
+        ),
+        Situation::BadRequest => new(
+            FailureKind::InvalidArgument,
+            format!(
+                "{host} does not take the request for {it} (status {}){said}",
+                refusal.status
+            ),
+            "check the name and the revision".to_owned(),
+        ),
+        Situation::ProxyAuth => new(
+            FailureKind::EndpointUnreachable,
+            format!("a proxy on the way to {host} wants credentials"),
+            transport_hint(NetworkFault::ProxyAuth, true),
+        ),
+        Situation::RateLimited => new(
+            FailureKind::RateLimited,
+            format!("{endpoint} asks for fewer requests{said}"),
+            if refusal.token_sent {
+                "try again later"
+            } else {
+                "log in with `hfctl login` for a higher limit"
+            }
+            .to_owned(),
+        ),
+        Situation::Busy => new(
+            FailureKind::EndpointUnreachable,
+            refusal.to_string(),
+            "try again later or use another endpoint".to_owned(),
+        ),
+        Situation::Blocked => new(
+            FailureKind::BadEndpoint,
+            format!("{host} answered {} with a web page", refusal.status),
+            "a filter or login page may stand in the way; open the address in a browser".to_owned(),
+        ),
+        Situation::RangeRefused | Situation::Unsupported => new(
+            FailureKind::BadEndpoint,
+            refusal.to_string(),
+            "use another endpoint".to_owned(),
+        ),
+    }
+}
+
+/// `model org/name on hf-mirror`.
+fn subject(refusal: &Refusal) -> String {
+    let endpoint = &refusal.about.endpoint;
+    match &refusal.about.repo {
+        Some((kind, repo_id)) => format!("{kind} {repo_id} on {endpoint}"),
+        None => match refusal.about.asked {
+            Asked::Search => format!("the search on {endpoint}"),
+            Asked::Account | Asked::Repository | Asked::Revision(_) | Asked::File(_) => endpoint.clone(),
+        },
+    }
+}
+
+/// Where terms are accepted: on the Hub itself, also for what came through a mirror.
+fn page(refusal: &Refusal) -> String {
+    let (prefix, id) = match &refusal.about.repo {
+        Some((kind @ (RepoKind::Model | RepoKind::Dataset | RepoKind::Space), repo_id)) => {
+            (kind.web_prefix(), repo_id.as_str())
+        }
+        None => ("", ""),
+    };
+    format!("https://huggingface.co/{prefix}{id}")
+}
