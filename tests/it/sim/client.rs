@@ -50,6 +50,10 @@ pub(crate) async fn get_with(hub: &SimHub, path: &str, headers: &[(&str, &str)])
     request(hub, Host::Hub, "GET", path, headers, "").await
 }
 
+pub(crate) async fn get_as(hub: &SimHub, path: &str, secret: &str) -> Answer {
+    get_with(hub, path, &[("Authorization", &format!("Bearer {secret}"))]).await
+}
+
 /// GETs a URL of either origin (or a path of the Hub).
 pub(crate) async fn get_url(hub: &SimHub, url: &str, headers: &[(&str, &str)]) -> Answer {
     let (host, path) = match (url.strip_prefix(hub.cdn_endpoint()), url.strip_prefix(hub.endpoint())) {

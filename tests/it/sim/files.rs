@@ -282,7 +282,7 @@ async fn shapes_of_mirrors() {
     hub.switch(|switches| switches.linked = LinkedShape::RelativeXet);
     let relative = head(&hub, "/org/tiny/resolve/main/model.safetensors").await;
     assert!(relative.location().starts_with("/xet-bridge-us/"), "{relative:?}");
-    let bytes = get(&hub, &relative.location().to_owned()).await;
+    let bytes = get(&hub, relative.location()).await;
     let etag = bytes.header("etag").expect("etag");
     assert_eq!(
         (etag.len(), bytes.body.len()),

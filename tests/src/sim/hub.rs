@@ -1,31 +1,27 @@
 //! Starting, steering and stopping a simulated Hub.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use bytes::BytesMut;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Token;
-use super::conn::Connection;
 use super::fault::{Fault, FaultPlan, Matcher, Rule};
 use super::gate::Gate;
 use super::journal::{Host, Journal, lock};
-use super::pace::{Meter, Pace};
+use super::listen::{accept, listen};
+use super::pace::Pace;
 use super::quota::Bucket;
 use super::repo::{Kind, Repo};
 use super::switches::Switches;
 use super::world::World;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
 /// How long stopping may take.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -340,63 +336,5 @@ impl Drop for SimHub {
             let ending = std::thread::spawn(move || runtime.shutdown_timeout(STOP_LIMIT));
             ending.join().ok();
         }
-    }
-}
-
-fn listen(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let _context = runtime.enter();
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address).with_context(|| format!("cannot bind {address}"))?;
-    Ok(socket.listen(BACKLOG)?)
-}
-
-/// Accepts until told to stop, then ends its connections and waits for them.
-async fn accept(
-    world: Arc<World>,
-    host: Host,
-    listener: TcpListener,
-    connections: Arc<AtomicU64>,
-    stop: CancellationToken,
-) {
-    let mut tasks = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => {
-                let Ok((stream, peer)) = accepted else { continue };
-                stream.set_nodelay(true).ok();
-                let connection = Connection {
-                    world: Arc::clone(&world),
-                    host,
-                    stream,
-                    peer,
-                    number: connections.fetch_add(1, Ordering::Relaxed),
-                    stop: stop.clone(),
-                    meter: Meter::default(),
-                    buffer: BytesMut::new(),
-                };
-                tasks.spawn(connection.run());
-            }
-            Some(ended) = tasks.join_next() => note_panic(&world, ended),
-        }
-    }
-    drop(listener);
-    while let Some(ended) = tasks.join_next().await {
-        note_panic(&world, ended);
-    }
-}
-
-fn note_panic(world: &World, ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        world
-            .journal
-            .violation(format!("a connection's task panicked: {error}"));
     }
 }

@@ -293,12 +293,17 @@ impl Journal {
         self.records().iter().map(|record| record.line() + "\n").collect()
     }
 
+    /// Changes whenever something was asked, sent or ended.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
     /// Returns once the condition holds; looks again whenever something was asked, sent or ended.
     ///
     /// # Panics
     /// After a minute, with the journal as text.
     pub async fn wait_for(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
-        let mut changes = self.inner.changed.subscribe();
+        let mut changes = self.subscribe();
         let wait = async {
             loop {
                 changes.mark_unchanged();

@@ -1,0 +1,89 @@
+//! Sockets that take connections, and the tasks that serve them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::BytesMut;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::conn::Connection;
+use super::journal::Host;
+use super::pace::Meter;
+use super::world::World;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// A process out of file descriptors must not spin.
+const AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// Binds an address; a stopped Hub's port can be taken again at once.
+pub(crate) fn listen(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let _context = runtime.enter();
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).with_context(|| format!("cannot bind {address}"))?;
+    Ok(socket.listen(BACKLOG)?)
+}
+
+/// Accepts until told to stop, then ends its connections and waits for them.
+pub(crate) async fn accept(
+    world: Arc<World>,
+    host: Host,
+    listener: TcpListener,
+    connections: Arc<AtomicU64>,
+    stop: CancellationToken,
+) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => {
+                let (stream, peer) = match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        world.journal.violation(format!("cannot accept: {error}"));
+                        tokio::time::sleep(AFTER_FAILURE).await;
+                        continue;
+                    }
+                };
+                stream.set_nodelay(true).ok();
+                let connection = Connection {
+                    world: Arc::clone(&world),
+                    host,
+                    stream,
+                    peer,
+                    number: connections.fetch_add(1, Ordering::Relaxed),
+                    stop: stop.clone(),
+                    meter: Meter::default(),
+                    buffer: BytesMut::new(),
+                };
+                tasks.spawn(connection.run());
+            }
+            Some(ended) = tasks.join_next() => note_panic(&world, ended),
+        }
+    }
+    drop(listener);
+    while let Some(ended) = tasks.join_next().await {
+        note_panic(&world, ended);
+    }
+}
+
+fn note_panic(world: &World, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        world
+            .journal
+            .violation(format!("a connection's task panicked: {error}"));
+    }
+}
