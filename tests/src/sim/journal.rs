@@ -300,6 +300,8 @@ impl Journal {
 
     /// Returns once the condition holds; looks again whenever something was asked, sent or ended.
     ///
+    /// Not for tests that pause their clock, whose minutes pass at once.
+    ///
     /// # Panics
     /// After a minute, with the journal as text.
     pub async fn wait_for(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {

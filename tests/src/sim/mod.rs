@@ -5,6 +5,23 @@
 //! real servers from [`Switches`]. The [`Journal`] keeps every request and counts every byte. A [`Gate`] stops a
 //! transfer at a known byte.
 //!
+//! ```
+//! use hfetch_tests::sim::{Fault, Host, Matcher, RepoBuilder, Rule, SimHub};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let repo = RepoBuilder::model("org/m").file("config.json", "{}").seeded("model.safetensors", 50_000_000, 1);
+//! let hub = SimHub::builder().repo(repo).token("hf_alice", "alice").start()?;
+//! hub.pace().set_total(Some(20_000_000));
+//! hub.faults().add(Rule::new(Matcher::any().host(Host::Cdn).file("*.safetensors"), Fault::ResetAfter(1_000_000)).once());
+//! let gate = hub.hold_bodies("model.safetensors", 4_000_000);
+//! // Point a client at hub.endpoint(); await gate.reached(), kill it, drop(gate), start it again; then:
+//! assert_eq!(hub.journal().duplicate_bytes("model.safetensors"), 0);
+//! hub.assert_clean();
+//! # drop(gate);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! It runs on threads of its own and never looks at the clock of the test. It knows nothing of the daemon.
 
 mod access;

@@ -39,7 +39,7 @@ pub(crate) fn resolve(
     let response = match (file.storage, context.switches.plain, context.switches.linked) {
         (Storage::Plain, PlainShape::ResolveCache, _) => to_resolve_cache(context, &repo, &commit, path, &etag),
         (Storage::Plain, PlainShape::Direct, _) => serve_plain(context, file, &etag),
-        (Storage::Linked, _, LinkedShape::Direct) => range::serve(context.request, &file.content, &etag),
+        (Storage::Linked, _, LinkedShape::Direct) => binary(range::serve(context.request, &file.content, &etag)),
         (Storage::Linked, _, LinkedShape::Signed) => to_cdn(context, &repo, &commit, path, file, &etag)?,
         (Storage::Linked, _, LinkedShape::RelativeXet) => {
             let hash = file.xet_hash()?.unwrap_or_default();
@@ -204,6 +204,14 @@ fn serve_plain(context: &Context<'_>, file: &StoredFile, etag: &str) -> Response
     }
 }
 
+fn binary(response: Response) -> Response {
+    if response.status == 416 {
+        response
+    } else {
+        response.with("Content-Type", "application/octet-stream")
+    }
+}
+
 /// The file that a bridge URL means: by repository and hash, and by path where the signed URL tells it.
 pub(crate) fn bridge_file(
     world: &World,
@@ -225,7 +233,7 @@ pub(crate) fn bridge_file(
 /// A bridge URL at the Hub itself: no signature, and the Xet hash for an etag, without quotes.
 pub(crate) fn local_bridge(context: &Context<'_>, repo_id: &str, hash: &str) -> Result<Response, Refusal> {
     let (repo, path, content) = bridge_file(context.world, repo_id, hash, None).ok_or(Refusal::NoSuchRoute)?;
-    Ok(range::serve(context.request, &content, hash).about(&repo, &path))
+    Ok(binary(range::serve(context.request, &content, hash)).about(&repo, &path))
 }
 
 /// The CDN: a signed URL or nothing.
@@ -259,7 +267,5 @@ pub(crate) fn cdn(world: &World, request: &Request, refuse_unranged_above: Optio
         );
     }
     let response = range::serve(request, &content, &format!("\"{}\"", link.hash)).about(&repo, &path);
-    response
-        .with("Content-Type", "application/octet-stream")
-        .with("X-HF-CDN-Pop", "simulated")
+    binary(response).with("X-HF-CDN-Pop", "simulated")
 }
