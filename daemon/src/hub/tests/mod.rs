@@ -1,7 +1,9 @@
 //! The module against servers that play a script.
 
+mod fetching;
 mod redirects;
 mod script;
+mod trouble;
 
 use crate::hub::{Endpoint, FileTarget, Hub, HubOptions};
 use crate::model::{ByteRange, CommitHash, Digest, RepoId, RepoKind, RepoPath, Token};
