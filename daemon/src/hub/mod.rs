@@ -27,6 +27,8 @@ mod refusal;
 mod request;
 mod scrub;
 mod search;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod wording;
 

@@ -67,11 +67,6 @@ impl<'a> Call<'a> {
             ]),
         }
     }
-
-    /// The token for one hop: on the endpoint's own origin, nowhere else.
-    fn token_for(&self, url: &Url) -> Option<&'a Token> {
-        self.token.filter(|_| self.endpoint.owns(url))
-    }
 }
 
 impl Hub {
@@ -87,8 +82,10 @@ impl Hub {
         let mut trail = Trail::new(&first);
         let mut url = first;
         let mut redirected_by = None;
+        // The token goes to the endpoint's own origin, nowhere else, and never again once a redirect has led away from there.
+        let mut token = call.token;
         loop {
-            let token = call.token_for(&url);
+            token = token.filter(|_| call.endpoint.owns(&url));
             let sent_at = Instant::now();
             let send = self.send(call, &url, token)?;
             let response = timeout(limit, send)

@@ -89,7 +89,7 @@ pub(super) fn fault(error: reqwest::Error, url: &Url, via: Option<&Url>) -> HubE
     let fault = if error.is_dns() {
         NetworkFault::Dns
     } else {
-        of_chain(&error)
+        fault_of(&error)
     };
     let last = chain(&error).last().map_or_else(String::new, ToString::to_string);
     HubError::Transport {
@@ -123,7 +123,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     iter::successors(Some(error), |&cause| cause.source())
 }
 
-fn of_chain(error: &(dyn Error + 'static)) -> NetworkFault {
+/// What broke, told from the whole chain of causes.
+pub(super) fn fault_of(error: &(dyn Error + 'static)) -> NetworkFault {
     // Texts first: a refused certificate or tunnel is wrapped in an I/O error that says less.
     for cause in chain(error) {
         let text = cause.to_string();
