@@ -1,7 +1,13 @@
-//! The hfetch daemon. README tells the floors; each module says what it owns and what it never does.
+//! The hfetch daemon, as a library for its binary, benches and tests.
+//!
+//! Floors, from the ground up; a module imports lower floors only: 0 `model`; 1 `names`, `plan`, `sched` (pure);
+//! 2 `config`, `store`, `hub`, `cache`, `tokens` (each the only user of one library or kind of file); 3 `engine` (the flow
+//! of a job); 4 `api`, `telemetry`, `signals`, `state_dir`; 5 `app`, `cli`.
 
 pub mod api;
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod hub;
@@ -9,5 +15,8 @@ pub mod model;
 pub mod names;
 pub mod plan;
 pub mod sched;
+pub mod signals;
+pub mod state_dir;
 pub mod store;
+pub mod telemetry;
 pub mod tokens;

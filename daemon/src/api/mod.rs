@@ -1,1 +1,14 @@
-//! placeholder
+//! Floor 4: gRPC. The only module that names tonic. No rules and no SQL: a handler reads a message, asks the engine,
+//! writes a message.
+
+mod admin;
+mod convert;
+mod identity;
+mod job;
+mod name;
+mod server;
+mod status;
+mod watch;
+
+pub use admin::{Reload, Reloaded, ServerFacts};
+pub use server::{Listener, ServerError, ServerOptions, serve};

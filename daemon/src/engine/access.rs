@@ -13,7 +13,10 @@ use crate::{
 /// Whether a user's token may go to an endpoint: what the configuration says of it. One that a user named by address
 /// gets it, as with the Python client, unless it is a known public mirror.
 pub(super) fn policy(config: &Config, endpoint: &Endpoint) -> TokenPolicy {
-    let configured = config.endpoints.iter().find(|known| known.url.origin() == endpoint.origin());
+    let configured = config
+        .endpoints
+        .iter()
+        .find(|known| known.url.origin() == endpoint.origin());
     match configured {
         Some(known) => known.token,
         None if is_public_mirror(&endpoint.host()) => TokenPolicy::Never,
@@ -33,7 +36,11 @@ fn trust(policy: TokenPolicy) -> Trust {
 pub(super) fn with_token(config: &Config, endpoint: Endpoint, token: Option<&Token>) -> EndpointAccess {
     let policy = policy(config, &endpoint);
     let token = token.filter(|_| policy == TokenPolicy::Own).cloned();
-    EndpointAccess { endpoint, token, trust: trust(policy) }
+    EndpointAccess {
+        endpoint,
+        token,
+        trust: trust(policy),
+    }
 }
 
 /// The endpoints of a stored job. A token that cannot be read counts as none: the Hub's answer will say what is missing.
@@ -54,15 +61,23 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
         .endpoints
         .iter()
         .filter_map(|base| {
-            let endpoint = Endpoint::parse(base, base).map_err(|error| tracing::error!(%error, "a stored endpoint")).ok()?;
+            let endpoint = Endpoint::parse(base, base)
+                .map_err(|error| tracing::error!(%error, "a stored endpoint"))
+                .ok()?;
             let policy = policy(&config, &endpoint);
             let token = token_for(bound.as_ref(), &endpoint).filter(|_| policy == TokenPolicy::Own);
-            Some(EndpointAccess { endpoint, token, trust: trust(policy) })
+            Some(EndpointAccess {
+                endpoint,
+                token,
+                trust: trust(policy),
+            })
         })
         .collect()
 }
 
 /// The token, only for the origin that it is bound to.
 fn token_for(bound: Option<&BoundToken>, endpoint: &Endpoint) -> Option<Token> {
-    bound.filter(|bound| bound.origin == endpoint.origin().ascii_serialization()).map(|bound| bound.token.clone())
+    bound
+        .filter(|bound| bound.origin == endpoint.origin().ascii_serialization())
+        .map(|bound| bound.token.clone())
 }

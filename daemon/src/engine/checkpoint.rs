@@ -86,8 +86,18 @@ pub(super) async fn claim(context: &JobContext, transfer: &FileTransfer) -> Resu
         staging.stamp()
     })
     .await?;
-    let claim = Claim { digest: transfer.file.digest, size: transfer.file.size, dev: stamp.dev, ino: stamp.ino, ranges };
-    context.shared.store.record_claim(transfer.staging.path().to_owned(), claim).await?;
+    let claim = Claim {
+        digest: transfer.file.digest,
+        size: transfer.file.size,
+        dev: stamp.dev,
+        ino: stamp.ino,
+        ranges,
+    };
+    context
+        .shared
+        .store
+        .record_claim(transfer.staging.path().to_owned(), claim)
+        .await?;
     transfer.unclaimed.bytes.fetch_sub(claimed, Relaxed);
     transfer.unclaimed.less.notify_waiters();
     Ok(())

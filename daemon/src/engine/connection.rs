@@ -73,7 +73,10 @@ async fn fetch(
     let _counted = context.progress.connected();
     let open = |link: Option<Link>| {
         let (target, access) = (&target, &access);
-        async move { hub.open(&access.endpoint, access.token.as_ref(), target, range, link.as_ref()).await }
+        async move {
+            hub.open(&access.endpoint, access.token.as_ref(), target, range, link.as_ref())
+                .await
+        }
     };
     // One connection asks where the bytes lie, the others wait for its answer: one request to the Hub a file.
     let opened = match transfer.link(index) {
@@ -125,7 +128,15 @@ struct SegmentWriter<'a> {
 
 impl<'a> SegmentWriter<'a> {
     fn new(context: &'a Arc<JobContext>, transfer: &'a Arc<FileTransfer>, lease: LeaseId, offset: u64) -> Self {
-        Self { context, transfer, lease, offset, gathered: Vec::new(), gathered_bytes: 0, writing: None }
+        Self {
+            context,
+            transfer,
+            lease,
+            offset,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            writing: None,
+        }
     }
 
     async fn take(&mut self, chunk: Bytes) -> Result<(), JobStop> {
@@ -143,11 +154,14 @@ impl<'a> SegmentWriter<'a> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        self.context.unless_stopped(self.transfer.unclaimed.below_limit()).await.or_else(|stop| match stop {
-            // Stopped: what is in hand is written all the same.
-            JobStop::Cancelled => Ok(()),
-            other => Err(other),
-        })?;
+        self.context
+            .unless_stopped(self.transfer.unclaimed.below_limit())
+            .await
+            .or_else(|stop| match stop {
+                // Stopped: what is in hand is written all the same.
+                JobStop::Cancelled => Ok(()),
+                other => Err(other),
+            })?;
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;

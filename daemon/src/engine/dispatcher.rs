@@ -46,7 +46,7 @@ pub(super) enum Command {
 
 /// What a task of a job came to.
 pub(super) enum Work {
-    Planned(Result<Job, JobStop>),
+    Planned(Result<Box<Job>, JobStop>),
     Opened(Result<OpenedPlan, JobStop>),
     File(FileRecord, Result<Published, JobStop>),
     Finished(Result<(), JobStop>),
@@ -164,7 +164,9 @@ impl Dispatcher {
                 Ok((task, work)) => (task, Ok(work)),
                 Err(error) => (error.id(), Err(error)),
             };
-            let Some(id) = self.task_jobs.remove(&task) else { continue };
+            let Some(id) = self.task_jobs.remove(&task) else {
+                continue;
+            };
             if let Some(active) = self.jobs.get_mut(&id) {
                 active.tasks -= 1;
             }
@@ -180,7 +182,9 @@ impl Dispatcher {
         }
         let most = self.shared.config().transfer.max_active_jobs as usize;
         let working = self.jobs.values().filter(|active| !active.held).count();
-        let room = most.saturating_sub(working).min(MOST_IN_MEMORY.saturating_sub(self.jobs.len()));
+        let room = most
+            .saturating_sub(working)
+            .min(MOST_IN_MEMORY.saturating_sub(self.jobs.len()));
         if room == 0 {
             return;
         }
@@ -190,14 +194,22 @@ impl Dispatcher {
             Ok(queued) => queued,
             Err(error) => return tracing::error!(%error, "the queue cannot be read"),
         };
-        for job in queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id)).take(room).collect::<Vec<_>>() {
+        for job in queued
+            .into_iter()
+            .filter(|job| !self.jobs.contains_key(&job.id))
+            .take(room)
+            .collect::<Vec<_>>()
+        {
             self.start_job(&job).await;
         }
     }
 
     async fn start_job(&mut self, job: &Job) {
-        let started =
-            self.shared.store.move_job(crate::store::Scope::All, &job.id, JobMove::Start, MoveNote::default()).await;
+        let started = self
+            .shared
+            .store
+            .move_job(crate::store::Scope::All, &job.id, JobMove::Start, MoveNote::default())
+            .await;
         let job = match started {
             Ok(job) => job,
             // Somebody paused or cancelled it between the two steps.
@@ -206,7 +218,7 @@ impl Dispatcher {
         };
         let endpoints = access::endpoints_of(&self.shared, &job).await;
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
-        self.shared.board.put(&job.id, context.progress.clone());
+        self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());
         tracing::info!(job = %job.id, repo = %job.spec.repo_id, "started");
         self.jobs.insert(
             job.id.clone(),
@@ -225,7 +237,9 @@ impl Dispatcher {
         );
         match self.shared.store.is_planned(job.row).await {
             Ok(true) => self.open_plan(&job),
-            Ok(false) => self.spawn(&job.id, async move { Work::Planned(planner::plan(&context).await) }),
+            Ok(false) => self.spawn(&job.id, async move {
+                Work::Planned(planner::plan(&context).await.map(Box::new))
+            }),
             Err(error) => self.end(&job.id, error.into()).await,
         }
     }
@@ -235,7 +249,10 @@ impl Dispatcher {
         let Some(active) = self.jobs.get(&job.id) else { return };
         let context = active.context.clone();
         let commit = job.commit.clone();
-        self.spawn(&job.id, async move { Work::Opened(finish::open(&context, commit).await) });
+        self.spawn(
+            &job.id,
+            async move { Work::Opened(finish::open(&context, commit).await) },
+        );
     }
 
     /// Begins files while the job may have more of them in transfer.
@@ -243,7 +260,9 @@ impl Dispatcher {
         let default_workers = self.shared.config().transfer.max_workers;
         loop {
             let Some(active) = self.jobs.get_mut(id) else { return };
-            let Some(plan) = active.plan.as_ref().filter(|_| active.ending.is_none()) else { return };
+            let Some(plan) = active.plan.as_ref().filter(|_| active.ending.is_none()) else {
+                return;
+            };
             if active.tasks >= active.context.spec.max_workers.unwrap_or(default_workers).max(1) as usize {
                 return;
             }
@@ -283,7 +302,9 @@ impl Dispatcher {
         let Some(plan) = &active.plan else { return };
         active.finishing = true;
         let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
-        self.spawn(id, async move { Work::Finished(finish::finish_job(&context, store, commit).await) });
+        self.spawn(id, async move {
+            Work::Finished(finish::finish_job(&context, store, commit).await)
+        });
     }
 
     pub(super) fn spawn(&mut self, id: &JobId, work: impl Future<Output = Work> + Send + 'static) {

@@ -39,7 +39,10 @@ pub enum CallError {
 impl CallError {
     /// A field that is wrong, with the reason as text.
     pub fn invalid(field: &'static str, message: impl ToString) -> Self {
-        Self::InvalidArgument { field, message: message.to_string() }
+        Self::InvalidArgument {
+            field,
+            message: message.to_string(),
+        }
     }
 }
 

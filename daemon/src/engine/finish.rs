@@ -27,13 +27,19 @@ const SPACE_RETRY: Duration = Duration::from_secs(30);
 /// Opens the destination of a planned job.
 pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Result<OpenedPlan, JobStop> {
     let Some(commit) = commit else {
-        let failure = Failure::new(FailureKind::Internal, "a planned job has no commit", "`hfctl retry` plans it anew");
+        let failure = Failure::new(
+            FailureKind::Internal,
+            "a planned job has no commit",
+            "`hfctl retry` plans it anew",
+        );
         return Err(JobStop::JobFailed(failure));
     };
     let (spec, options) = (context.spec.clone(), context.shared.cache_options);
-    let store =
-        blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)).await?;
-    Ok(OpenedPlan { store: Arc::new(store), commit })
+    let store = blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)).await?;
+    Ok(OpenedPlan {
+        store: Arc::new(store),
+        commit,
+    })
 }
 
 fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
@@ -85,12 +91,19 @@ pub(super) async fn find(
     match found {
         Found::Published(stamp) | Found::BlobPresent(stamp) => {
             context.shared.store.vouch(verified(&stamp, file.digest)).await?;
-            Ok(Some(FileDone { id: file.id, reused: true }))
+            Ok(Some(FileDone {
+                id: file.id,
+                reused: true,
+            }))
         }
         Found::Corrupt { path } => {
             let text = format!("{} has wrong content and will be replaced", path.display());
             tracing::warn!(job = %context.id, file = %file.path, "{text}");
-            context.shared.store.warn(&context.id, file.path.to_string(), text).await?;
+            context
+                .shared
+                .store
+                .warn(&context.id, file.path.to_string(), text)
+                .await?;
             Ok(None)
         }
         Found::Absent => Ok(None),
@@ -108,7 +121,10 @@ pub(super) async fn check_space(
     let (space, partial) = blocking(move || -> Result<_, cache::CacheError> {
         let space = looked_at.filesystem()?;
         let partials = looked_at.list_partials().unwrap_or_default();
-        let partial = partials.iter().filter(|partial| partial.digest == digest).map(|partial| partial.allocated_bytes);
+        let partial = partials
+            .iter()
+            .filter(|partial| partial.digest == digest)
+            .map(|partial| partial.allocated_bytes);
         Ok((space, partial.max().unwrap_or(0)))
     })
     .await?;
@@ -132,17 +148,16 @@ pub(super) async fn check_space(
 }
 
 /// Hashes what is in the partial file. `None`: it is right; else what is wrong.
-pub(super) async fn verify(
-    context: &Arc<JobContext>,
-    transfer: &Arc<FileTransfer>,
-) -> Result<Option<String>, JobStop> {
+pub(super) async fn verify(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<Option<String>, JobStop> {
     let path = transfer.file.path.as_str().escape_debug().to_string();
     context.progress.stage(format!("verifying {path}"));
     let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
     let (staging, file) = (transfer.staging.clone(), transfer.file.clone());
     let progress = context.clone();
     let actual = blocking_until_stopped(context, move |stopped| {
-        verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| progress.progress.moved())
+        verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| {
+            progress.progress.moved()
+        })
     })
     .await?;
     let expected = transfer.file.digest;
@@ -161,7 +176,9 @@ pub(super) async fn publish(
 ) -> Result<Counted, JobStop> {
     let (file, staging, counted) = FileTransfer::into_parts(transfer)?;
     let partial = staging.path().to_owned();
-    context.progress.stage(format!("publishing {}", file.path.as_str().escape_debug()));
+    context
+        .progress
+        .stage(format!("publishing {}", file.path.as_str().escape_debug()));
     let (files, commit, digest) = (store.clone(), commit.clone(), file.digest);
     let progress = context.clone();
     let stamp = blocking_until_stopped(context, move |stopped| {
@@ -177,18 +194,19 @@ pub(super) async fn publish(
 }
 
 /// Throws away a partial file whose bytes are wrong, and tells watchers.
-pub(super) async fn reject(
-    context: &Arc<JobContext>,
-    transfer: Arc<FileTransfer>,
-    wrong: &str,
-) -> Result<(), JobStop> {
+pub(super) async fn reject(context: &Arc<JobContext>, transfer: Arc<FileTransfer>, wrong: &str) -> Result<(), JobStop> {
     tracing::warn!(job = %context.id, "{wrong}");
     let (file, staging, _counted) = FileTransfer::into_parts(transfer)?;
     let jobs = &context.shared.store;
     // The claim first: without the file it would be ignored, but without it the file is worth nothing.
     jobs.drop_claim(staging.path().to_owned()).await?;
     blocking(move || staging.discard()).await?;
-    jobs.warn(&context.id, file.path.to_string(), format!("{wrong}; nothing was published")).await?;
+    jobs.warn(
+        &context.id,
+        file.path.to_string(),
+        format!("{wrong}; nothing was published"),
+    )
+    .await?;
     Ok(())
 }
 
@@ -210,10 +228,17 @@ pub(super) async fn finish_job(
 
 /// What the user sees while another program holds a lock.
 fn lock_note(context: &JobContext, wait: &cache::LockWait) {
-    context.progress.stage(format!("waiting for {}, held by {}", wait.path.display(), wait.holder));
+    context
+        .progress
+        .stage(format!("waiting for {}, held by {}", wait.path.display(), wait.holder));
 }
 
 /// How long we wait for Python's locks.
 fn patience<'a>(waiting: &'a dyn Fn(&cache::LockWait), stopped: &'a AtomicBool) -> Patience<'a> {
-    Patience { limit: LOCK_PATIENCE, then: AfterLimit::GoOn, cancel: stopped, waiting }
+    Patience {
+        limit: LOCK_PATIENCE,
+        then: AfterLimit::GoOn,
+        cancel: stopped,
+        waiting,
+    }
 }

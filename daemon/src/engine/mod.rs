@@ -26,16 +26,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    dispatcher::{Command, Dispatcher},
+    shared::Shared,
+};
 pub use self::{
     error::CallError,
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
     submit::{Submit, Wish},
-};
-use self::{
-    dispatcher::{Command, Dispatcher},
-    shared::Shared,
 };
 use crate::{
     cache,
@@ -156,12 +156,16 @@ impl Engine {
         let dir = state_dir.to_owned();
         let (store, threads) = shared::blocking(move || Store::open(&dir, Box::new(on_commit))).await?;
         // Leases die with a process: what was active is queued again, and goes on from its claims.
-        let recovered =
-            store.move_all(Scope::All, &[JobState::Active], JobMove::Requeue, MoveNote::default()).await?;
+        let recovered = store
+            .move_all(Scope::All, &[JobState::Active], JobMove::Requeue, MoveNote::default())
+            .await?;
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
         }
-        let cache_options = cache::Options { create_parents: mode == Mode::User, mode: None };
+        let cache_options = cache::Options {
+            create_parents: mode == Mode::User,
+            mode: None,
+        };
         let tokens = TokenStore::new(state_dir);
         let shared = Arc::new(Shared::new(store, hub, tokens, config, cache_options));
         let root = CancellationToken::new();
@@ -169,7 +173,15 @@ impl Engine {
         let dispatcher = Dispatcher::new(shared.clone(), root.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(dispatcher.run(inbox));
-        Ok((Self { shared, mode, commands, events }, Running { root, tasks, threads }))
+        Ok((
+            Self {
+                shared,
+                mode,
+                commands,
+                events,
+            },
+            Running { root, tasks, threads },
+        ))
     }
 
     async fn tell(&self, command: Command) -> Result<(), CallError> {
@@ -232,6 +244,24 @@ impl Engine {
         self.shared.board.read(id)
     }
 
+    /// The jobs of a scope that are being worked on.
+    pub fn active_jobs(&self, scope: Scope) -> Vec<JobId> {
+        self.shared.board.jobs(scope)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.config()
+    }
+
+    /// The tables of short names that are the same for all users.
+    ///
+    /// # Errors
+    /// When the configuration holds a bad alias, which its check should have found.
+    pub fn names(&self) -> Result<crate::names::Names, CallError> {
+        crate::names::Names::new(&self.config().aliases).map_err(|error| CallError::Internal(stop::chain(&error)))
+    }
+
     /// Bytes per second of all jobs over the last seconds.
     pub fn bytes_per_sec(&self) -> u64 {
         self.shared.board.bytes_per_sec()
@@ -245,7 +275,11 @@ impl Engine {
         let store = &self.shared.store;
         let jobs = match chosen {
             Chosen::One(id) => vec![store.move_job(scope, &id, verb.job_move(), MoveNote::default()).await?],
-            Chosen::All => store.move_all(scope, verb.states(), verb.job_move(), MoveNote::default()).await?,
+            Chosen::All => {
+                store
+                    .move_all(scope, verb.states(), verb.job_move(), MoveNote::default())
+                    .await?
+            }
         };
         match verb {
             Verb::Pause | Verb::Cancel => {
@@ -334,7 +368,12 @@ impl Engine {
     /// # Errors
     /// When there is none.
     pub async fn remove_alias(&self, uid: u32, name: &str) -> Result<(), CallError> {
-        match self.shared.store.remove_alias(uid, crate::names::same_name(name)).await? {
+        match self
+            .shared
+            .store
+            .remove_alias(uid, crate::names::same_name(name))
+            .await?
+        {
             true => Ok(()),
             false => Err(CallError::NoSuchAlias(name.chars().take(100).collect())),
         }

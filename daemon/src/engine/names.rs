@@ -68,16 +68,27 @@ pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Resul
         .map_err(|error| CallError::invalid("name", chain(&error)))?;
     let reference = match resolved {
         Resolved::Found { source, reference } => {
-            return Ok(Meaning::Found { reference, by: MeaningBy::Table(source) });
+            return Ok(Meaning::Found {
+                reference,
+                by: MeaningBy::Table(source),
+            });
         }
         Resolved::AskHub(reference) => reference,
     };
     let kind = reference.kind.unwrap_or(RepoKind::Model);
     let mut unreachable = String::new();
     for access in accesses(shared, mode, &call)? {
-        let known = shared.hub.exists(&access.endpoint, access.token.as_ref(), kind, &reference.repo_id).await;
+        let known = shared
+            .hub
+            .exists(&access.endpoint, access.token.as_ref(), kind, &reference.repo_id)
+            .await;
         match known {
-            Ok(Some(_)) => return Ok(Meaning::Found { reference, by: MeaningBy::Hub }),
+            Ok(Some(_)) => {
+                return Ok(Meaning::Found {
+                    reference,
+                    by: MeaningBy::Hub,
+                });
+            }
             Ok(None) => {
                 let words = reference.repo_id.as_str();
                 let found = search_at(shared, &access, kind, words, CANDIDATES).await;
@@ -87,7 +98,10 @@ pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Resul
             Err(error) => unreachable = chain(&error),
         }
     }
-    Ok(Meaning::Found { reference, by: MeaningBy::Unchecked(unreachable) })
+    Ok(Meaning::Found {
+        reference,
+        by: MeaningBy::Unchecked(unreachable),
+    })
 }
 
 pub(super) async fn search(
@@ -121,12 +135,21 @@ async fn search_at(
     words: &str,
     limit: u32,
 ) -> Result<Vec<RepoSummary>, HubError> {
-    shared.hub.search(&access.endpoint, access.token.as_ref(), kind, words, limit).await
+    shared
+        .hub
+        .search(&access.endpoint, access.token.as_ref(), kind, words, limit as usize)
+        .await
 }
 
 fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
     let config = shared.config();
-    let endpoints = submit::endpoints(&config, mode, &call.endpoints, &call.preferred_endpoint, &mut Vec::new())?;
+    let endpoints = submit::endpoints(
+        &config,
+        mode,
+        &call.endpoints,
+        &call.preferred_endpoint,
+        &mut Vec::new(),
+    )?;
     Ok(endpoints
         .into_iter()
         .map(|endpoint| access::with_token(&config, endpoint, call.token.as_ref()))

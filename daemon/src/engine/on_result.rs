@@ -119,13 +119,28 @@ impl Dispatcher {
         if active.ending.is_none() {
             active.ending = Some(match stop {
                 JobStop::Cancelled => Ending::Told,
-                JobStop::JobFailed(failure) | JobStop::FileFailed(failure) => {
-                    Ending::Move(JobMove::Fail, MoveNote { failure: Some(failure), ..MoveNote::default() })
-                }
-                JobStop::Hold { reason, detail, retry_after } => {
+                JobStop::JobFailed(failure) | JobStop::FileFailed(failure) => Ending::Move(
+                    JobMove::Fail,
+                    MoveNote {
+                        failure: Some(failure),
+                        ..MoveNote::default()
+                    },
+                ),
+                JobStop::Hold {
+                    reason,
+                    detail,
+                    retry_after,
+                } => {
                     let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or_default();
                     let next_attempt_at = Timestamp::now().checked_add(wait).ok();
-                    Ending::Move(JobMove::Hold(reason), MoveNote { detail, next_attempt_at, failure: None })
+                    Ending::Move(
+                        JobMove::Hold(reason),
+                        MoveNote {
+                            detail,
+                            next_attempt_at,
+                            failure: None,
+                        },
+                    )
                 }
             });
             active.context.cancel.cancel();
@@ -151,7 +166,11 @@ impl Dispatcher {
         }
         if matches!(job_move, JobMove::Hold(_)) {
             let retry_after = note.next_attempt_at.map(|at| Timestamp::now().duration_until(at));
-            self.hold_was_stored(retry_after.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default());
+            self.hold_was_stored(
+                retry_after
+                    .and_then(|wait| Duration::try_from(wait).ok())
+                    .unwrap_or_default(),
+            );
         }
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");

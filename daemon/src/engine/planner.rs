@@ -9,8 +9,10 @@ use super::{
 };
 use crate::{
     cache,
-    hub::{HubError, Listing, Verdict, classify},
-    model::{CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoPath, Selection, Trust},
+    hub::{HubError, Listing, ListingSource, Verdict, classify},
+    model::{
+        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoPath, Selection, Trust,
+    },
     plan::select,
     store::PlanHead,
 };
@@ -37,7 +39,8 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
         context.shared.store.warn(&context.id, String::new(), note).await?;
     }
     let (spec, options, manifest) = (context.spec.clone(), context.shared.cache_options, draft.manifest);
-    blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)?.prepare(&manifest)).await?;
+    blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)?.prepare(&manifest))
+        .await?;
     let store = &context.shared.store;
     store.clear_plan(context.row).await?;
     let head = PlanHead {
@@ -49,7 +52,9 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     let mut files = draft.files;
     while !files.is_empty() {
         let rest = files.split_off(files.len().min(BATCH));
-        store.add_files(context.row, std::mem::replace(&mut files, rest)).await?;
+        store
+            .add_files(context.row, std::mem::replace(&mut files, rest))
+            .await?;
     }
     Ok(store.finish_plan(&context.id, head).await?)
 }
@@ -81,7 +86,9 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
             }
         }
     }
-    let Some(error) = first else { return Err(JobStop::Cancelled) };
+    let Some(error) = first else {
+        return Err(JobStop::Cancelled);
+    };
     Err(JobStop::JobFailed(match classify(&error) {
         Verdict::Permanent(failure) => failure,
         Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => Failure::new(
@@ -94,19 +101,33 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
 
 fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> Result<Draft, JobStop> {
     let (files, mut notes) = select_files(&listing.manifest, &context.spec.selection).map_err(JobStop::JobFailed)?;
-    if let Some(note) = listing.source.note() {
-        notes.push(note);
+    if listing.complete_source == ListingSource::Siblings {
+        notes.push(format!(
+            "{} has no file tree; the list of the repository's info was used, which may be incomplete",
+            access.endpoint.host()
+        ));
     }
-    Ok(Draft { commit: listing.manifest.commit.clone(), trust: access.trust, manifest: listing.manifest, files, notes })
+    Ok(Draft {
+        commit: listing.manifest.commit.clone(),
+        trust: access.trust,
+        manifest: listing.manifest,
+        files,
+        notes,
+    })
 }
 
 async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
     let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
     let commit = match spec.revision.as_commit() {
         Some(commit) => commit,
-        None => hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision).await?.commit,
+        None => {
+            hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision)
+                .await?
+                .commit
+        }
     };
-    hub.manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit).await
+    hub.manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
+        .await
 }
 
 /// Checks every selected path and digest before anything is written.
@@ -118,7 +139,11 @@ fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<FileR
     for index in selected.indexes {
         let entry = &manifest.entries[index];
         let unsafe_path = |error: String| {
-            Failure::new(FailureKind::UnsafePath, error, "nothing was written; leave the file out with --exclude if you trust the rest")
+            Failure::new(
+                FailureKind::UnsafePath,
+                error,
+                "nothing was written; leave the file out with --exclude if you trust the rest",
+            )
         };
         let path = RepoPath::parse(&entry.path).map_err(|error| unsafe_path(error.to_string()))?;
         let mut folder = path.parent();
@@ -129,7 +154,10 @@ fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<FileR
         let Some(digest) = entry.digest() else {
             return Err(Failure::new(
                 FailureKind::BadEndpoint,
-                format!("the listing has no hash for `{}`, so it could not be verified", path.as_str().escape_debug()),
+                format!(
+                    "the listing has no hash for `{}`, so it could not be verified",
+                    path.as_str().escape_debug()
+                ),
                 "use another endpoint",
             ));
         };
@@ -146,7 +174,10 @@ fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<FileR
     if let Some(file) = files.iter().find(|file| folders.contains(file.path.as_str())) {
         return Err(Failure::new(
             FailureKind::UnsafePath,
-            format!("the repository lists `{}` both as a file and as a folder", file.path.as_str().escape_debug()),
+            format!(
+                "the repository lists `{}` both as a file and as a folder",
+                file.path.as_str().escape_debug()
+            ),
             "nothing was written; the listing is damaged or hostile",
         ));
     }

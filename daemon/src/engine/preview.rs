@@ -8,8 +8,9 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access, planner,
+    access,
     error::CallError,
+    planner,
     progress::JobProgress,
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -53,7 +54,6 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         shared: shared.clone(),
         id: crate::model::JobId::random(&mut fastrand::Rng::new()),
         row: 0,
-        owner: submit.owner,
         spec: spec.clone(),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
@@ -82,13 +82,29 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         if !to_open.destination.path().is_dir() {
             return (to_open.destination.path().clone(), files, disk_free, None);
         }
-        let store = match cache::Store::open(&to_open.destination, to_open.kind, &to_open.repo_id, cache::Options::default()) {
+        let store = match cache::Store::open(
+            &to_open.destination,
+            to_open.kind,
+            &to_open.repo_id,
+            cache::Options::default(),
+        ) {
             Ok(store) => store,
-            Err(error) => return (to_open.destination.path().clone(), files, disk_free, Some(chain(&error))),
+            Err(error) => {
+                return (
+                    to_open.destination.path().clone(),
+                    files,
+                    disk_free,
+                    Some(chain(&error)),
+                );
+            }
         };
         let never = AtomicBool::new(false);
         // Size and name only: a dry run that reads a hundred gigabytes is none.
-        let check = Check { vouched: &|_| true, cancel: &never, progress: &|_| {} };
+        let check = Check {
+            vouched: &|_| true,
+            cancel: &never,
+            progress: &|_| {},
+        };
         for file in &mut files {
             let found = store.find(&commit, &file.path, file.size, &file.digest, &check);
             if matches!(found, Ok(Found::Published(_) | Found::BlobPresent(_))) && !to_open.force_download {
@@ -101,10 +117,21 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     .await;
     let (path, files, disk_free, trouble) = looked;
     warnings.extend(trouble);
-    Ok(Preview { spec, commit: draft.manifest.commit.to_string(), path, files, disk_free, warnings, failure: None })
+    Ok(Preview {
+        spec,
+        commit: draft.manifest.commit.to_string(),
+        path,
+        files,
+        disk_free,
+        warnings,
+        failure: None,
+    })
 }
 
 /// The nearest folder that exists.
 fn existing(path: &std::path::Path) -> PathBuf {
-    path.ancestors().find(|path| path.is_dir()).unwrap_or(std::path::Path::new("/")).to_owned()
+    path.ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(std::path::Path::new("/"))
+        .to_owned()
 }

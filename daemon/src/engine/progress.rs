@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     model::{HoldReason, Job, JobId},
     sched::rate::{RateMeter, eta_sec},
+    store::Scope,
 };
 
 /// Why nothing moves right now, told by whoever waits.
@@ -131,7 +132,12 @@ impl JobProgress {
     pub(super) fn waits(&self, reason: HoldReason, detail: String, until: Instant) {
         let mut waiting = lock(&self.waiting);
         let since = waiting.as_ref().map_or_else(Instant::now, |known| known.since);
-        *waiting = Some(Waiting { reason, detail, until, since });
+        *waiting = Some(Waiting {
+            reason,
+            detail,
+            until,
+            since,
+        });
     }
 
     /// What the job waits for, when no byte came since.
@@ -151,7 +157,9 @@ impl JobProgress {
 
     /// Time since the last byte, or since the job became active.
     pub(super) fn idle(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.last_byte_ms.load(Relaxed)))
+        self.started
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last_byte_ms.load(Relaxed)))
     }
 
     fn sample(&self) {
@@ -164,7 +172,9 @@ impl JobProgress {
         let partial = u64::try_from(self.partial.load(Relaxed)).unwrap_or(0);
         let bytes_done = (self.published.load(Relaxed) + partial).min(bytes_total);
         let bytes_per_sec = self.bytes_per_sec.load(Relaxed);
-        let detail = self.waiting().map_or_else(|| lock(&self.stage).clone(), |waiting| waiting.detail);
+        let detail = self
+            .waiting()
+            .map_or_else(|| lock(&self.stage).clone(), |waiting| waiting.detail);
         ProgressReading {
             bytes_done,
             bytes_total,
@@ -189,11 +199,26 @@ impl Drop for Connected {
 
 /// The figures of all active jobs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Board(Arc<Mutex<HashMap<JobId, Arc<JobProgress>>>>);
+pub(super) struct Board(Arc<Mutex<Figures>>);
+
+/// By job: its owner, and its figures.
+type Figures = HashMap<JobId, (u32, Arc<JobProgress>)>;
 
 impl Board {
-    pub(super) fn put(&self, id: &JobId, progress: Arc<JobProgress>) {
-        lock(&self.0).insert(id.clone(), progress);
+    pub(super) fn put(&self, id: &JobId, uid: u32, progress: Arc<JobProgress>) {
+        lock(&self.0).insert(id.clone(), (uid, progress));
+    }
+
+    pub(super) fn jobs(&self, scope: Scope) -> Vec<JobId> {
+        let visible = |owner: u32| match scope {
+            Scope::All => true,
+            Scope::Uid(uid) => owner == uid,
+        };
+        lock(&self.0)
+            .iter()
+            .filter(|(_, (owner, _))| visible(*owner))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub(super) fn remove(&self, id: &JobId) {
@@ -201,17 +226,20 @@ impl Board {
     }
 
     pub(super) fn read(&self, id: &JobId) -> Option<ProgressReading> {
-        lock(&self.0).get(id).map(|progress| progress.read())
+        lock(&self.0).get(id).map(|(_, progress)| progress.read())
     }
 
     /// Sum of the rates of all jobs, bytes per second.
     pub(super) fn bytes_per_sec(&self) -> u64 {
-        lock(&self.0).values().map(|progress| progress.bytes_per_sec.load(Relaxed)).sum()
+        lock(&self.0)
+            .values()
+            .map(|(_, progress)| progress.bytes_per_sec.load(Relaxed))
+            .sum()
     }
 
     /// Takes a sample of every rate.
     pub(super) fn sample(&self) {
-        lock(&self.0).values().for_each(|progress| progress.sample());
+        lock(&self.0).values().for_each(|(_, progress)| progress.sample());
     }
 }
 

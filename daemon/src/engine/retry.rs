@@ -100,7 +100,10 @@ impl Retry {
                 }
                 (None, HoldReason::Endpoint)
             }
-            Verdict::Retry { wait, reason: RetryReason::RateLimited } => (wait, HoldReason::RateLimited),
+            Verdict::Retry {
+                wait,
+                reason: RetryReason::RateLimited,
+            } => (wait, HoldReason::RateLimited),
             Verdict::Retry { wait, .. } => (wait, HoldReason::Endpoint),
         };
         let attempts_made = self.attempts_made.fetch_add(1, Relaxed) + 1;
@@ -123,9 +126,11 @@ impl Retry {
         }
         // Another endpoint may answer at once: wait only when all had their turn.
         let endpoints = u32::try_from(context.endpoints.len()).unwrap_or(u32::MAX);
-        if attempts_made % endpoints == 0 {
+        if attempts_made.is_multiple_of(endpoints) {
             let seconds = wait.as_secs_f32();
-            context.progress.waits(reason, format!("{text}; next attempt in {seconds:.0} s"), until);
+            context
+                .progress
+                .waits(reason, format!("{text}; next attempt in {seconds:.0} s"), until);
             context.unless_stopped(sleep_until(until)).await?;
         }
         Ok(Next::Again)
@@ -135,7 +140,12 @@ impl Retry {
     pub(super) async fn pass_gate(&self, context: &JobContext) -> Result<(usize, EndpointAccess), JobStop> {
         for _ in 0..context.endpoints.len() {
             let (index, access) = self.endpoint(context);
-            if context.shared.gates.closed_until(&access.endpoint.origin().ascii_serialization()).is_none() {
+            if context
+                .shared
+                .gates
+                .closed_until(&access.endpoint.origin().ascii_serialization())
+                .is_none()
+            {
                 return Ok((index, access.clone()));
             }
             if context.endpoints.len() > 1 {

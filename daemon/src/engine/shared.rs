@@ -23,7 +23,7 @@ use crate::{
     cache::{self, CacheError},
     config::Config,
     hub::{Endpoint, Hub},
-    model::{Job, JobId, JobSpec, Owner, Token, Trust},
+    model::{Job, JobId, JobSpec, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -89,7 +89,6 @@ pub(super) struct JobContext {
     pub(super) shared: Arc<Shared>,
     pub(super) id: JobId,
     pub(super) row: i64,
-    pub(super) owner: Owner,
     pub(super) spec: JobSpec,
     pub(super) endpoints: Vec<EndpointAccess>,
     pub(super) progress: Arc<JobProgress>,
@@ -107,7 +106,6 @@ impl JobContext {
             shared,
             id: job.id.clone(),
             row: job.row,
-            owner: job.owner.clone(),
             spec: job.spec.clone(),
             endpoints,
             progress: Arc::new(JobProgress::new(job)),
@@ -194,6 +192,9 @@ impl Gates {
 
     /// When the gate opens; `None` when it is open.
     pub(super) fn closed_until(&self, origin: &str) -> Option<Instant> {
-        lock(&self.0).get(origin).copied().filter(|until| *until > Instant::now())
+        lock(&self.0)
+            .get(origin)
+            .copied()
+            .filter(|until| *until > Instant::now())
     }
 }

@@ -21,7 +21,11 @@ pub(super) enum JobStop {
     /// One file cannot be had; the others go on.
     FileFailed(Failure),
     /// Not now; try again after a while.
-    Hold { reason: HoldReason, detail: String, retry_after: Duration },
+    Hold {
+        reason: HoldReason,
+        detail: String,
+        retry_after: Duration,
+    },
 }
 
 impl From<StoreError> for JobStop {
@@ -45,7 +49,11 @@ impl From<StoreError> for JobStop {
 impl From<CacheError> for JobStop {
     fn from(error: CacheError) -> Self {
         let text = chain(&error);
-        let hold = |detail| Self::Hold { reason: HoldReason::Disk, detail, retry_after: DISK_RETRY };
+        let hold = |detail| Self::Hold {
+            reason: HoldReason::Disk,
+            detail,
+            retry_after: DISK_RETRY,
+        };
         match error.kind() {
             ErrorKind::Cancelled => Self::Cancelled,
             ErrorKind::DiskFull

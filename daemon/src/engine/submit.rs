@@ -66,13 +66,19 @@ pub(super) struct Checked {
 /// Stores the job; with it, before it, the token.
 pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Result<(Submitted, Vec<String>), CallError> {
     if submit.request_id.chars().count() > LONGEST_REQUEST_ID {
-        return Err(CallError::invalid("request_id", format!("longer than {LONGEST_REQUEST_ID} characters")));
+        return Err(CallError::invalid(
+            "request_id",
+            format!("longer than {LONGEST_REQUEST_ID} characters"),
+        ));
     }
     let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
     if let Some(token) = submit.token {
-        let own = checked.endpoints.iter().find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
+        let own = checked
+            .endpoints
+            .iter()
+            .find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
         match own.map(|endpoint| endpoint.origin().ascii_serialization()) {
             Some(origin) => {
                 let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
@@ -86,9 +92,20 @@ pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Resul
             )),
         }
     }
-    let request = (!submit.request_id.is_empty()).then_some(RequestKey { id: submit.request_id, fingerprint });
+    let request = (!submit.request_id.is_empty()).then_some(RequestKey {
+        id: submit.request_id,
+        fingerprint,
+    });
     let max_queued = config.users.of(&submit.owner.user).max_queued;
-    let submitted = shared.store.submit(NewJob { owner: submit.owner, spec: checked.spec, request, max_queued }).await?;
+    let submitted = shared
+        .store
+        .submit(NewJob {
+            owner: submit.owner,
+            spec: checked.spec,
+            request,
+            max_queued,
+        })
+        .await?;
     Ok((submitted, checked.warnings))
 }
 
@@ -96,10 +113,19 @@ pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Resul
 pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, token: Token) -> Result<(), CallError> {
     let config = shared.config();
     let job = shared.store.job(Scope::Uid(owner.uid), id).await?;
-    let endpoints = job.spec.endpoints.iter().filter_map(|base| Endpoint::parse(base, base).ok());
-    let own = endpoints.into_iter().find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
+    let endpoints = job
+        .spec
+        .endpoints
+        .iter()
+        .filter_map(|base| Endpoint::parse(base, base).ok());
+    let own = endpoints
+        .into_iter()
+        .find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
     let Some(endpoint) = own else { return Ok(()) };
-    let bound = BoundToken { origin: endpoint.origin().ascii_serialization(), token };
+    let bound = BoundToken {
+        origin: endpoint.origin().ascii_serialization(),
+        token,
+    };
     let (tokens, uid) = (shared.tokens.clone(), owner.uid);
     let kept = blocking(move || tokens.keep(uid, &bound)).await;
     let reference = kept.map_err(|error| CallError::Internal(super::stop::chain(&error)))?;
@@ -139,7 +165,13 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         kind,
         revision,
         selection,
-        destination: destination(&config, mode, &wish.cache_dir, &wish.local_dir, &wish.preferred_cache_dir)?,
+        destination: destination(
+            &config,
+            mode,
+            &wish.cache_dir,
+            &wish.local_dir,
+            &wish.preferred_cache_dir,
+        )?,
         endpoints: endpoints.iter().map(base_text).collect(),
         priority: wish.priority,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,
@@ -147,7 +179,11 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         force_download: wish.force_download,
         token_ref: None,
     };
-    Ok(Checked { spec, endpoints, warnings })
+    Ok(Checked {
+        spec,
+        endpoints,
+        warnings,
+    })
 }
 
 /// What the flag says and what the name says; both may say it, but not differently.
@@ -157,9 +193,10 @@ fn one_of<T: PartialEq + std::fmt::Display>(
     name: Option<T>,
 ) -> Result<Option<T>, CallError> {
     match (flag, name) {
-        (Some(flag), Some(name)) if flag != name => {
-            Err(CallError::invalid(field, format!("the name says {name}, the option says {flag}")))
-        }
+        (Some(flag), Some(name)) if flag != name => Err(CallError::invalid(
+            field,
+            format!("the name says {name}, the option says {flag}"),
+        )),
         (Some(value), _) | (None, Some(value)) => Ok(Some(value)),
         (None, None) => Ok(None),
     }
@@ -174,7 +211,10 @@ fn selection(mut selection: Selection, reference: &Reference) -> Result<Selectio
     }
     let count = selection.files.len() + selection.include.len() + selection.exclude.len();
     if count > MOST_PATTERNS {
-        return Err(CallError::invalid("files", format!("more than {MOST_PATTERNS} names and patterns")));
+        return Err(CallError::invalid(
+            "files",
+            format!("more than {MOST_PATTERNS} names and patterns"),
+        ));
     }
     Ok(selection)
 }
@@ -192,8 +232,7 @@ pub(super) fn endpoints(
     preferred: &str,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Endpoint>, CallError> {
-    let configured =
-        |known: &crate::config::EndpointOptions| Endpoint::parse(&known.name, known.url.as_str());
+    let configured = |known: &crate::config::EndpointOptions| Endpoint::parse(&known.name, known.url.as_str());
     let find = |text: &str| -> Result<Endpoint, CallError> {
         let by_name = config.endpoints.iter().find(|known| known.name == text);
         let endpoint = match by_name {
@@ -202,13 +241,17 @@ pub(super) fn endpoints(
             None => {
                 let known: Vec<&str> = config.endpoints.iter().map(|known| known.name.as_str()).collect();
                 let known = known.join(", ");
-                return Err(CallError::invalid("endpoints", format!("no endpoint `{text}` is configured (there are: {known})")));
+                return Err(CallError::invalid(
+                    "endpoints",
+                    format!("no endpoint `{text}` is configured (there are: {known})"),
+                ));
             }
         };
         let endpoint = endpoint.map_err(|error| CallError::invalid("endpoints", error))?;
-        let is_configured = config.endpoints.iter().any(|known| {
-            configured(known).is_ok_and(|known| base_text(&known) == base_text(&endpoint))
-        });
+        let is_configured = config
+            .endpoints
+            .iter()
+            .any(|known| configured(known).is_ok_and(|known| base_text(&known) == base_text(&endpoint)));
         if mode == Mode::System && !is_configured {
             return Err(CallError::NotAllowed(format!(
                 "{} is not among the configured endpoints; ask the administrator to add it",
@@ -247,20 +290,26 @@ fn destination(
                 .ok()
                 .filter(|path| mode == Mode::User || caches.contains(path));
             let default = caches.first().cloned();
-            let path = preferred.or(default).ok_or_else(|| CallError::Internal("no cache is configured".into()))?;
+            let path = preferred
+                .or(default)
+                .ok_or_else(|| CallError::Internal("no cache is configured".into()))?;
             Ok(Destination::Cache(path))
         }
         (text, "") => {
             let path = clean("cache_dir", text)?;
             if mode == Mode::System && !caches.contains(&path) {
-                return Err(CallError::NotAllowed(format!("{text} is not one of the configured caches (storage.cache)")));
+                return Err(CallError::NotAllowed(format!(
+                    "{text} is not one of the configured caches (storage.cache)"
+                )));
             }
             Ok(Destination::Cache(path))
         }
         ("", text) => {
             let path = clean("local_dir", text)?;
             if mode == Mode::System && !config.storage.local_roots.iter().any(|root| path.starts_with(root)) {
-                return Err(CallError::NotAllowed(format!("{text} is not below one of storage.local_roots")));
+                return Err(CallError::NotAllowed(format!(
+                    "{text} is not below one of storage.local_roots"
+                )));
             }
             Ok(Destination::LocalDir(path))
         }
@@ -271,7 +320,9 @@ fn destination(
 /// An absolute path without `..`, in one spelling.
 fn clean(field: &'static str, text: &str) -> Result<PathBuf, CallError> {
     let path = Path::new(text);
-    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let plain = path
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !path.is_absolute() || !plain || text.contains('\0') {
         return Err(CallError::invalid(field, "must be an absolute path without `..`"));
     }

@@ -90,7 +90,8 @@ impl FileTransfer {
     /// Where the bytes lie, if endpoint `index` said so and it holds for a while yet.
     pub(super) fn link(&self, index: usize) -> Option<Link> {
         let link = lock(&self.link).clone();
-        link.filter(|(by, link)| *by == index && !link.is_stale(Timestamp::now())).map(|(_, link)| link)
+        link.filter(|(by, link)| *by == index && !link.is_stale(Timestamp::now()))
+            .map(|(_, link)| link)
     }
 
     pub(super) fn set_link(&self, index: usize, link: Link) {
@@ -157,7 +158,13 @@ pub(super) async fn run(
         match finish::verify(&context, &transfer).await? {
             None => {
                 let counted = finish::publish(&context, &store, &commit, transfer).await?;
-                return Ok(Published { done: FileDone { id: file.id, reused: false }, counted: Some(counted) });
+                return Ok(Published {
+                    done: FileDone {
+                        id: file.id,
+                        reused: false,
+                    },
+                    counted: Some(counted),
+                });
             }
             Some(wrong) => {
                 mismatches += 1;
@@ -207,7 +214,11 @@ async fn stage(
         unclaimed: Unclaimed::default(),
         asking: AsyncMutex::new(()),
         connections: if whole { 1 } else { wanted.min(worthwhile) },
-        segments: Mutex::new(if whole { SegmentMap::in_one_piece(file.size) } else { SegmentMap::new(file.size, written) }),
+        segments: Mutex::new(if whole {
+            SegmentMap::in_one_piece(file.size)
+        } else {
+            SegmentMap::new(file.size, written)
+        }),
         link: Mutex::default(),
         sources: Mutex::default(),
     }))
@@ -216,14 +227,20 @@ async fn stage(
 /// Runs the connections until the file is whole, with claims beside them.
 async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<(), TransferEnd> {
     let connections = transfer.connections;
-    context.progress.stage(format!("downloading {}", transfer.file.path.as_str().escape_debug()));
+    context
+        .progress
+        .stage(format!("downloading {}", transfer.file.path.as_str().escape_debug()));
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
         tasks.spawn(connection::run(context.clone(), transfer.clone()));
     }
     // Small files are whole before their first claim would be due.
     let claims = async {
-        if connections == 0 { std::future::pending().await } else { checkpoint::run(context.clone(), transfer.clone()).await }
+        if connections == 0 {
+            std::future::pending().await
+        } else {
+            checkpoint::run(context.clone(), transfer.clone()).await
+        }
     };
     tokio::pin!(claims);
     let mut end = None;
@@ -263,7 +280,10 @@ pub(super) struct Counted {
 
 impl Counted {
     fn new(progress: Arc<JobProgress>, bytes: u64) -> Self {
-        let counted = Self { progress, bytes: AtomicI64::new(0) };
+        let counted = Self {
+            progress,
+            bytes: AtomicI64::new(0),
+        };
         counted.add(bytes);
         counted
     }

@@ -32,6 +32,15 @@ impl SegmentMap {
             written,
             leases: Vec::new(),
             next_lease: 0,
+            in_one_piece: false,
+        }
+    }
+
+    /// A file of which nothing is there, to be leased as a whole: for servers that give no parts.
+    pub fn in_one_piece(size: u64) -> Self {
+        Self {
+            in_one_piece: true,
+            ..Self::new(size, RangeSet::default())
         }
     }
 

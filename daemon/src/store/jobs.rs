@@ -408,7 +408,10 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError
 pub(super) fn set_token_ref(context: &mut WriteContext<'_>, id: &JobId, reference: &str) -> Result<(), StoreError> {
     context
         .db
-        .execute("UPDATE jobs SET token_ref = ?2 WHERE id = ?1", params![id.as_str(), reference])
+        .execute(
+            "UPDATE jobs SET token_ref = ?2 WHERE id = ?1",
+            params![id.as_str(), reference],
+        )
         .act("change a job's token reference")?;
     Ok(())
 }

@@ -178,7 +178,9 @@ impl Store {
     /// When the database refuses.
     pub async fn set_token_ref(&self, id: &JobId, reference: String) -> Result<(), StoreError> {
         let id = id.clone();
-        self.jobs.write(move |context| jobs::set_token_ref(context, &id, &reference)).await
+        self.jobs
+            .write(move |context| jobs::set_token_ref(context, &id, &reference))
+            .await
     }
 
     /// The next queued jobs in line.

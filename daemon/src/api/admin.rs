@@ -1,0 +1,135 @@
+//! `AdminService`.
+
+use std::sync::Arc;
+
+use hfetch_proto::v1;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{convert, identity::Caller};
+use crate::{
+    config::Mode,
+    engine::{CallError, Engine},
+    model::JobState,
+};
+
+/// Reads the config files again. Blocks on the disk. The error is text for the operator, one line a mistake.
+pub type Reload = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
+
+/// What a reload changed.
+#[derive(Debug, Default, Clone)]
+pub struct Reloaded {
+    /// Keys that are in force now.
+    pub changed: Vec<String>,
+    /// Keys that need a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// What the daemon says of itself; fixed at start.
+#[derive(Debug, Clone)]
+pub struct ServerFacts {
+    /// Whose daemon it is.
+    pub mode: Mode,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Where the databases are.
+    pub state_dir: String,
+    /// Where it listens.
+    pub socket: String,
+    /// Files that the configuration came from.
+    pub config_files: Vec<String>,
+}
+
+pub(super) struct AdminApi {
+    pub(super) engine: Engine,
+    pub(super) facts: ServerFacts,
+    pub(super) reload: Reload,
+    /// Cancelled to stop the daemon.
+    pub(super) shutdown: CancellationToken,
+}
+
+fn operators_only(caller: &Caller, what: &str) -> Result<(), CallError> {
+    if caller.operator {
+        return Ok(());
+    }
+    Err(CallError::NotAllowed(format!(
+        "only the owner of the daemon or root may {what}"
+    )))
+}
+
+#[tonic::async_trait]
+impl v1::admin_service_server::AdminService for AdminApi {
+    async fn get_server_info(
+        &self,
+        request: Request<v1::GetServerInfoRequest>,
+    ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let counts = self.engine.counts().await?;
+        let count = |state: JobState| {
+            counts
+                .iter()
+                .find(|(known, _)| *known == state)
+                .map_or(0, |(_, count)| *count)
+        };
+        let config = self.engine.config();
+        Ok(Response::new(v1::GetServerInfoResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mode: match self.facts.mode {
+                Mode::User => "user",
+                Mode::System => "system",
+            }
+            .to_owned(),
+            started_at: Some(convert::timestamp(self.facts.started_at)),
+            state_dir: self.facts.state_dir.clone(),
+            socket: self.facts.socket.clone(),
+            config_files: self.facts.config_files.clone(),
+            cache: config
+                .storage
+                .caches
+                .first()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+            endpoints: config
+                .endpoints
+                .iter()
+                .map(|endpoint| endpoint.url.as_str().trim_end_matches('/').to_owned())
+                .collect(),
+            schema_version: crate::store::Store::schema_version(),
+            sqlite_version: crate::store::Store::sqlite_version().to_owned(),
+            jobs_queued: count(JobState::Queued),
+            jobs_active: count(JobState::Active),
+            jobs_held: count(JobState::Held),
+            bytes_per_sec: self.engine.bytes_per_sec(),
+            caller: caller.owner.user,
+            caller_is_operator: caller.operator,
+            config_warnings: config.warnings.clone(),
+        }))
+    }
+
+    async fn reload(&self, request: Request<v1::ReloadRequest>) -> Result<Response<v1::ReloadResponse>, Status> {
+        operators_only(&Caller::of(&request)?, "reload its configuration")?;
+        let reload = self.reload.clone();
+        let reloaded = tokio::task::spawn_blocking(move || reload())
+            .await
+            .map_err(|error| CallError::Internal(error.to_string()))?
+            .map_err(|mistakes| CallError::invalid("config", mistakes))?;
+        Ok(Response::new(v1::ReloadResponse {
+            changed: reloaded.changed,
+            needs_restart: reloaded.needs_restart,
+        }))
+    }
+
+    async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Result<Response<v1::ShutdownResponse>, Status> {
+        operators_only(&Caller::of(&request)?, "stop it")?;
+        if self.facts.mode == Mode::System {
+            return Err(
+                CallError::NotAllowed("this daemon belongs to systemd: use `systemctl stop hfetchd`".into()).into(),
+            );
+        }
+        tracing::info!("asked to stop");
+        self.shutdown.cancel();
+        Ok(Response::new(v1::ShutdownResponse {}))
+    }
+}

@@ -1,0 +1,48 @@
+//! Events and progress samples to the wire.
+
+use hfetch_proto::v1;
+
+use super::job::{failure, hold_reason, job_state, timestamp};
+use crate::{
+    engine::ProgressReading,
+    model::{Event, EventKind, JobId},
+};
+
+pub(crate) fn event(event: &Event) -> v1::Event {
+    let kind = match event.what.kind {
+        EventKind::Submitted => v1::EventType::Submitted,
+        EventKind::Planned => v1::EventType::Planned,
+        EventKind::StateChanged => v1::EventType::StateChanged,
+        EventKind::FileDone => v1::EventType::FileDone,
+        EventKind::Warning => v1::EventType::Warning,
+    };
+    v1::Event {
+        seq: event.seq.0,
+        time: Some(timestamp(event.at)),
+        r#type: kind.into(),
+        job_id: event.job_id.to_string(),
+        repo_id: event.repo_id.clone(),
+        user: event.user.clone(),
+        state: job_state(event.what.state).into(),
+        hold_reason: hold_reason(event.what.hold_reason).into(),
+        failure: event.what.failure.as_ref().map(failure),
+        file: event.what.file.clone(),
+        detail: event.what.detail.clone(),
+        commit: event.what.commit.clone(),
+        bytes: event.what.bytes,
+    }
+}
+
+pub(crate) fn progress_sample(id: &JobId, reading: &ProgressReading) -> v1::ProgressSample {
+    v1::ProgressSample {
+        job_id: id.to_string(),
+        bytes_done: reading.bytes_done,
+        bytes_total: reading.bytes_total,
+        bytes_per_sec: reading.bytes_per_sec,
+        eta_sec: reading.eta_sec,
+        files_done: reading.files_done,
+        files_total: reading.files_total,
+        connections: reading.connections,
+        detail: reading.detail.clone(),
+    }
+}

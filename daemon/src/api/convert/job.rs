@@ -1,0 +1,129 @@
+//! Jobs and files to the wire.
+
+use hfetch_proto::v1;
+use jiff::Timestamp;
+
+use super::spec::kind_to_wire;
+use crate::{
+    engine::ProgressReading,
+    model::{Destination, Failure, FileRecord, FileState, HoldReason, Job, JobState, Priority, Trust},
+};
+
+pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: at.as_second(),
+        nanos: at.subsec_nanosecond(),
+    }
+}
+
+pub(crate) fn failure(failure: &Failure) -> v1::Failure {
+    v1::Failure {
+        kind: failure.kind.as_str().to_owned(),
+        message: failure.message.clone(),
+        hint: failure.hint.clone(),
+    }
+}
+
+pub(crate) fn job_state(state: JobState) -> v1::JobState {
+    match state {
+        JobState::Queued => v1::JobState::Queued,
+        JobState::Active => v1::JobState::Active,
+        JobState::Held => v1::JobState::Held,
+        JobState::Paused => v1::JobState::Paused,
+        JobState::Done => v1::JobState::Done,
+        JobState::Failed => v1::JobState::Failed,
+        JobState::Cancelled => v1::JobState::Cancelled,
+    }
+}
+
+pub(super) fn hold_reason(reason: Option<HoldReason>) -> v1::HoldReason {
+    match reason {
+        None => v1::HoldReason::Unspecified,
+        Some(HoldReason::Window) => v1::HoldReason::Window,
+        Some(HoldReason::Disk) => v1::HoldReason::Disk,
+        Some(HoldReason::Access) => v1::HoldReason::Access,
+        Some(HoldReason::Budget) => v1::HoldReason::Budget,
+        Some(HoldReason::Endpoint) => v1::HoldReason::Endpoint,
+        Some(HoldReason::RateLimited) => v1::HoldReason::RateLimited,
+    }
+}
+
+fn priority(priority: Priority) -> v1::Priority {
+    match priority {
+        Priority::Low => v1::Priority::Low,
+        Priority::Normal => v1::Priority::Normal,
+        Priority::High => v1::Priority::High,
+    }
+}
+
+/// A stored job, with its live figures when it is being worked on.
+pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
+    let path = match (&job.spec.destination, &job.commit) {
+        (Destination::LocalDir(path), _) => path.display().to_string(),
+        (Destination::Cache(cache), Some(commit)) => {
+            let folder = job.spec.repo_id.folder(job.spec.kind);
+            cache
+                .join(folder)
+                .join("snapshots")
+                .join(commit.as_str())
+                .display()
+                .to_string()
+        }
+        (Destination::Cache(_), None) => String::new(),
+    };
+    let (cache_dir, local_dir) = match &job.spec.destination {
+        Destination::Cache(path) => (path.display().to_string(), String::new()),
+        Destination::LocalDir(path) => (String::new(), path.display().to_string()),
+    };
+    let live = live.filter(|_| !job.state.is_final());
+    v1::Job {
+        id: job.id.to_string(),
+        repo_id: job.spec.repo_id.to_string(),
+        repo_type: kind_to_wire(job.spec.kind).into(),
+        revision: job.spec.revision.to_string(),
+        commit: job.commit.as_ref().map(ToString::to_string).unwrap_or_default(),
+        state: job_state(job.state).into(),
+        hold_reason: hold_reason(job.hold_reason).into(),
+        detail: live.map_or(&job.detail, |live| &live.detail).clone(),
+        priority: priority(job.spec.priority).into(),
+        user: job.owner.user.clone(),
+        bytes_total: job.bytes_total,
+        bytes_done: live.map_or(job.bytes_done, |live| live.bytes_done.max(job.bytes_done)),
+        bytes_per_sec: live.map_or(0, |live| live.bytes_per_sec),
+        eta_sec: live.and_then(|live| live.eta_sec),
+        files_total: job.files_total,
+        files_done: job.files_done,
+        path,
+        created_at: Some(timestamp(job.created_at)),
+        started_at: job.started_at.map(timestamp),
+        ended_at: job.ended_at.map(timestamp),
+        failure: job.failure.as_ref().map(failure),
+        files: job.spec.selection.files.clone(),
+        include: job.spec.selection.include.clone(),
+        exclude: job.spec.selection.exclude.clone(),
+        local_dir,
+        cache_dir,
+        endpoints: job.spec.endpoints.clone(),
+        bytes_reused: job.bytes_reused,
+        next_attempt_at: job.next_attempt_at.map(timestamp),
+        uid: job.owner.uid,
+        trust: job.trust.map(Trust::as_str).unwrap_or_default().to_owned(),
+    }
+}
+
+pub(crate) fn file(file: &FileRecord) -> v1::File {
+    let state = match file.state {
+        FileState::Pending => v1::FileState::Pending,
+        FileState::Done => v1::FileState::Done,
+        FileState::Failed => v1::FileState::Failed,
+    };
+    v1::File {
+        path: file.path.to_string(),
+        size: file.size,
+        digest: file.digest.to_string(),
+        state: state.into(),
+        bytes_done: if file.state == FileState::Done { file.size } else { 0 },
+        reused: file.reused,
+        failure: file.failure.as_ref().map(failure),
+    }
+}

@@ -1,0 +1,102 @@
+//! Requests from the wire.
+
+use hfetch_proto::v1;
+
+use crate::{
+    engine::{CallError, Submit, Wish},
+    model::{JobState, Owner, Priority, RepoKind, Selection, Token},
+};
+
+pub(crate) fn kind_to_wire(kind: RepoKind) -> v1::RepoType {
+    match kind {
+        RepoKind::Model => v1::RepoType::Model,
+        RepoKind::Dataset => v1::RepoType::Dataset,
+        RepoKind::Space => v1::RepoType::Space,
+    }
+}
+
+/// A number that is no repository type is the caller's mistake, not "unspecified".
+pub(crate) fn kind(number: i32) -> Result<Option<RepoKind>, CallError> {
+    match v1::RepoType::try_from(number) {
+        Ok(v1::RepoType::Unspecified) => Ok(None),
+        Ok(v1::RepoType::Model) => Ok(Some(RepoKind::Model)),
+        Ok(v1::RepoType::Dataset) => Ok(Some(RepoKind::Dataset)),
+        Ok(v1::RepoType::Space) => Ok(Some(RepoKind::Space)),
+        Err(_) => Err(CallError::invalid(
+            "repo_type",
+            format!("{number} is no repository type"),
+        )),
+    }
+}
+
+fn priority(number: i32) -> Result<Priority, CallError> {
+    match v1::Priority::try_from(number) {
+        Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
+        Ok(v1::Priority::Low) => Ok(Priority::Low),
+        Ok(v1::Priority::High) => Ok(Priority::High),
+        Err(_) => Err(CallError::invalid("priority", format!("{number} is no priority"))),
+    }
+}
+
+pub(crate) fn state_filter(numbers: &[i32]) -> Result<Vec<JobState>, CallError> {
+    numbers
+        .iter()
+        .map(|number| match v1::JobState::try_from(*number) {
+            Ok(v1::JobState::Queued) => Ok(JobState::Queued),
+            Ok(v1::JobState::Active) => Ok(JobState::Active),
+            Ok(v1::JobState::Held) => Ok(JobState::Held),
+            Ok(v1::JobState::Paused) => Ok(JobState::Paused),
+            Ok(v1::JobState::Done) => Ok(JobState::Done),
+            Ok(v1::JobState::Failed) => Ok(JobState::Failed),
+            Ok(v1::JobState::Cancelled) => Ok(JobState::Cancelled),
+            Ok(v1::JobState::Unspecified) | Err(_) => {
+                Err(CallError::invalid("states", format!("{number} is no job state")))
+            }
+        })
+        .collect()
+}
+
+/// Empty is none; what cannot be sent in a header is a mistake, told without quoting it.
+pub(crate) fn token(text: &str) -> Result<Option<Token>, CallError> {
+    match Token::new(text) {
+        None if !text.trim().is_empty() => {
+            Err(CallError::invalid("token", "it holds characters that no Hub token has"))
+        }
+        token => Ok(token),
+    }
+}
+
+pub(crate) fn submit(
+    owner: Owner,
+    spec: Option<v1::JobSpec>,
+    request_id: String,
+    token_text: &str,
+) -> Result<Submit, CallError> {
+    let spec = spec.ok_or_else(|| CallError::invalid("spec", "is missing"))?;
+    let some = |count: u32| (count > 0).then_some(count);
+    let wish = Wish {
+        kind: kind(spec.repo_type)?,
+        priority: priority(spec.priority)?,
+        name: spec.name,
+        revision: spec.revision,
+        selection: Selection {
+            files: spec.files,
+            include: spec.include,
+            exclude: spec.exclude,
+        },
+        cache_dir: spec.cache_dir,
+        local_dir: spec.local_dir,
+        endpoints: spec.endpoints,
+        connections: some(spec.connections),
+        max_workers: some(spec.max_workers),
+        force_download: spec.force_download,
+        preferred_cache_dir: spec.preferred_cache_dir,
+        preferred_endpoint: spec.preferred_endpoint,
+    };
+    Ok(Submit {
+        owner,
+        wish,
+        request_id,
+        token: token(token_text)?,
+    })
+}

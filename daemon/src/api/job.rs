@@ -1,0 +1,254 @@
+//! `JobService`.
+
+use hfetch_proto::{reason, v1};
+use tonic::{Request, Response, Status};
+use tonic_types::StatusExt as _;
+
+use super::{convert, identity::Caller};
+use crate::{
+    engine::{CallError, Chosen, Engine, Verb},
+    model::{FileState, JobId},
+    store::{Filter, Scope},
+};
+
+const JOBS_PAGE: u32 = 100;
+const JOBS_PAGE_MAX: u32 = 1000;
+const FILES_PAGE: u32 = 1000;
+const FILES_PAGE_MAX: u32 = 10_000;
+
+pub(super) struct JobApi {
+    pub(super) engine: Engine,
+}
+
+impl JobApi {
+    fn to_wire(&self, job: &crate::model::Job) -> v1::Job {
+        convert::job(job, self.engine.progress(&job.id).as_ref())
+    }
+
+    /// Acts on each id by itself, so that one bad id does not spoil the others.
+    async fn act(
+        &self,
+        caller: &Caller,
+        selector: Option<v1::Selector>,
+        verb: Verb,
+        token: &str,
+    ) -> Result<(Vec<v1::Job>, Vec<v1::Refusal>), Status> {
+        let selector = selector.unwrap_or_default();
+        let scope = caller.scope();
+        if selector.all {
+            if !selector.ids.is_empty() {
+                return Err(CallError::invalid("selector", "either ids or all").into());
+            }
+            let jobs = self.engine.act(scope, Chosen::All, verb).await?;
+            return Ok((jobs.iter().map(|job| self.to_wire(job)).collect(), Vec::new()));
+        }
+        if selector.ids.is_empty() {
+            return Err(CallError::invalid("selector", "names no job").into());
+        }
+        let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
+        for text in selector.ids {
+            match self.act_on_one(caller, scope, &text, verb, token).await {
+                Ok(job) => jobs.push(self.to_wire(&job)),
+                Err(error) => {
+                    let status = Status::from(error);
+                    let info = status.get_details_error_info();
+                    refusals.push(v1::Refusal {
+                        id: text.chars().take(40).collect(),
+                        reason: info.map_or_else(|| reason::INTERNAL.to_owned(), |info| info.reason),
+                        message: status.message().to_owned(),
+                    });
+                }
+            }
+        }
+        Ok((jobs, refusals))
+    }
+
+    async fn act_on_one(
+        &self,
+        caller: &Caller,
+        scope: Scope,
+        text: &str,
+        verb: Verb,
+        token: &str,
+    ) -> Result<crate::model::Job, CallError> {
+        let id = self.engine.find_job(scope, text).await?;
+        if let Some(token) = convert::token(token)? {
+            let job = self.engine.job(scope, &id).await?;
+            // Somebody else's job keeps its own submitter's token.
+            if job.owner.uid == caller.owner.uid {
+                self.engine.renew_token(&id, &caller.owner, token).await?;
+            }
+        }
+        let mut jobs = self.engine.act(scope, Chosen::One(id), verb).await?;
+        jobs.pop()
+            .ok_or_else(|| CallError::Internal("a verb gave no job".into()))
+    }
+
+    async fn find(&self, scope: Scope, text: &str) -> Result<JobId, CallError> {
+        self.engine.find_job(scope, text).await
+    }
+}
+
+#[tonic::async_trait]
+impl v1::job_service_server::JobService for JobApi {
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let submit = convert::submit(caller.owner, request.spec, request.request_id, &request.token)?;
+        let (job, existing, warnings) = self.engine.submit(submit).await?;
+        Ok(Response::new(v1::SubmitJobResponse {
+            job: Some(self.to_wire(&job)),
+            existing,
+            warnings,
+        }))
+    }
+
+    async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let submit = convert::submit(caller.owner, request.spec, String::new(), &request.token)?;
+        let preview = self.engine.preview(submit).await?;
+        let bytes = |done: bool| {
+            preview
+                .files
+                .iter()
+                .filter(|file| done || file.state != FileState::Done)
+                .map(|file| file.size)
+                .sum()
+        };
+        Ok(Response::new(v1::PlanJobResponse {
+            repo_id: preview.spec.repo_id.to_string(),
+            repo_type: convert::kind_to_wire(preview.spec.kind).into(),
+            commit: preview.commit,
+            path: preview.path.display().to_string(),
+            bytes_total: bytes(true),
+            bytes_to_fetch: bytes(false),
+            files: preview
+                .files
+                .iter()
+                .take(FILES_PAGE_MAX as usize)
+                .map(convert::file)
+                .collect(),
+            files_total: preview.files.len() as u64,
+            disk_free: preview.disk_free,
+            warnings: preview.warnings,
+            failure: preview.failure.as_ref().map(convert::failure),
+        }))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+        let scope = Caller::of(&request)?.scope();
+        let id = self.find(scope, &request.into_inner().id).await?;
+        let job = self.engine.job(scope, &id).await?;
+        Ok(Response::new(v1::GetJobResponse {
+            job: Some(self.to_wire(&job)),
+        }))
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let scope = Caller::of(&request)?.scope();
+        let request = request.into_inner();
+        let limit = page_size(request.page_size, JOBS_PAGE, JOBS_PAGE_MAX);
+        let before_row = match request.page_token.as_str() {
+            "" => None,
+            token => Some(
+                token
+                    .parse()
+                    .map_err(|_| CallError::invalid("page_token", "not one of ours"))?,
+            ),
+        };
+        let filter = Filter {
+            scope,
+            states: convert::state_filter(&request.states)?,
+            user: request.user,
+            repo: request.repo,
+            before_row,
+            limit,
+        };
+        let (jobs, seq) = self.engine.list_jobs(filter).await?;
+        let full = jobs.len() == limit as usize;
+        let next_page_token = jobs
+            .last()
+            .filter(|_| full)
+            .map(|job| job.row.to_string())
+            .unwrap_or_default();
+        let jobs = jobs.iter().map(|job| self.to_wire(job)).collect();
+        Ok(Response::new(v1::ListJobsResponse {
+            jobs,
+            next_page_token,
+            event_seq: seq.0,
+        }))
+    }
+
+    async fn list_files(
+        &self,
+        request: Request<v1::ListFilesRequest>,
+    ) -> Result<Response<v1::ListFilesResponse>, Status> {
+        let scope = Caller::of(&request)?.scope();
+        let request = request.into_inner();
+        let limit = page_size(request.page_size, FILES_PAGE, FILES_PAGE_MAX);
+        let id = self.find(scope, &request.id).await?;
+        let job = self.engine.job(scope, &id).await?;
+        let files = self.engine.list_files(&job, request.page_token, limit).await?;
+        let full = files.len() == limit as usize;
+        let next_page_token = files
+            .last()
+            .filter(|_| full)
+            .map(|file| file.path.to_string())
+            .unwrap_or_default();
+        Ok(Response::new(v1::ListFilesResponse {
+            files: files.iter().map(convert::file).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn pause_jobs(
+        &self,
+        request: Request<v1::PauseJobsRequest>,
+    ) -> Result<Response<v1::PauseJobsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (jobs, refusals) = self
+            .act(&caller, request.into_inner().selector, Verb::Pause, "")
+            .await?;
+        Ok(Response::new(v1::PauseJobsResponse { jobs, refusals }))
+    }
+
+    async fn resume_jobs(
+        &self,
+        request: Request<v1::ResumeJobsRequest>,
+    ) -> Result<Response<v1::ResumeJobsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (jobs, refusals) = self
+            .act(&caller, request.into_inner().selector, Verb::Resume, "")
+            .await?;
+        Ok(Response::new(v1::ResumeJobsResponse { jobs, refusals }))
+    }
+
+    async fn cancel_jobs(
+        &self,
+        request: Request<v1::CancelJobsRequest>,
+    ) -> Result<Response<v1::CancelJobsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let (jobs, refusals) = self
+            .act(&caller, request.into_inner().selector, Verb::Cancel, "")
+            .await?;
+        Ok(Response::new(v1::CancelJobsResponse { jobs, refusals }))
+    }
+
+    async fn retry_jobs(
+        &self,
+        request: Request<v1::RetryJobsRequest>,
+    ) -> Result<Response<v1::RetryJobsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let (jobs, refusals) = self.act(&caller, request.selector, Verb::Retry, &request.token).await?;
+        Ok(Response::new(v1::RetryJobsResponse { jobs, refusals }))
+    }
+}
+
+fn page_size(asked: u32, default: u32, most: u32) -> u32 {
+    if asked == 0 { default } else { asked.min(most) }
+}

@@ -1,0 +1,201 @@
+//! The listener and the services behind it.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use hfetch_proto::v1;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::InterceptorLayer;
+
+use super::{
+    admin::{AdminApi, Reload, ServerFacts},
+    identity::Guard,
+    job::JobApi,
+    name::NameApi,
+    watch::EventApi,
+};
+use crate::{config::Mode, engine::Engine};
+
+/// The largest honest request is a list of file names.
+const LARGEST_REQUEST: usize = 2 << 20;
+/// Longest path of a Unix socket on Linux, without the closing NUL.
+const LONGEST_SOCKET: usize = 107;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Somebody answers there already.
+    #[error("another daemon answers at {}", path.display())]
+    Busy {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The path does not fit into a socket address.
+    #[error("the socket path {} is longer than {LONGEST_SOCKET} bytes: choose a shorter one with --socket", path.display())]
+    TooLong {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {act} {}", path.display())]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The server ended by an error.
+    #[error("the control server failed")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// A bound socket; removed when dropped.
+pub struct Listener {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Listener {
+    /// Binds the socket with its final mode in place from the first moment. A stale one is replaced, a live one respected.
+    ///
+    /// # Errors
+    /// `Busy` when somebody answers; what the system says.
+    pub async fn bind(path: &Path, mode: Mode) -> Result<Self, ServerError> {
+        let fail = |act, path: &Path| {
+            let path = path.to_owned();
+            move |source| ServerError::Io { act, path, source }
+        };
+        if path.as_os_str().len() + ".new".len() > LONGEST_SOCKET {
+            return Err(ServerError::TooLong { path: path.to_owned() });
+        }
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(ServerError::Busy { path: path.to_owned() });
+        }
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(fail("create", folder))?;
+        }
+        // Made under another name, so that nobody connects before the mode is right, and put in place in one step.
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail("remove", &fresh)(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&fresh).map_err(fail("bind", &fresh))?;
+        let bits = match mode {
+            Mode::User => 0o600,
+            Mode::System => 0o660,
+        };
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(bits)).map_err(fail("set the mode of", &fresh))?;
+        #[expect(clippy::disallowed_methods, reason = "a socket, not a cache file")]
+        fs::rename(&fresh, path).map_err(fail("put in place", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            listener,
+        })
+    }
+}
+
+/// What the server is made of.
+pub struct ServerOptions {
+    /// What it says of itself.
+    pub facts: ServerFacts,
+    /// Reads the configuration again.
+    pub reload: Reload,
+    /// Cancelled by a caller who stops the daemon.
+    pub shutdown: CancellationToken,
+    /// Cancelled when the server shall end.
+    pub stopping: CancellationToken,
+}
+
+/// Removes the socket file at the end, unless another daemon took its place.
+struct Remove {
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+impl Drop for Remove {
+    fn drop(&mut self) {
+        let inode = inode(&self.path);
+        if inode.is_some()
+            && inode == self.inode
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(%error, path = %self.path.display(), "the socket stays");
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::symlink_metadata(path).ok().map(|meta| meta.ino())
+}
+
+/// Serves until `stopping`; open calls are finished, watches are ended.
+///
+/// # Errors
+/// When the transport fails.
+pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -> Result<(), ServerError> {
+    let _remove = Remove {
+        inode: inode(&listener.path),
+        path: listener.path,
+    };
+    let guard = Guard::new(options.facts.mode);
+    let tasks = TaskTracker::new();
+    let stopping = options.stopping;
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter
+        .set_serving::<v1::job_service_server::JobServiceServer<JobApi>>()
+        .await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(hfetch_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let reflection = match reflection {
+        Ok(service) => Some(service),
+        Err(error) => {
+            tracing::error!(%error, "no reflection");
+            None
+        }
+    };
+    let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
+    let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
+    let events = v1::event_service_server::EventServiceServer::new(EventApi {
+        engine: engine.clone(),
+        stopping: stopping.clone(),
+        tasks: tasks.clone(),
+    });
+    let admin = v1::admin_service_server::AdminServiceServer::new(AdminApi {
+        engine,
+        facts: options.facts,
+        reload: options.reload,
+        shutdown: options.shutdown,
+    });
+    let incoming = UnixListenerStream::new(listener.listener);
+    let served = tonic::transport::Server::builder()
+        .layer(InterceptorLayer::new(move |request| guard.admit(request)))
+        .add_service(health)
+        .add_optional_service(reflection)
+        .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))
+        .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned())
+        .await;
+    tasks.close();
+    tasks.wait().await;
+    Ok(served?)
+}

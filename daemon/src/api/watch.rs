@@ -1,0 +1,272 @@
+//! `EventService`: committed events from the store, then from the bus; progress samples between them.
+
+use std::{collections::HashSet, time::Duration};
+
+use hfetch_proto::{reason, v1};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Code, Request, Response, Status};
+use v1::watch_response::Body;
+
+use super::{convert, identity::Caller, status::refuse};
+use crate::{
+    engine::{CallError, Engine, Events, ProgressReading},
+    model::{Event, EventSeq, Job, JobId, JobState},
+    store::{Filter, Scope, StoreError},
+};
+
+/// Messages that wait for a slow reader; then it is waited for, and reads the rest from the store.
+const QUEUE: usize = 64;
+/// Events read from the store at a time.
+const PAGE: u32 = 500;
+/// Without anything else to say, the stream says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+pub(super) struct EventApi {
+    pub(super) engine: Engine,
+    pub(super) stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+type Sender = mpsc::Sender<Result<v1::WatchResponse, Status>>;
+
+/// Why a watch ends.
+enum End {
+    /// The reader is gone.
+    Gone,
+    Refused(Status),
+}
+
+impl From<CallError> for End {
+    fn from(error: CallError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+#[tonic::async_trait]
+impl v1::event_service_server::EventService for EventApi {
+    type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let scope = Caller::of(&request)?.scope();
+        let request = request.into_inner();
+        let mut jobs = HashSet::new();
+        for text in &request.job_ids {
+            // Also tells at once when one does not exist.
+            jobs.insert(self.engine.find_job(scope, text).await?);
+        }
+        let samples = Duration::from_millis(u64::from(request.progress_interval_ms));
+        let watch = Watch {
+            engine: self.engine.clone(),
+            scope,
+            jobs,
+            samples: (!samples.is_zero()).then(|| samples.max(SHORTEST_INTERVAL)),
+            last_samples: Vec::new(),
+            seen: EventSeq(0),
+        };
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            let end = tokio::select! {
+                end = watch.run(&sender, request.after_seq.map(EventSeq), request.snapshot) => end,
+                () = stopping.cancelled() => {
+                    End::Refused(refuse(Code::Unavailable, reason::STOPPING, "the daemon is stopping".into()))
+                }
+            };
+            if let End::Refused(status) = end {
+                // A reader that does not read hears the end of the stream instead.
+                let _told = sender.try_send(Err(status));
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+struct Watch {
+    engine: Engine,
+    scope: Scope,
+    /// Empty: all that the scope shows.
+    jobs: HashSet<JobId>,
+    samples: Option<Duration>,
+    last_samples: Vec<(JobId, ProgressReading)>,
+    /// Number of the newest event that was sent or passed over.
+    seen: EventSeq,
+}
+
+impl Watch {
+    async fn run(mut self, sender: &Sender, after: Option<EventSeq>, snapshot: bool) -> End {
+        match self.follow(sender, after, snapshot).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        sender: &Sender,
+        after: Option<EventSeq>,
+        snapshot: bool,
+    ) -> Result<std::convert::Infallible, End> {
+        // Subscribed before the number is read: nothing falls between the store and the bus.
+        let mut live = self.engine.events();
+        let newest = self.engine.newest_event().await?;
+        self.seen = after.unwrap_or(newest);
+        if self.seen > newest {
+            // A number of another database: waiting for it would swallow events.
+            return Err(CallError::from(StoreError::EventsPruned(newest.0)).into());
+        }
+        if snapshot {
+            for job in self.snapshot().await? {
+                let live = self.engine.progress(&job.id);
+                send(sender, Body::Job(convert::job(&job, live.as_ref()))).await?;
+            }
+        }
+        send(sender, Body::Ready(v1::Ready { seq: self.seen.0 })).await?;
+        self.catch_up(sender).await?;
+        let mut tick = interval(self.samples.unwrap_or(HEARTBEAT));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_sent = Instant::now();
+        loop {
+            tokio::select! {
+                received = next(&mut live) => {
+                    match received {
+                        Some(event) if event.seq.0 == self.seen.0 + 1 => self.send_event(sender, &event).await?,
+                        // Sent from the store already.
+                        Some(event) if event.seq <= self.seen => {}
+                        // Something was missed: the store has it.
+                        Some(_) | None => self.catch_up(sender).await?,
+                    }
+                    last_sent = Instant::now();
+                }
+                _ = tick.tick() => {
+                    if self.send_samples(sender) {
+                        last_sent = Instant::now();
+                    }
+                    if last_sent.elapsed() >= HEARTBEAT {
+                        send(sender, Body::Heartbeat(v1::Heartbeat { seq: self.seen.0 })).await?;
+                        last_sent = Instant::now();
+                    }
+                }
+                () = sender.closed() => return Err(End::Gone),
+            }
+        }
+    }
+
+    /// The named jobs, or every open one.
+    async fn snapshot(&self) -> Result<Vec<Job>, CallError> {
+        if !self.jobs.is_empty() {
+            let mut jobs = Vec::new();
+            for id in &self.jobs {
+                jobs.push(self.engine.job(self.scope, id).await?);
+            }
+            return Ok(jobs);
+        }
+        let open = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
+        let filter = Filter {
+            scope: self.scope,
+            states: open,
+            user: String::new(),
+            repo: String::new(),
+            before_row: None,
+            limit: 1000,
+        };
+        let mut jobs = Vec::new();
+        loop {
+            let before_row = jobs.last().map(|job: &Job| job.row);
+            let (page, _) = self
+                .engine
+                .list_jobs(Filter {
+                    before_row,
+                    ..filter.clone()
+                })
+                .await?;
+            let last = page.len() < filter.limit as usize;
+            jobs.extend(page);
+            if last {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    /// Sends what the store has after the last number.
+    async fn catch_up(&mut self, sender: &Sender) -> Result<(), End> {
+        loop {
+            let newest = self.engine.newest_event().await?;
+            let events = self.engine.events_after(self.scope, self.seen, PAGE).await?;
+            let last = events.len() < PAGE as usize;
+            for event in &events {
+                self.send_event(sender, event).await?;
+            }
+            if last {
+                // Other users' events have numbers too.
+                self.seen = self.seen.max(newest);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_event(&mut self, sender: &Sender, event: &Event) -> Result<(), End> {
+        let visible = match self.scope {
+            Scope::All => true,
+            Scope::Uid(uid) => event.uid == uid,
+        };
+        if visible && (self.jobs.is_empty() || self.jobs.contains(&event.job_id)) {
+            send(sender, Body::Event(convert::event(event))).await?;
+        }
+        self.seen = event.seq;
+        Ok(())
+    }
+
+    /// Sends the figures of jobs that moved since the last time. Samples that find no room are left out.
+    fn send_samples(&mut self, sender: &Sender) -> bool {
+        if self.samples.is_none() {
+            return false;
+        }
+        let ids: Vec<JobId> = if self.jobs.is_empty() {
+            self.engine.active_jobs(self.scope)
+        } else {
+            self.jobs.iter().cloned().collect()
+        };
+        let mut sent = false;
+        let mut now = Vec::new();
+        for id in ids {
+            let Some(reading) = self.engine.progress(&id) else {
+                continue;
+            };
+            let same = self
+                .last_samples
+                .iter()
+                .any(|(known, last)| *known == id && *last == reading);
+            if !same {
+                let body = Body::Progress(convert::progress_sample(&id, &reading));
+                let room = sender.try_send(Ok(v1::WatchResponse { body: Some(body) }));
+                sent |= room.is_ok();
+            }
+            now.push((id, reading));
+        }
+        self.last_samples = now;
+        sent
+    }
+}
+
+/// The next event of the bus; `None` when some were lost.
+async fn next(live: &mut Events) -> Option<std::sync::Arc<Event>> {
+    match live.recv().await {
+        Ok(event) => Some(event),
+        Err(RecvError::Lagged(_)) => None,
+        // The engine ends after its watchers.
+        Err(RecvError::Closed) => std::future::pending().await,
+    }
+}
+
+async fn send(sender: &Sender, body: Body) -> Result<(), End> {
+    sender
+        .send(Ok(v1::WatchResponse { body: Some(body) }))
+        .await
+        .map_err(|_| End::Gone)
+}
