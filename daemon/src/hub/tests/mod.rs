@@ -1,6 +1,8 @@
 //! The module against servers that play a script.
 
 mod fetching;
+mod listing;
+mod metadata;
 mod redirects;
 mod script;
 mod trouble;
