@@ -143,13 +143,14 @@ async fn accounts() {
     let sent = server.requests()[0].header("authorization").map(str::to_owned);
     assert_eq!(sent.as_deref(), Some("Bearer hf_topsecret"));
     assert!(hub.whoami(&endpoint, Some(&token)).await.unwrap().role.is_none());
-    for credential in [Some(&token), None] {
+    for (credential, expected) in [(Some(&token), "does not accept the token"), (None, "wants a token")] {
         let error = hub.whoami(&endpoint, credential).await.unwrap_err();
         let Verdict::Permanent(failure) = classify(&error) else {
             panic!("{error}");
         };
         assert_eq!(failure.kind, FailureKind::Unauthorized);
         assert!(failure.hint.contains("hfctl login"), "{failure:?}");
+        assert!(failure.message.contains(expected), "{failure:?}");
     }
 }
 
