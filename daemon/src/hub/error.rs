@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::transport::NetworkFault;
 use crate::model::ByteRange;
 
-/// Why a call gave no answer. [`classify`](super::classify) says what to do about it.
+/// Why a call gave no answer. [`classify`](super::classify()) says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// A server said no, in the words of the Hub or with a bare status.

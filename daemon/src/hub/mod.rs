@@ -1,7 +1,7 @@
 //! Floor 2: the only code that speaks HTTP. Imports `model` alone.
 //!
 //! One call is one try: it follows redirects and pages, but never waits to try again, keeps no state about endpoints and
-//! knows nothing of jobs or disks. [`classify`] is the one place that says what an error means for the caller.
+//! knows nothing of jobs or disks. [`classify()`] is the one place that says what an error means for the caller.
 //!
 //! Never here: a token on another origin than the endpoint's, a query string in a text, a body held in memory beyond one
 //! chunk (files) or one page (JSON).

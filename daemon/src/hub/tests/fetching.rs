@@ -1,9 +1,13 @@
 //! Ranges of files: what is accepted, what is refused, and what it is called.
 
+use std::error::Error;
+
+use tokio::net::TcpListener;
+
 use super::script::{Reply, Script, script, script_at};
 use super::{SHA256, endpoint, hub, target, token};
-use crate::hub::{Blame, Body, Changed, HubError, Opened, Verdict, classify};
-use crate::model::ByteRange;
+use crate::hub::{Blame, Body, Changed, HubError, Opened, Verdict, classify, failure};
+use crate::model::{ByteRange, FailureKind};
 
 async fn open(server: &Script, size: u64, range: ByteRange) -> Result<Opened, HubError> {
     let (endpoint, token, file) = (endpoint(&server.base), token(), target(size));
@@ -243,6 +247,48 @@ async fn refused_addresses_ask_for_new_ones() {
             (other, _) => panic!("{status}: {other:?}"),
         }
     }
+}
+
+/// On the way to the place where the bytes lie, a no is the Hub's own, whichever of its hosts says it.
+#[tokio::test]
+async fn a_no_of_the_hub_is_not_a_refused_address() {
+    let code = |code| [("x-error-code", code)];
+    for (status, headers, kind) in [
+        (401, &code("GatedRepo")[..], FailureKind::Gated),
+        (403, &code("GatedRepo"), FailureKind::Gated),
+        (404, &code("EntryNotFound"), FailureKind::EntryNotFound),
+        (404, &code("RevisionNotFound"), FailureKind::RevisionNotFound),
+        (403, &code("Other"), FailureKind::Unauthorized),
+    ] {
+        let no = Reply::new(status, headers, "no");
+        let official = script_at("127.0.0.2", vec![no.clone()]).await;
+        for reply in [no, Reply::to(308, &official.base)] {
+            let server = script(vec![reply]).await;
+            let error = open(&server, 10, ByteRange::new(2, 6)).await.unwrap_err();
+            match classify(&error) {
+                Verdict::Permanent(failure) => assert_eq!(failure.kind, kind, "{failure:?}"),
+                other => panic!("{status} {headers:?}: {other:?}"),
+            }
+        }
+        assert_eq!(official.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_store_does_not_show_the_signed_address() {
+    let dead = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let signed = format!("http://{}/x?Signature=secret", dead.local_addr().unwrap());
+    drop(dead);
+    let server = script(vec![Reply::to(302, &signed)]).await;
+    let error = open(&server, 10, ByteRange::new(2, 6)).await.unwrap_err();
+    assert!(matches!(error, HubError::Transport { .. }), "{error:?}");
+    let mut shown = format!("{error} {error:?} {:?}", failure(&error));
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        shown.push_str(&format!(" {inner}"));
+        cause = inner.source();
+    }
+    assert!(!shown.contains("secret") && !shown.contains("Signature"), "{shown}");
 }
 
 /// An address found earlier may have run out on the endpoint itself, too; only resolving anew tells the real reason.

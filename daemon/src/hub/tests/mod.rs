@@ -1,6 +1,10 @@
 //! The module against servers that play a script.
 
+mod errors;
 mod fetching;
+mod listing;
+mod metadata;
+mod network;
 mod redirects;
 mod script;
 mod trouble;
