@@ -1,15 +1,14 @@
 //! Claims: bytes of a partial file are synced, then recorded, while the download goes on. A crash costs at most what was
 //! not claimed yet, which this file bounds.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::{
     sync::Notify,
     time::{Duration, MissedTickBehavior, interval},
 };
+
+use tokio_util::sync::CancellationToken;
 
 use super::{
     shared::{JobContext, blocking},
@@ -58,8 +57,13 @@ impl Unclaimed {
     }
 }
 
-/// Claims as bytes come, until it is dropped.
-pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -> Result<(), JobStop> {
+/// Claims as bytes come, until `finished`. Ends by itself only when the disk refuses. Must not be dropped in the middle: the
+/// sync on the blocking pool would go on holding the partial file.
+pub(super) async fn run(
+    context: &JobContext,
+    transfer: &FileTransfer,
+    finished: &CancellationToken,
+) -> Result<(), JobStop> {
     let mut tick = interval(CLAIM_TIME);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.tick().await;
@@ -67,8 +71,9 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -
         tokio::select! {
             () = transfer.unclaimed.much.notified() => {}
             _ = tick.tick() => {}
+            () = finished.cancelled() => return Ok(()),
         }
-        claim(&context, &transfer).await?;
+        claim(context, transfer).await?;
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     cache,
-    model::{CommitHash, FileId, FileRecord, Job, JobId, JobMove},
+    model::{CommitHash, Failure, FailureKind, FileId, FileRecord, Job, JobId, JobMove},
     store::MoveNote,
 };
 
@@ -73,7 +73,7 @@ pub(super) struct ActiveJob {
     /// It is shown as held while its transfers wait.
     pub(super) held: bool,
     /// The first file that was given up.
-    pub(super) file_failure: Option<crate::model::Failure>,
+    pub(super) file_failure: Option<Failure>,
 }
 
 /// The move of a job whose tasks are ending.
@@ -235,6 +235,14 @@ impl Dispatcher {
                 file_failure: None,
             },
         );
+        if context.endpoints.is_empty() {
+            let failure = Failure::new(
+                FailureKind::Internal,
+                "the job has no endpoint that can be used",
+                "submit it again",
+            );
+            return self.end(&job.id, JobStop::JobFailed(failure)).await;
+        }
         match self.shared.store.is_planned(job.row).await {
             Ok(true) => self.open_plan(&job),
             Ok(false) => self.spawn(&job.id, async move {

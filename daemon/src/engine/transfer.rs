@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     checkpoint::{self, Unclaimed},
@@ -234,16 +235,11 @@ async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Re
     for _ in 0..connections {
         tasks.spawn(connection::run(context.clone(), transfer.clone()));
     }
-    // Small files are whole before their first claim would be due.
-    let claims = async {
-        if connections == 0 {
-            std::future::pending().await
-        } else {
-            checkpoint::run(context.clone(), transfer.clone()).await
-        }
-    };
+    let finished = CancellationToken::new();
+    let claims = checkpoint::run(context, transfer, &finished);
     tokio::pin!(claims);
-    let mut end = None;
+    let mut end: Option<TransferEnd> = None;
+    let mut claiming = true;
     loop {
         tokio::select! {
             joined = tasks.join_next() => match joined {
@@ -259,10 +255,20 @@ async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Re
                 Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Some(Err(_aborted)) => {}
             },
-            claimed = &mut claims => {
-                // Claims end only when the disk refuses.
-                return Err(claimed.err().unwrap_or(JobStop::Cancelled).into());
+            claimed = &mut claims, if claiming => {
+                claiming = false;
+                if let Err(refused) = claimed {
+                    tasks.abort_all();
+                    end.get_or_insert(refused.into());
+                }
             }
+        }
+    }
+    if claiming {
+        finished.cancel();
+        // The bytes are all there: a claim that failed at the very end is told by the next sync.
+        if let Err(refused) = claims.await {
+            end.get_or_insert(refused.into());
         }
     }
     match end {
