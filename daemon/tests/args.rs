@@ -8,7 +8,7 @@ fn hfetchd(args: &[&str], env: &[(&str, &str)]) -> Output {
         .env_clear()
         .envs(env.iter().copied())
         .output()
-        .unwrap()
+        .expect("hfetchd runs")
 }
 
 #[test]

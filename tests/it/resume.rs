@@ -14,7 +14,7 @@ async fn a_killed_daemon_goes_on_where_it_was() -> anyhow::Result<()> {
     let hub = SimHub::builder()
         .repo(RepoBuilder::model("org/big").seeded("model.safetensors", size, 7))
         .start()?;
-    let scratch = Scratch::new(&hub.endpoint())?;
+    let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
     let gate = hub.hold_bodies("model.safetensors", 150 * MIB);
     let id = scratch.hfctl(["submit", "org/big"]).await?.ok()?;
@@ -37,7 +37,7 @@ async fn a_clean_stop_costs_nothing() -> anyhow::Result<()> {
     let hub = SimHub::builder()
         .repo(RepoBuilder::model("org/big").seeded("model.safetensors", size, 7))
         .start()?;
-    let scratch = Scratch::new(&hub.endpoint())?;
+    let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
     let gate = hub.hold_bodies("model.safetensors", 100 * MIB);
     let id = scratch.hfctl(["submit", "org/big"]).await?.ok()?;

@@ -83,7 +83,8 @@ pub(super) async fn claim(context: &JobContext, transfer: &FileTransfer) -> Resu
     if claimed == 0 {
         return Ok(());
     }
-    // Taken before the sync: what is written meanwhile belongs to the next claim.
+    // Taken before the sync: what is written meanwhile belongs to the next claim. The hash first: it covers less.
+    let hash = transfer.frontier.saved();
     let ranges = transfer.written_ranges();
     let staging = transfer.staging.clone();
     let stamp = blocking(move || {
@@ -97,6 +98,8 @@ pub(super) async fn claim(context: &JobContext, transfer: &FileTransfer) -> Resu
         dev: stamp.dev,
         ino: stamp.ino,
         ranges,
+        hash,
+        boot: context.shared.boot.clone(),
     };
     context
         .shared

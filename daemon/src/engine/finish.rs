@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use super::{
     dispatcher::OpenedPlan,
+    frontier,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
     transfer::{Counted, FileTransfer},
@@ -147,19 +148,23 @@ pub(super) async fn check_space(
     })
 }
 
-/// Hashes what is in the partial file. `None`: it is right; else what is wrong.
+/// Hashes the rest of the partial file. `None`: it is right; else what is wrong.
 pub(super) async fn verify(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<Option<String>, JobStop> {
     let path = transfer.file.path.as_str().escape_debug().to_string();
     context.progress.stage(format!("verifying {path}"));
-    let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
-    let (staging, file) = (transfer.staging.clone(), transfer.file.clone());
-    let progress = context.clone();
-    let actual = blocking_until_stopped(context, move |stopped| {
-        verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| {
-            progress.progress.moved()
+    let mut actual = frontier::finish(context, transfer).await?;
+    if actual != transfer.file.digest {
+        // Once more from the disk alone: a hash that was carried over a restart, or memory, may have been wrong instead.
+        let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+        let (staging, file) = (transfer.staging.clone(), transfer.file.clone());
+        let progress = context.clone();
+        actual = blocking_until_stopped(context, move |stopped| {
+            verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| {
+                progress.progress.moved()
+            })
         })
-    })
-    .await?;
+        .await?;
+    }
     let expected = transfer.file.digest;
     Ok((actual != expected).then(|| {
         let from = transfer.sources().join(", ");

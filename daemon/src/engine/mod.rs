@@ -7,6 +7,7 @@ mod connection;
 mod dispatcher;
 mod error;
 mod finish;
+mod frontier;
 mod names;
 mod on_result;
 mod planner;

@@ -42,6 +42,8 @@ pub(super) struct Shared {
     /// Connections of the whole daemon.
     pub(super) connections: Semaphore,
     pub(super) hashing: Semaphore,
+    /// Identity of this boot of the machine; empty when the system does not tell.
+    pub(super) boot: String,
     pub(super) turns: Turns,
     pub(super) gates: Gates,
 }
@@ -64,6 +66,7 @@ impl Shared {
             board: Board::default(),
             connections: Semaphore::new(connections as usize),
             hashing: Semaphore::new(HASHING_THREADS),
+            boot: boot_id(),
             turns: Turns::default(),
             gates: Gates::default(),
         }
@@ -72,6 +75,12 @@ impl Shared {
     pub(super) fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
     }
+}
+
+/// Hidden from services with `ProcSubset=pid`; then nothing is trusted across processes but what is on the disk.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// An endpoint as one job may use it.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     checkpoint::{self, Unclaimed},
     connection, finish,
+    frontier::{self, Frontier},
     progress::{JobProgress, lock},
     retry::Retry,
     shared::{JobContext, blocking},
@@ -41,6 +42,7 @@ pub(super) struct FileTransfer {
     pub(super) retry: Retry,
     pub(super) unclaimed: Unclaimed,
     pub(super) counted: Counted,
+    pub(super) frontier: Frontier,
     /// Held by the connection that asks where the bytes lie.
     pub(super) asking: AsyncMutex<()>,
     connections: u32,
@@ -81,7 +83,17 @@ impl FileTransfer {
     }
 
     pub(super) fn wrote(&self, lease: LeaseId, bytes: u64) -> bool {
-        lock(&self.segments).wrote(lease, bytes)
+        let (current, front) = {
+            let mut segments = lock(&self.segments);
+            (segments.wrote(lease, bytes), segments.written().front())
+        };
+        self.frontier.reached(front);
+        current
+    }
+
+    /// How far the file is written without a gap, from 0 on.
+    pub(super) fn front(&self) -> u64 {
+        lock(&self.segments).written().front()
     }
 
     pub(super) fn written_ranges(&self) -> Vec<ByteRange> {
@@ -196,12 +208,10 @@ async fn stage(
     } else {
         None
     };
-    let written: RangeSet = claim
-        .filter(|claim| {
-            (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, stamp.dev, stamp.ino)
-        })
-        .map(|claim| claim.ranges.into_iter().collect())
-        .unwrap_or_default();
+    let claim = claim.filter(|claim| {
+        (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, stamp.dev, stamp.ino)
+    });
+    let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
     let config = context.shared.config();
     let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
     let missing = file.size - written.len();
@@ -212,6 +222,13 @@ async fn stage(
         staging: Arc::new(staging),
         retry: Retry::new(context),
         counted: Counted::new(context.progress.clone(), written.len()),
+        frontier: Frontier::new(
+            &file.digest,
+            file.size,
+            claim.as_ref(),
+            &context.shared.boot,
+            written.front(),
+        ),
         unclaimed: Unclaimed::default(),
         asking: AsyncMutex::new(()),
         connections: if whole { 1 } else { wanted.min(worthwhile) },
@@ -225,7 +242,7 @@ async fn stage(
     }))
 }
 
-/// Runs the connections until the file is whole, with claims beside them.
+/// Runs the connections until the file is whole, with claims and hashing beside them.
 async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<(), TransferEnd> {
     let connections = transfer.connections;
     context
@@ -236,10 +253,15 @@ async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Re
         tasks.spawn(connection::run(context.clone(), transfer.clone()));
     }
     let finished = CancellationToken::new();
-    let claims = checkpoint::run(context, transfer, &finished);
-    tokio::pin!(claims);
+    let beside = async {
+        tokio::try_join!(
+            checkpoint::run(context, transfer, &finished),
+            frontier::run(context, transfer, &finished),
+        )
+    };
+    tokio::pin!(beside);
     let mut end: Option<TransferEnd> = None;
-    let mut claiming = true;
+    let mut running = true;
     loop {
         tokio::select! {
             joined = tasks.join_next() => match joined {
@@ -255,19 +277,22 @@ async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Re
                 Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Some(Err(_aborted)) => {}
             },
-            claimed = &mut claims, if claiming => {
-                claiming = false;
-                if let Err(refused) = claimed {
-                    tasks.abort_all();
+            ended = &mut beside, if running => {
+                running = false;
+                if let Err(refused) = ended {
+                    // At the end of a job this is the news that the connections hear, too: they keep what they have.
+                    if !context.cancel.is_cancelled() {
+                        tasks.abort_all();
+                    }
                     end.get_or_insert(refused.into());
                 }
             }
         }
     }
-    if claiming {
+    if running {
         finished.cancel();
-        // The bytes are all there: a claim that failed at the very end is told by the next sync.
-        if let Err(refused) = claims.await {
+        // Waited for, so that nothing on the blocking pool holds the file any more.
+        if let Err(refused) = beside.await {
             end.get_or_insert(refused.into());
         }
     }

@@ -30,6 +30,14 @@ impl RangeSet {
         self.0.is_empty()
     }
 
+    /// How far the set reaches from 0 without a gap.
+    pub fn front(&self) -> u64 {
+        self.0
+            .first()
+            .filter(|range| range.start == 0)
+            .map_or(0, |range| range.end)
+    }
+
     /// The ranges in order.
     pub fn ranges(&self) -> &[ByteRange] {
         &self.0

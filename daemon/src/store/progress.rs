@@ -24,6 +24,10 @@ pub struct Claim {
     pub ino: u64,
     /// Bytes that were synced before this was recorded; sorted, disjoint.
     pub ranges: Vec<ByteRange>,
+    /// State of a half-done hash of some of these bytes, from 0 on; may be empty.
+    pub hash: Vec<u8>,
+    /// Boot in which those bytes were hashed.
+    pub boot: String,
 }
 
 /// A file whose content was hashed, as it stood then.
@@ -53,7 +57,8 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
     context
         .db
         .prepare_cached(
-            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ranges, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ranges, hash, boot, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -63,6 +68,8 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
                 bits(claim.dev),
                 bits(claim.ino),
                 serde_json::to_string(&ranges).expect("numbers always serialise"),
+                claim.hash,
+                claim.boot,
                 Timestamp::now().as_millisecond(),
             ])
         })
@@ -70,19 +77,29 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
     Ok(())
 }
 
+type ClaimRow = (String, i64, i64, i64, String, Vec<u8>, String);
+
 /// A claim that does not decode is no claim: it is a hint, and the bytes can be fetched again.
 pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, StoreError> {
-    let row: Option<(String, i64, i64, i64, String)> = db
-        .prepare_cached("SELECT digest, size, dev, ino, ranges FROM claims WHERE path = ?1")
+    let row: Option<ClaimRow> = db
+        .prepare_cached("SELECT digest, size, dev, ino, ranges, hash, boot FROM claims WHERE path = ?1")
         .and_then(|mut statement| {
             statement
                 .query_row([path.to_string_lossy()], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+                    Ok((
+                        row.get(0)?,
+                        row.get(1)?,
+                        row.get(2)?,
+                        row.get(3)?,
+                        row.get(4)?,
+                        row.get(5)?,
+                        row.get(6)?,
+                    ))
                 })
                 .optional()
         })
         .act("read a claim")?;
-    let Some((digest, size, dev, ino, ranges)) = row else {
+    let Some((digest, size, dev, ino, ranges, hash, boot)) = row else {
         return Ok(None);
     };
     let from_bits = |value: i64| u64::from_ne_bytes(value.to_ne_bytes());
@@ -105,6 +122,8 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
                 .into_iter()
                 .map(|[start, end]| ByteRange::new(start, end))
                 .collect(),
+            hash,
+            boot,
         })
     })();
     if decoded.is_none() {

@@ -8,6 +8,9 @@ CREATE TABLE claims (
     dev    INTEGER NOT NULL,
     ino    INTEGER NOT NULL,
     ranges TEXT    NOT NULL,
+    -- A half-done hash of the bytes from 0 on, and the boot in which they were read: after another boot only the disk counts.
+    hash   BLOB    NOT NULL,
+    boot   TEXT    NOT NULL,
     at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
