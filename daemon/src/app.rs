@@ -118,8 +118,9 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     } = loaded;
     let (sender, config) = watch::channel(Arc::new(config));
     let hub = Hub::new(hub_options(&config.borrow())?)?;
-    let (engine, mut running) = Engine::start(&state_dir, mode, config, hub).await?;
+    // Bound first: a socket that somebody else has must not cost a transfer.
     let listener = Listener::bind(&socket, mode).await?;
+    let (engine, mut running) = Engine::start(&state_dir, mode, config, hub).await?;
     let show = |path: &PathBuf| path.display().to_string();
     let facts = ServerFacts {
         mode,
@@ -139,22 +140,22 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     let mut server = JoinSet::new();
     server.spawn(api::serve(listener, engine, options));
     tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
-    loop {
+    let ended: anyhow::Result<()> = loop {
         tokio::select! {
             ask = signals.next() => match ask {
-                Ask::Stop => break,
+                Ask::Stop => break Ok(()),
                 Ask::Reload => on_hangup(reload.clone()).await,
             },
-            () = shutdown.cancelled() => break,
-            Some(ended) = server.join_next() => {
-                ended.context("the control server panicked")??;
-                break;
-            }
-            () = running.ended() => {
-                tracing::error!("the dispatcher ended; stopping");
-                break;
-            }
+            () = shutdown.cancelled() => break Ok(()),
+            Some(served) = server.join_next() => break match served {
+                Ok(served) => served.context("the control server ended"),
+                Err(error) => Err(error).context("the control server panicked"),
+            },
+            what = running.failed() => break Err(anyhow::anyhow!(what)),
         }
+    };
+    if let Err(error) = &ended {
+        tracing::error!("{error:#}");
     }
     tracing::info!("stopping");
     stopping.cancel();
@@ -165,7 +166,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         tracing::warn!("some transfers were cut off; they go on from their last claim");
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(ended?)
 }
 
 fn hub_options(config: &Config) -> anyhow::Result<HubOptions> {

@@ -84,16 +84,26 @@ impl Guard {
         Ok(request)
     }
 
-    /// The name of a user; looked up once, because the directory may be a slow server.
+    /// The name of a user. Looked up once, and outside the lock: the directory may be a slow server.
     fn name(&self, uid: u32) -> String {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        names
-            .entry(uid)
-            .or_insert_with(|| match User::from_uid(Uid::from_raw(uid)) {
-                Ok(Some(user)) => user.name,
+        let known = |names: &Mutex<HashMap<u32, String>>| {
+            names.lock().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
+        };
+        if let Some(name) = known(&self.names) {
+            return name;
+        }
+        match tokio::task::block_in_place(|| User::from_uid(Uid::from_raw(uid))) {
+            Ok(user) => {
                 // A container's user often has no name.
-                Ok(None) | Err(_) => uid.to_string(),
-            })
-            .clone()
+                let name = user.map_or_else(|| uid.to_string(), |user| user.name);
+                self.names
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(uid, name.clone());
+                name
+            }
+            // Not remembered: the directory may answer the next time.
+            Err(_) => uid.to_string(),
+        }
     }
 }

@@ -15,6 +15,8 @@ const JOBS_PAGE: u32 = 100;
 const JOBS_PAGE_MAX: u32 = 1000;
 const FILES_PAGE: u32 = 1000;
 const FILES_PAGE_MAX: u32 = 10_000;
+/// Jobs that one call may name.
+const MOST_IDS: usize = 1000;
 
 pub(super) struct JobApi {
     pub(super) engine: Engine,
@@ -44,6 +46,9 @@ impl JobApi {
         }
         if selector.ids.is_empty() {
             return Err(CallError::invalid("selector", "names no job").into());
+        }
+        if selector.ids.len() > MOST_IDS {
+            return Err(CallError::invalid("selector", format!("more than {MOST_IDS} ids")).into());
         }
         let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
         for text in selector.ids {

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -76,8 +76,22 @@ impl Listener {
         if path.as_os_str().len() + ".new".len() > LONGEST_SOCKET {
             return Err(ServerError::TooLong { path: path.to_owned() });
         }
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(ServerError::Busy { path: path.to_owned() });
+        match UnixStream::connect(path).await {
+            // Nobody, or what a killed daemon left behind.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let meta = fs::symlink_metadata(path).map_err(fail("look at", path))?;
+                if !meta.file_type().is_socket() {
+                    let source = io::Error::new(io::ErrorKind::AlreadyExists, "something else than a socket is there");
+                    return Err(fail("bind", path)(source));
+                }
+            }
+            // Also one that is too busy to answer is alive.
+            Ok(_) => return Err(ServerError::Busy { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(ServerError::Busy { path: path.to_owned() });
+            }
+            Err(error) => return Err(fail("connect to", path)(error)),
         }
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new()

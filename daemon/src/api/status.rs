@@ -67,7 +67,8 @@ fn from_store(error: StoreError) -> Status {
         StoreError::Closed => refuse(Code::Unavailable, reason::STOPPING, "the daemon is stopping".into()),
         // Nobody was told "ok": repeating with the same request id is safe.
         StoreError::NotCommitted(_) => refuse(Code::Unavailable, reason::STORE_FULL, message),
-        StoreError::TooNew { .. }
+        StoreError::PlanOutdated
+        | StoreError::TooNew { .. }
         | StoreError::Foreign { .. }
         | StoreError::Damaged { .. }
         | StoreError::OldSqlite { .. }

@@ -24,7 +24,9 @@ const QUEUE: usize = 64;
 /// Events read from the store at a time.
 const PAGE: u32 = 500;
 /// Without anything else to say, the stream says that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Jobs that one watch may name.
+const MOST_JOBS: usize = 1000;
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct EventApi {
@@ -55,6 +57,9 @@ impl v1::event_service_server::EventService for EventApi {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let scope = Caller::of(&request)?.scope();
         let request = request.into_inner();
+        if request.job_ids.len() > MOST_JOBS {
+            return Err(CallError::invalid("job_ids", format!("more than {MOST_JOBS}")).into());
+        }
         let mut jobs = HashSet::new();
         for text in &request.job_ids {
             // Also tells at once when one does not exist.
@@ -121,27 +126,26 @@ impl Watch {
             return Err(CallError::from(StoreError::EventsPruned(newest.0)).into());
         }
         if snapshot {
-            for job in self.snapshot().await? {
-                let live = self.engine.progress(&job.id);
-                send(sender, Body::Job(convert::job(&job, live.as_ref()))).await?;
-            }
+            self.snapshot(sender).await?;
         }
         send(sender, Body::Ready(v1::Ready { seq: self.seen.0 })).await?;
         self.catch_up(sender).await?;
-        let mut tick = interval(self.samples.unwrap_or(HEARTBEAT));
+        let mut tick = interval(self.samples.map_or(HEARTBEAT, |samples| samples.min(HEARTBEAT)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_sent = Instant::now();
         loop {
             tokio::select! {
                 received = next(&mut live) => {
-                    match received {
+                    let sent = match received {
                         Some(event) if event.seq.0 == self.seen.0 + 1 => self.send_event(sender, &event).await?,
                         // Sent from the store already.
-                        Some(event) if event.seq <= self.seen => {}
+                        Some(event) if event.seq <= self.seen => false,
                         // Something was missed: the store has it.
                         Some(_) | None => self.catch_up(sender).await?,
+                    };
+                    if sent {
+                        last_sent = Instant::now();
                     }
-                    last_sent = Instant::now();
                 }
                 _ = tick.tick() => {
                     if self.send_samples(sender) {
@@ -157,69 +161,69 @@ impl Watch {
         }
     }
 
-    /// The named jobs, or every open one.
-    async fn snapshot(&self) -> Result<Vec<Job>, CallError> {
-        if !self.jobs.is_empty() {
-            let mut jobs = Vec::new();
-            for id in &self.jobs {
-                jobs.push(self.engine.job(self.scope, id).await?);
-            }
-            return Ok(jobs);
+    /// Sends the named jobs, or every open one, a page at a time.
+    async fn snapshot(&self, sender: &Sender) -> Result<(), End> {
+        for id in &self.jobs {
+            self.send_job(sender, &self.engine.job(self.scope, id).await?).await?;
         }
-        let open = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
-        let filter = Filter {
+        if !self.jobs.is_empty() {
+            return Ok(());
+        }
+        let mut filter = Filter {
             scope: self.scope,
-            states: open,
+            states: JobState::ALL.into_iter().filter(|state| !state.is_final()).collect(),
             user: String::new(),
             repo: String::new(),
             before_row: None,
-            limit: 1000,
+            limit: PAGE,
         };
-        let mut jobs = Vec::new();
         loop {
-            let before_row = jobs.last().map(|job: &Job| job.row);
-            let (page, _) = self
-                .engine
-                .list_jobs(Filter {
-                    before_row,
-                    ..filter.clone()
-                })
-                .await?;
-            let last = page.len() < filter.limit as usize;
-            jobs.extend(page);
-            if last {
-                return Ok(jobs);
+            let (page, _) = self.engine.list_jobs(filter.clone()).await?;
+            for job in &page {
+                self.send_job(sender, job).await?;
             }
+            if page.len() < PAGE as usize {
+                return Ok(());
+            }
+            filter.before_row = page.last().map(|job| job.row);
         }
     }
 
+    async fn send_job(&self, sender: &Sender, job: &Job) -> Result<(), End> {
+        let live = self.engine.progress(&job.id);
+        send(sender, Body::Job(convert::job(job, live.as_ref()))).await
+    }
+
     /// Sends what the store has after the last number.
-    async fn catch_up(&mut self, sender: &Sender) -> Result<(), End> {
+    async fn catch_up(&mut self, sender: &Sender) -> Result<bool, End> {
+        let mut sent = false;
         loop {
             let newest = self.engine.newest_event().await?;
             let events = self.engine.events_after(self.scope, self.seen, PAGE).await?;
             let last = events.len() < PAGE as usize;
             for event in &events {
-                self.send_event(sender, event).await?;
+                sent |= self.send_event(sender, event).await?;
             }
             if last {
                 // Other users' events have numbers too.
                 self.seen = self.seen.max(newest);
-                return Ok(());
+                return Ok(sent);
             }
         }
     }
 
-    async fn send_event(&mut self, sender: &Sender, event: &Event) -> Result<(), End> {
+    /// False when the watcher is not to hear of it.
+    async fn send_event(&mut self, sender: &Sender, event: &Event) -> Result<bool, End> {
         let visible = match self.scope {
             Scope::All => true,
             Scope::Uid(uid) => event.uid == uid,
         };
-        if visible && (self.jobs.is_empty() || self.jobs.contains(&event.job_id)) {
+        let wanted = visible && (self.jobs.is_empty() || self.jobs.contains(&event.job_id));
+        if wanted {
             send(sender, Body::Event(convert::event(event))).await?;
         }
         self.seen = event.seq;
-        Ok(())
+        Ok(wanted)
     }
 
     /// Sends the figures of jobs that moved since the last time. Samples that find no room are left out.

@@ -90,6 +90,11 @@ impl Store {
         }
     }
 
+    /// One transfer at a time may fill the partial file of a content; this names it.
+    pub fn staging_key(&self, digest: &Digest) -> PathBuf {
+        self.root.path(&self.layout.staging()).join(digest.to_string())
+    }
+
     /// Device number of the root: one token bucket, one free-space floor, one health per number.
     pub fn device(&self) -> u64 {
         self.root.dev()

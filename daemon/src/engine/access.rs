@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use super::shared::{EndpointAccess, Shared, blocking};
 use crate::{
-    config::{Config, TokenPolicy, is_public_mirror},
+    config::{Config, Mode, TokenPolicy, is_public_mirror},
     hub::Endpoint,
     model::{Job, Token, Trust},
     tokens::BoundToken,
 };
 
 /// Whether a user's token may go to an endpoint: what the configuration says of it. One that a user named by address
-/// gets it, as with the Python client, unless it is a known public mirror.
-pub(super) fn policy(config: &Config, endpoint: &Endpoint) -> TokenPolicy {
+/// gets it, as with the Python client, unless it is a known public mirror; on a shared daemon only configured ones do.
+pub(super) fn policy(config: &Config, mode: Mode, endpoint: &Endpoint) -> TokenPolicy {
     let configured = config
         .endpoints
         .iter()
         .find(|known| known.url.origin() == endpoint.origin());
     match configured {
         Some(known) => known.token,
-        None if is_public_mirror(&endpoint.host()) => TokenPolicy::Never,
+        None if mode == Mode::System || is_public_mirror(&endpoint.host()) => TokenPolicy::Never,
         None => TokenPolicy::Own,
     }
 }
@@ -32,11 +32,38 @@ fn trust(policy: TokenPolicy) -> Trust {
     }
 }
 
-/// An endpoint for a call that was made with a token at hand.
-pub(super) fn with_token(config: &Config, endpoint: Endpoint, token: Option<&Token>) -> EndpointAccess {
-    let policy = policy(config, &endpoint);
-    let token = token.filter(|_| policy == TokenPolicy::Own).cloned();
+/// The one origin of a call that may see its caller's token: the first whose policy allows it.
+pub(super) fn token_origin(config: &Config, mode: Mode, endpoints: &[Endpoint]) -> Option<String> {
+    let own = endpoints
+        .iter()
+        .find(|endpoint| policy(config, mode, endpoint) == TokenPolicy::Own);
+    own.map(|endpoint| endpoint.origin().ascii_serialization())
+}
+
+/// Endpoints for a call that was made with a token at hand.
+pub(super) fn for_call(
+    config: &Config,
+    mode: Mode,
+    endpoints: Vec<Endpoint>,
+    uid: u32,
+    token: Option<Token>,
+) -> Vec<EndpointAccess> {
+    let bound =
+        token.and_then(|token| token_origin(config, mode, &endpoints).map(|origin| BoundToken { origin, token }));
+    endpoints
+        .into_iter()
+        .map(|endpoint| grant(config, mode, endpoint, uid, bound.as_ref()))
+        .collect()
+}
+
+fn grant(config: &Config, mode: Mode, endpoint: Endpoint, uid: u32, bound: Option<&BoundToken>) -> EndpointAccess {
+    let policy = policy(config, mode, &endpoint);
+    let origin = endpoint.origin().ascii_serialization();
+    let token = bound
+        .filter(|bound| policy == TokenPolicy::Own && bound.origin == origin)
+        .map(|bound| bound.token.clone());
     EndpointAccess {
+        account: token.as_ref().map(|_| uid),
         endpoint,
         token,
         trust: trust(policy),
@@ -64,20 +91,7 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
             let endpoint = Endpoint::parse(base, base)
                 .map_err(|error| tracing::error!(%error, "a stored endpoint"))
                 .ok()?;
-            let policy = policy(&config, &endpoint);
-            let token = token_for(bound.as_ref(), &endpoint).filter(|_| policy == TokenPolicy::Own);
-            Some(EndpointAccess {
-                endpoint,
-                token,
-                trust: trust(policy),
-            })
+            Some(grant(&config, shared.mode, endpoint, job.owner.uid, bound.as_ref()))
         })
         .collect()
-}
-
-/// The token, only for the origin that it is bound to.
-fn token_for(bound: Option<&BoundToken>, endpoint: &Endpoint) -> Option<Token> {
-    bound
-        .filter(|bound| bound.origin == endpoint.origin().ascii_serialization())
-        .map(|bound| bound.token.clone())
 }

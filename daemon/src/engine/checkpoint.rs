@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     shared::{JobContext, blocking},
     stop::JobStop,
-    transfer::FileTransfer,
+    transfer::{FileTransfer, hint},
 };
 use crate::store::Claim;
 
@@ -100,12 +100,17 @@ pub(super) async fn claim(context: &JobContext, transfer: &FileTransfer) -> Resu
         ranges,
         hash,
         boot: context.shared.boot.clone(),
+        job: context.id.to_string(),
     };
-    context
+    let recorded = context
         .shared
         .store
         .record_claim(transfer.staging.path().to_owned(), claim)
-        .await?;
+        .await;
+    if hint(recorded).is_none() && claimed < STOP_BYTES {
+        // The next claim includes it. Writers are not held up by a hint that cannot be kept.
+        return Ok(());
+    }
     transfer.unclaimed.bytes.fetch_sub(claimed, Relaxed);
     transfer.unclaimed.less.notify_waiters();
     Ok(())

@@ -23,7 +23,8 @@ const WRITE_BYTES: usize = 512 << 10;
 
 /// Why a segment was not finished.
 enum SegmentEnd {
-    Hub(usize, HubError),
+    /// Endpoint, the generation of the link that was used, and what went wrong.
+    Hub(usize, Option<u64>, HubError),
     Stop(JobStop),
 }
 
@@ -41,11 +42,17 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -
         match outcome {
             Ok(()) => {}
             Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
-            Err(SegmentEnd::Hub(index, error)) => {
-                match transfer.retry.failed(&context, index, &error, range.start > 0).await? {
-                    Next::Again => {}
-                    Next::FreshLink => transfer.forget_link(),
-                    Next::WholeFile => return Err(TransferEnd::WholeFile),
+            Err(SegmentEnd::Hub(index, link, error)) => {
+                if matches!(error, HubError::LinkRefused { .. })
+                    && let Some(generation) = link
+                    && !transfer.forget_link(generation)
+                {
+                    // Another connection has a new one already: one refusal of the old one counts once.
+                    continue;
+                }
+                let next = transfer.retry.failed(&context, index, &error).await?;
+                if next == Next::WholeFile || transfer.in_one_piece {
+                    return Err(TransferEnd::WholeFile);
                 }
             }
         }
@@ -59,8 +66,14 @@ async fn fetch(
     lease: LeaseId,
     range: ByteRange,
 ) -> Result<(), SegmentEnd> {
-    let _slot = context.unless_stopped(context.shared.connections.acquire()).await?;
-    let (index, access) = transfer.retry.pass_gate(context).await?;
+    // The gate first: who waits there holds no slot. It may have closed while we waited for the slot.
+    let (index, access, _slot) = loop {
+        let (index, access) = transfer.retry.pass_gate(context).await?;
+        let slot = context.unless_stopped(context.shared.connections.acquire()).await?;
+        if context.shared.gates.closed_until(&access.gate()).is_none() {
+            break (index, access, slot);
+        }
+    };
     let target = FileTarget {
         kind: context.spec.kind,
         repo_id: context.spec.repo_id.clone(),
@@ -79,28 +92,26 @@ async fn fetch(
         }
     };
     // One connection asks where the bytes lie, the others wait for its answer: one request to the Hub a file.
-    let opened = match transfer.link(index) {
-        Some(link) => context.unless_stopped(open(Some(link))).await?,
+    let (generation, opened) = match transfer.link(index) {
+        Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
         None => {
             let _asking = context.unless_stopped(transfer.asking.lock()).await?;
             match transfer.link(index) {
-                Some(link) => context.unless_stopped(open(Some(link))).await?,
+                Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
                 None => {
                     let opened = context.unless_stopped(open(None)).await?;
-                    if let Ok(opened) = &opened {
-                        transfer.set_link(index, opened.link.clone());
-                    }
-                    opened
+                    let link = opened.as_ref().ok().map(|opened| opened.link.clone());
+                    (link.map(|link| transfer.set_link(index, link)), opened)
                 }
             }
         }
     };
-    let mut body = opened.map_err(|error| SegmentEnd::Hub(index, error))?.body;
+    let mut body = opened.map_err(|error| SegmentEnd::Hub(index, generation, error))?.body;
     let mut writer = SegmentWriter::new(context, transfer, lease, range.start);
     let outcome = loop {
         match context.unless_stopped(body.chunk()).await {
             Err(stop) => break Err(SegmentEnd::Stop(stop)),
-            Ok(Err(error)) => break Err(SegmentEnd::Hub(index, error)),
+            Ok(Err(error)) => break Err(SegmentEnd::Hub(index, generation, error)),
             Ok(Ok(None)) => break Ok(()),
             Ok(Ok(Some(chunk))) => {
                 transfer.retry.progressed();

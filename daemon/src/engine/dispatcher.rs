@@ -1,29 +1,31 @@
 //! The loop: hear one thing, handle it, hand out work. The only one who moves jobs by itself; workers return values.
+//!
+//! It hears of users' changes as everybody does, by committed events: a change whose caller went away is heard all the same.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use jiff::Timestamp;
 use tokio::{
-    sync::mpsc,
+    sync::broadcast::error::{RecvError, TryRecvError},
     task::{Id, JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access, finish, planner,
+    Events, access, finish, planner,
     shared::{JobContext, Shared},
     stop::JobStop,
     transfer::{self, Published},
 };
 use crate::{
     cache,
-    model::{CommitHash, Failure, FailureKind, FileId, FileRecord, Job, JobId, JobMove},
-    store::MoveNote,
+    model::{CommitHash, Event, EventKind, Failure, FailureKind, FileId, FileRecord, Job, JobId, JobMove, JobState},
+    store::{MoveNote, Scope, StoreError},
 };
 
 /// Jobs that are held with their transfers still alive (waiting for an endpoint) do not count as active, up to this.
@@ -34,15 +36,8 @@ const FILES_PAGE: u32 = 500;
 const TICK: Duration = Duration::from_millis(500);
 /// Old events are forgotten so often.
 const PRUNE: Duration = Duration::from_secs(3600);
-
-/// What others may ask of the loop. Changes are stored before they are told here.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// The queue may have changed.
-    Wake,
-    /// A job left the states in which it works: end its tasks.
-    Stop(JobId),
-}
+/// After a failure of the store the queue is looked at again.
+const STORE_RETRY: Duration = Duration::from_secs(5);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -77,6 +72,7 @@ pub(super) struct ActiveJob {
 }
 
 /// The move of a job whose tasks are ending.
+#[derive(Debug, Clone)]
 pub(super) enum Ending {
     /// Somebody moved it already.
     Told,
@@ -88,9 +84,11 @@ pub(super) struct Dispatcher {
     pub(super) jobs: HashMap<JobId, ActiveJob>,
     pub(super) tasks: JoinSet<Work>,
     pub(super) task_jobs: HashMap<Id, JobId>,
-    root: CancellationToken,
-    /// When a held job is due.
-    next_hold: Option<Instant>,
+    pub(super) root: CancellationToken,
+    /// The queue, or the room for it, may have changed.
+    pub(super) look_at_queue: bool,
+    /// When to look at held jobs and at the queue in any case.
+    next_look: Option<Instant>,
 }
 
 impl Dispatcher {
@@ -101,53 +99,92 @@ impl Dispatcher {
             tasks: JoinSet::new(),
             task_jobs: HashMap::new(),
             root,
-            next_hold: None,
+            look_at_queue: true,
+            next_look: None,
         }
     }
 
     /// Runs until the token is cancelled, then until every task has kept what it has.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut prune = interval(PRUNE);
         let root = self.root.clone();
-        self.release_holds().await;
-        self.start_jobs().await;
-        loop {
-            let next_hold = self.next_hold;
+        self.look_again().await;
+        while !root.is_cancelled() {
+            if std::mem::take(&mut self.look_at_queue) {
+                self.start_jobs().await;
+            }
+            let next_look = self.next_look;
             tokio::select! {
                 () = root.cancelled() => break,
-                command = commands.recv() => match command {
-                    Some(command) => self.on_command(command),
-                    None => break,
+                heard = events.recv() => match heard {
+                    Ok(event) => self.on_events(event, &mut events).await,
+                    Err(RecvError::Lagged(_)) => self.on_lost_events().await,
+                    Err(RecvError::Closed) => break,
                 },
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
-                () = async { sleep_until(next_hold.unwrap_or_else(Instant::now)).await }, if next_hold.is_some() => {
-                    self.release_holds().await;
+                () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
+                    self.look_again().await;
                 }
                 _ = prune.tick() => self.prune().await,
             }
-            // Whatever is there already is handled before anything new is begun.
-            while let Ok(command) = commands.try_recv() {
-                self.on_command(command);
-            }
-            self.start_jobs().await;
         }
         // The job tokens are children of the root: every task is ending now.
+        root.cancel();
         while let Some(joined) = self.tasks.join_next_with_id().await {
             self.on_joined(joined).await;
         }
     }
 
-    fn on_command(&mut self, command: Command) {
-        match command {
-            Command::Wake => {}
-            Command::Stop(id) => {
-                if let Some(active) = self.jobs.get_mut(&id) {
-                    active.ending = Some(Ending::Told);
-                    active.context.cancel.cancel();
+    /// Hears one event and those that wait behind it.
+    async fn on_events(&mut self, first: Arc<Event>, events: &mut Events) {
+        let mut moved = HashSet::new();
+        let mut next = Some(first);
+        while let Some(event) = next {
+            let queued = event.what.state == JobState::Queued;
+            match event.what.kind {
+                EventKind::Submitted => self.look_at_queue = true,
+                EventKind::StateChanged => {
+                    self.look_at_queue |= queued;
+                    let works = matches!(event.what.state, JobState::Active | JobState::Held);
+                    if !works && self.jobs.contains_key(&event.job_id) {
+                        moved.insert(event.job_id.clone());
+                    }
                 }
+                EventKind::Planned | EventKind::FileDone | EventKind::Warning => {}
+            }
+            next = match events.try_recv() {
+                Ok(event) => Some(event),
+                Err(TryRecvError::Lagged(_)) => return self.on_lost_events().await,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
+            };
+        }
+        self.stop_moved(moved).await;
+    }
+
+    async fn on_lost_events(&mut self) {
+        self.look_at_queue = true;
+        self.stop_moved(self.jobs.keys().cloned().collect()).await;
+    }
+
+    /// Ends the tasks of jobs that users took away. The event may be old: what counts is the row.
+    async fn stop_moved(&mut self, ids: HashSet<JobId>) {
+        for id in ids {
+            let state = match self.shared.store.job(Scope::All, &id).await {
+                Ok(job) => job.state,
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "a job cannot be read");
+                    continue;
+                }
+            };
+            if let Some(active) = self.jobs.get_mut(&id)
+                && !matches!(state, JobState::Active | JobState::Held)
+            {
+                active.ending = Some(Ending::Told);
+                active.context.cancel.cancel();
+                self.close_when_empty(&id).await;
             }
         }
     }
@@ -177,9 +214,6 @@ impl Dispatcher {
 
     /// Takes jobs off the queue while there is room.
     async fn start_jobs(&mut self) {
-        if self.root.is_cancelled() {
-            return;
-        }
         let most = self.shared.config().transfer.max_active_jobs as usize;
         let working = self.jobs.values().filter(|active| !active.held).count();
         let room = most
@@ -192,14 +226,13 @@ impl Dispatcher {
         let limit = u32::try_from(room + self.jobs.len()).unwrap_or(u32::MAX);
         let queued = match self.shared.store.next_queued(limit).await {
             Ok(queued) => queued,
-            Err(error) => return tracing::error!(%error, "the queue cannot be read"),
+            Err(error) => {
+                tracing::error!(%error, "the queue cannot be read");
+                return self.look_within(STORE_RETRY);
+            }
         };
-        for job in queued
-            .into_iter()
-            .filter(|job| !self.jobs.contains_key(&job.id))
-            .take(room)
-            .collect::<Vec<_>>()
-        {
+        let fresh = queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id));
+        for job in fresh.take(room).collect::<Vec<_>>() {
             self.start_job(&job).await;
         }
     }
@@ -208,13 +241,16 @@ impl Dispatcher {
         let started = self
             .shared
             .store
-            .move_job(crate::store::Scope::All, &job.id, JobMove::Start, MoveNote::default())
+            .move_job(Scope::All, &job.id, JobMove::Start, MoveNote::default())
             .await;
         let job = match started {
             Ok(job) => job,
             // Somebody paused or cancelled it between the two steps.
-            Err(crate::store::StoreError::IllegalMove(_)) => return,
-            Err(error) => return tracing::error!(job = %job.id, %error, "a job cannot be started"),
+            Err(StoreError::IllegalMove(_)) => return,
+            Err(error) => {
+                tracing::error!(job = %job.id, %error, "a job cannot be started");
+                return self.look_within(STORE_RETRY);
+            }
         };
         let endpoints = access::endpoints_of(&self.shared, &job).await;
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
@@ -243,8 +279,13 @@ impl Dispatcher {
             );
             return self.end(&job.id, JobStop::JobFailed(failure)).await;
         }
-        match self.shared.store.is_planned(job.row).await {
-            Ok(true) => self.open_plan(&job),
+        let store = self.shared.store.clone();
+        match store.is_planned(job.row).await {
+            // What was given up in an earlier run is tried again.
+            Ok(true) => match store.reopen_files(job.row).await {
+                Ok(()) => self.open_plan(&job),
+                Err(error) => self.end(&job.id, error.into()).await,
+            },
             Ok(false) => self.spawn(&job.id, async move {
                 Work::Planned(planner::plan(&context).await.map(Box::new))
             }),
@@ -254,7 +295,9 @@ impl Dispatcher {
 
     /// Opens the destination of a planned job.
     pub(super) fn open_plan(&mut self, job: &Job) {
-        let Some(active) = self.jobs.get(&job.id) else { return };
+        let Some(active) = self.jobs.get(&job.id) else {
+            return;
+        };
         let context = active.context.clone();
         let commit = job.commit.clone();
         self.spawn(
@@ -323,37 +366,28 @@ impl Dispatcher {
         }
     }
 
-    /// Held jobs whose time has come go back into the queue.
-    async fn release_holds(&mut self) {
-        match self.shared.store.due_holds(Timestamp::now()).await {
-            Ok((due, next)) => {
-                for id in due.iter().filter(|id| !self.jobs.contains_key(id)).collect::<Vec<_>>() {
-                    let requeued = self
-                        .shared
-                        .store
-                        .move_job(crate::store::Scope::All, id, JobMove::Requeue, MoveNote::default())
-                        .await;
-                    if let Err(error) = requeued {
-                        tracing::debug!(job = %id, %error, "a held job was moved by somebody else");
-                    }
-                }
-                self.next_hold = next.map(|at| {
-                    let wait = Timestamp::now().duration_until(at);
-                    // At least a second: a job in memory may be due and not be ours to release.
-                    Instant::now() + Duration::try_from(wait).unwrap_or_default().max(Duration::from_secs(1))
-                });
+    /// Held jobs whose time has come go back into the queue; the queue is looked at.
+    async fn look_again(&mut self) {
+        self.look_at_queue = true;
+        self.next_look = None;
+        let mine = self.jobs.keys().cloned().collect();
+        match self.shared.store.release_holds(Timestamp::now(), mine).await {
+            Ok(None) => {}
+            Ok(Some(next)) => {
+                let wait = Duration::try_from(Timestamp::now().duration_until(next)).unwrap_or_default();
+                self.look_within(wait.max(Duration::from_secs(1)));
             }
             Err(error) => {
-                tracing::error!(%error, "held jobs cannot be read");
-                self.next_hold = Some(Instant::now() + Duration::from_secs(30));
+                tracing::error!(%error, "held jobs cannot be released");
+                self.look_within(STORE_RETRY);
             }
         }
     }
 
-    /// A hold was stored: look at the clock of the next one again.
-    pub(super) fn hold_was_stored(&mut self, retry_after: Duration) {
-        let due = Instant::now() + retry_after;
-        self.next_hold = Some(self.next_hold.map_or(due, |known| known.min(due)));
+    /// Looks at held jobs and at the queue after this time at the latest.
+    pub(super) fn look_within(&mut self, wait: Duration) {
+        let due = Instant::now() + wait;
+        self.next_look = Some(self.next_look.map_or(due, |known| known.min(due)));
     }
 
     async fn prune(&self) {

@@ -12,7 +12,7 @@ use super::{
     frontier,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
-    transfer::{Counted, FileTransfer},
+    transfer::{Counted, FileTransfer, hint},
 };
 use crate::{
     cache::{self, AfterLimit, Check, FileStamp, Found, Patience, verify},
@@ -91,7 +91,7 @@ pub(super) async fn find(
     drop(hashing);
     match found {
         Found::Published(stamp) | Found::BlobPresent(stamp) => {
-            context.shared.store.vouch(verified(&stamp, file.digest)).await?;
+            hint(context.shared.store.vouch(verified(&stamp, file.digest)).await);
             Ok(Some(FileDone {
                 id: file.id,
                 reused: true,
@@ -193,8 +193,8 @@ pub(super) async fn publish(
     .await?;
     let jobs = &context.shared.store;
     let (vouched, dropped) = tokio::join!(jobs.vouch(verified(&stamp, digest)), jobs.drop_claim(partial));
-    vouched?;
-    dropped?;
+    hint(vouched);
+    hint(dropped);
     Ok(counted)
 }
 
@@ -204,7 +204,7 @@ pub(super) async fn reject(context: &Arc<JobContext>, transfer: Arc<FileTransfer
     let (file, staging, _counted) = FileTransfer::into_parts(transfer)?;
     let jobs = &context.shared.store;
     // The claim first: without the file it would be ignored, but without it the file is worth nothing.
-    jobs.drop_claim(staging.path().to_owned()).await?;
+    hint(jobs.drop_claim(staging.path().to_owned()).await);
     blocking(move || staging.discard()).await?;
     jobs.warn(
         &context.id,
@@ -222,6 +222,16 @@ pub(super) async fn finish_job(
     commit: CommitHash,
 ) -> Result<(), JobStop> {
     context.progress.stage("finishing");
+    let unfinished = context.shared.store.unfinished_files(context.row).await?;
+    if unfinished > 0 {
+        // The ref promises them all.
+        let text = format!("{unfinished} files of the plan are not published");
+        return Err(JobStop::JobFailed(Failure::new(
+            FailureKind::Internal,
+            text,
+            "this is a bug; `hfctl retry` goes on",
+        )));
+    }
     let revision = context.spec.revision.clone();
     blocking(move || {
         store.write_ref(&revision, &commit)?;

@@ -22,15 +22,12 @@ mod transfer;
 use std::{path::Path, sync::Arc};
 
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    dispatcher::{Command, Dispatcher},
-    shared::Shared,
-};
+use self::{dispatcher::Dispatcher, shared::Shared};
 pub use self::{
     error::CallError,
     names::{HubCall, Meaning, MeaningBy},
@@ -39,7 +36,6 @@ pub use self::{
     submit::{Submit, Wish},
 };
 use crate::{
-    cache,
     config::{Config, Mode},
     hub::{Hub, RepoSummary},
     model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
@@ -47,8 +43,6 @@ use crate::{
     tokens::TokenStore,
 };
 
-/// Commands that wait for the dispatcher; it handles each in microseconds.
-const COMMANDS: usize = 256;
 /// Committed events that a slow watcher may be behind before it reads from the store again.
 const EVENTS: usize = 4096;
 
@@ -60,7 +54,6 @@ pub type Events = broadcast::Receiver<Arc<Event>>;
 pub struct Engine {
     shared: Arc<Shared>,
     mode: Mode,
-    commands: mpsc::Sender<Command>,
     events: broadcast::Sender<Arc<Event>>,
 }
 
@@ -84,10 +77,18 @@ impl Running {
         shared::blocking(move || self.threads.join()).await;
     }
 
-    /// Resolves when the dispatcher ended by itself, which it never should.
-    pub async fn ended(&mut self) {
-        if let Some(Err(error)) = self.tasks.join_next().await {
-            tracing::error!(%error, "the dispatcher ended badly");
+    /// Resolves when the engine ended by itself - a panic of the dispatcher, a store that only a restart can mend - which
+    /// it never should.
+    pub async fn failed(&mut self) -> &'static str {
+        let failed = self.threads.failed();
+        tokio::select! {
+            joined = self.tasks.join_next() => {
+                if let Some(Err(error)) = joined {
+                    tracing::error!(%error, "the dispatcher ended badly");
+                }
+                "the dispatcher ended"
+            }
+            () = failed.cancelled() => "the job database failed",
         }
     }
 }
@@ -146,7 +147,7 @@ impl Engine {
         config: watch::Receiver<Arc<Config>>,
         hub: Hub,
     ) -> Result<(Self, Running), StoreError> {
-        let (events, _) = broadcast::channel(EVENTS);
+        let (events, heard) = broadcast::channel(EVENTS);
         let sender = events.clone();
         let on_commit = move |committed: Vec<Event>| {
             for event in committed {
@@ -163,30 +164,13 @@ impl Engine {
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
         }
-        let cache_options = cache::Options {
-            create_parents: mode == Mode::User,
-            mode: None,
-        };
         let tokens = TokenStore::new(state_dir);
-        let shared = Arc::new(Shared::new(store, hub, tokens, config, cache_options));
+        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode));
         let root = CancellationToken::new();
-        let (commands, inbox) = mpsc::channel(COMMANDS);
         let dispatcher = Dispatcher::new(shared.clone(), root.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(dispatcher.run(inbox));
-        Ok((
-            Self {
-                shared,
-                mode,
-                commands,
-                events,
-            },
-            Running { root, tasks, threads },
-        ))
-    }
-
-    async fn tell(&self, command: Command) -> Result<(), CallError> {
-        self.commands.send(command).await.map_err(|_| CallError::Stopping)
+        tasks.spawn(dispatcher.run(heard));
+        Ok((Self { shared, mode, events }, Running { root, tasks, threads }))
     }
 
     /// Stores a job. The answer means that it survives a power cut.
@@ -195,7 +179,6 @@ impl Engine {
     /// With the field that is wrong, or why it cannot be stored.
     pub async fn submit(&self, submit: Submit) -> Result<(Job, bool, Vec<String>), CallError> {
         let (submitted, warnings) = submit::submit(&self.shared, self.mode, submit).await?;
-        self.tell(Command::Wake).await?;
         Ok((submitted.job, submitted.existing, warnings))
     }
 
@@ -274,23 +257,14 @@ impl Engine {
     /// When the job does not exist or its state does not allow it.
     pub async fn act(&self, scope: Scope, chosen: Chosen, verb: Verb) -> Result<Vec<Job>, CallError> {
         let store = &self.shared.store;
-        let jobs = match chosen {
+        Ok(match chosen {
             Chosen::One(id) => vec![store.move_job(scope, &id, verb.job_move(), MoveNote::default()).await?],
             Chosen::All => {
                 store
                     .move_all(scope, verb.states(), verb.job_move(), MoveNote::default())
                     .await?
             }
-        };
-        match verb {
-            Verb::Pause | Verb::Cancel => {
-                for job in &jobs {
-                    self.tell(Command::Stop(job.id.clone())).await?;
-                }
-            }
-            Verb::Resume | Verb::Retry => self.tell(Command::Wake).await?,
-        }
-        Ok(jobs)
+        })
     }
 
     /// Takes a user's current token for the jobs that follow from a retry.

@@ -150,10 +150,7 @@ fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointA
         &call.preferred_endpoint,
         &mut Vec::new(),
     )?;
-    Ok(endpoints
-        .into_iter()
-        .map(|endpoint| access::with_token(&config, endpoint, call.token.as_ref()))
-        .collect())
+    Ok(access::for_call(&config, mode, endpoints, call.uid, call.token.clone()))
 }
 
 /// Checks an alias of a user and gives it in the form that is stored.

@@ -3,24 +3,29 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use tokio::task::JoinError;
+use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
-    progress::wall_time,
+    progress::{Waiting, wall_time},
     stop::JobStop,
 };
 use crate::{
-    model::{Failure, FailureKind, JobId, JobMove},
-    store::{MoveNote, Scope, StoreError},
+    model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState},
+    store::{MoveNote, Scope, StoreError, Stuck},
 };
 
 /// A job that waits without a byte for so long is shown as held.
 const SHOW_HELD_AFTER: Duration = Duration::from_secs(2);
+/// Then, if others could use its place, it gives up its transfers and is tried again later.
+const LEAVE_AFTER: Duration = Duration::from_secs(60);
+/// How much later: a part of the time that it is stuck already, between these.
+const RETURN_AFTER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
 impl Dispatcher {
+    /// All files that are there are stored first, then failures are heard, and only then is anything new begun: a job must not
+    /// be finished while one of its failures waits in the same batch.
     pub(super) async fn on_results(&mut self, results: Vec<(JobId, Result<Work, JoinError>)>) {
-        // Published files are stored first, all files of a job in one write.
         let mut published: HashMap<JobId, Vec<_>> = HashMap::new();
         let mut others = Vec::new();
         for (id, result) in results {
@@ -29,6 +34,7 @@ impl Dispatcher {
                 other => others.push((id, other)),
             }
         }
+        let mut going_on = Vec::new();
         for (id, files) in published {
             let done = files.iter().map(|file| file.done).collect();
             match self.shared.store.files_done(&id, done).await {
@@ -37,8 +43,9 @@ impl Dispatcher {
                         active.context.progress.recorded(&job);
                         active.context.progress.moved();
                     }
+                    // The files' bytes leave the figures of unfinished ones only now.
                     drop(files);
-                    self.go_on(&id).await;
+                    going_on.push(id);
                 }
                 Err(error) => self.end(&id, error.into()).await,
             }
@@ -57,6 +64,9 @@ impl Dispatcher {
                     self.end(&id, JobStop::JobFailed(failure)).await;
                 }
             }
+        }
+        for id in going_on {
+            self.go_on(&id).await;
         }
     }
 
@@ -79,19 +89,21 @@ impl Dispatcher {
                 self.go_on(id).await;
             }
             Work::Finished(Ok(())) => {
-                let note = MoveNote::default();
                 if let Some(active) = self.jobs.get_mut(id) {
-                    active.ending.get_or_insert(Ending::Move(JobMove::Finish, note));
+                    active
+                        .ending
+                        .get_or_insert(Ending::Move(JobMove::Finish, MoveNote::default()));
                 }
                 self.go_on(id).await;
             }
             Work::File(file, Err(JobStop::FileFailed(failure))) => {
                 tracing::warn!(job = %id, file = %file.path, %failure, "a file was given up");
-                if let Err(error) = self.shared.store.file_failed(file.id, failure.clone()).await {
-                    return self.end(id, error.into()).await;
-                }
                 if let Some(active) = self.jobs.get_mut(id) {
-                    active.file_failure.get_or_insert(failure);
+                    active.file_failure.get_or_insert(failure.clone());
+                    let row = active.context.row;
+                    if let Err(error) = self.shared.store.file_failed(row, file.id, failure).await {
+                        return self.end(id, error.into()).await;
+                    }
                 }
                 self.go_on(id).await;
             }
@@ -133,11 +145,13 @@ impl Dispatcher {
                 } => {
                     let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or_default();
                     let next_attempt_at = Timestamp::now().checked_add(wait).ok();
+                    let stuck = stuck(active, reason);
                     Ending::Move(
                         JobMove::Hold(reason),
                         MoveNote {
                             detail,
                             next_attempt_at,
+                            stuck,
                             failure: None,
                         },
                     )
@@ -148,37 +162,58 @@ impl Dispatcher {
         self.close_when_empty(id).await;
     }
 
-    async fn close_when_empty(&mut self, id: &JobId) {
-        if self.jobs.get(id).is_none_or(|active| active.tasks > 0) {
+    /// Stores how a job ended, once its tasks are gone. What cannot be stored is tried again with the next tick.
+    pub(super) async fn close_when_empty(&mut self, id: &JobId) {
+        let Some(active) = self.jobs.get(id).filter(|active| active.tasks == 0) else {
             return;
+        };
+        let (ending, held) = (active.ending.clone(), active.held);
+        let stored = match ending {
+            Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note, held).await,
+            Some(Ending::Told) => self.disown(id).await,
+            None => true,
+        };
+        if stored {
+            self.jobs.remove(id);
+            self.shared.board.remove(id);
+            self.look_at_queue = true;
         }
-        let Some(active) = self.jobs.remove(id) else { return };
-        if let Some(Ending::Move(job_move, note)) = active.ending {
-            self.store_ending(id, job_move, note, active.held).await;
-        }
-        self.shared.board.remove(id);
     }
 
-    async fn store_ending(&mut self, id: &JobId, job_move: JobMove, note: MoveNote, held: bool) {
-        if held && job_move == JobMove::Finish {
+    async fn store_ending(&mut self, id: &JobId, job_move: JobMove, note: MoveNote, held: bool) -> bool {
+        if held && job_move == JobMove::Finish && !self.try_move(id, JobMove::Start, MoveNote::default()).await {
             // Its last bytes came while it was still shown as held.
-            self.try_move(id, JobMove::Start, MoveNote::default()).await;
+            return false;
         }
         if matches!(job_move, JobMove::Hold(_)) {
-            let retry_after = note.next_attempt_at.map(|at| Timestamp::now().duration_until(at));
-            self.hold_was_stored(
-                retry_after
-                    .and_then(|wait| Duration::try_from(wait).ok())
-                    .unwrap_or_default(),
-            );
+            let wait = note.next_attempt_at.map(|at| Timestamp::now().duration_until(at));
+            self.look_within(wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default());
         }
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");
         }
-        self.try_move(id, job_move, note).await;
+        self.try_move(id, job_move, note).await
     }
 
-    /// Moves a job; a user who was quicker wins.
+    /// A job whose tasks were told to end. If no user moved it (a store that was closed for a moment), it is queued again; at
+    /// the end of the daemon it stays as it is, for the next start to take up.
+    async fn disown(&self, id: &JobId) -> bool {
+        if self.root.is_cancelled() {
+            return true;
+        }
+        match self.shared.store.job(Scope::All, id).await {
+            Ok(job) if matches!(job.state, JobState::Active | JobState::Held) => {
+                self.try_move(id, JobMove::Requeue, MoveNote::default()).await
+            }
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(job = %id, %error, "a job cannot be read");
+                false
+            }
+        }
+    }
+
+    /// Moves a job; a user who was quicker wins. False when the store failed.
     async fn try_move(&self, id: &JobId, job_move: JobMove, note: MoveNote) -> bool {
         match self.shared.store.move_job(Scope::All, id, job_move, note).await {
             Ok(job) => {
@@ -187,7 +222,7 @@ impl Dispatcher {
             }
             Err(StoreError::IllegalMove(illegal)) => {
                 tracing::debug!(job = %id, %illegal, "somebody else moved it first");
-                false
+                true
             }
             Err(error) => {
                 tracing::error!(job = %id, %error, "a job cannot be moved");
@@ -199,32 +234,76 @@ impl Dispatcher {
     /// Samples rates, and shows jobs as held while nothing of theirs moves.
     pub(super) async fn on_tick(&mut self) {
         self.shared.board.sample();
-        let mut moves = Vec::new();
+        let crowded = self.jobs.len() > 1;
+        let mut closing = Vec::new();
+        let mut moving = Vec::new();
+        let mut leaving = Vec::new();
         for (id, active) in &mut self.jobs {
-            if active.ending.is_none()
-                && let Some(job_move) = held_move(active)
-            {
-                moves.push((id.clone(), job_move));
+            if active.ending.is_some() {
+                if active.tasks == 0 {
+                    closing.push(id.clone());
+                }
+            } else if let Some(stop) = leave(active).filter(|_| crowded) {
+                leaving.push((id.clone(), stop));
+            } else if let Some(job_move) = held_move(active) {
+                moving.push((id.clone(), job_move));
             }
         }
-        for (id, (job_move, note)) in moves {
+        for id in closing {
+            self.close_when_empty(&id).await;
+        }
+        for (id, stop) in leaving {
+            self.end(&id, stop).await;
+        }
+        for (id, (job_move, note)) in moving {
             self.try_move(&id, job_move, note).await;
+            // A held job leaves its place to another.
+            self.look_at_queue = true;
         }
     }
 }
 
+/// Only waits for servers count as being stuck; a full disk is not an endpoint that does not answer.
+fn stuck(active: &ActiveJob, reason: HoldReason) -> Stuck {
+    match reason {
+        HoldReason::Endpoint | HoldReason::RateLimited if !active.context.progress.has_received() => Stuck::Yes,
+        HoldReason::Endpoint | HoldReason::RateLimited => Stuck::No,
+        HoldReason::Window | HoldReason::Disk | HoldReason::Access | HoldReason::Budget => Stuck::AsBefore,
+    }
+}
+
+/// Whether a job has waited so long that it should leave its place: it returns later.
+fn leave(active: &ActiveJob) -> Option<JobStop> {
+    let waiting = active
+        .context
+        .progress
+        .waiting()
+        .filter(|waiting| waiting.lasts() > LEAVE_AFTER)?;
+    let (least, most) = RETURN_AFTER;
+    let wished = waiting.until.saturating_duration_since(Instant::now());
+    let stuck_for = active.context.stuck_for + waiting.lasts();
+    let retry_after = (stuck_for / 4).clamp(least, most).max(wished);
+    Some(JobStop::Hold {
+        reason: waiting.reason,
+        detail: waiting.detail,
+        retry_after,
+    })
+}
+
 /// Whether the shown state of a job should change between active and held.
 fn held_move(active: &mut ActiveJob) -> Option<(JobMove, MoveNote)> {
-    let waiting = active.context.progress.waiting();
-    match waiting {
+    match active.context.progress.waiting() {
         Some(waiting) if !active.held && waiting.lasts() > SHOW_HELD_AFTER => {
             active.held = true;
+            let Waiting {
+                reason, detail, until, ..
+            } = waiting;
             let note = MoveNote {
-                detail: waiting.detail,
-                next_attempt_at: Some(wall_time(waiting.until)),
-                failure: None,
+                detail,
+                next_attempt_at: Some(wall_time(until)),
+                ..MoveNote::default()
             };
-            Some((JobMove::Hold(waiting.reason), note))
+            Some((JobMove::Hold(reason), note))
         }
         None if active.held => {
             active.held = false;

@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) manifest: Manifest,
     /// The selected files, in path order.
     pub(super) files: Vec<FileRecord>,
+    /// Their bytes.
+    pub(super) bytes: u64,
     /// For the user, one sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -47,16 +49,20 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
         commit: draft.commit,
         trust: draft.trust,
         files: draft.files.len() as u64,
-        bytes: draft.files.iter().map(|file| file.size).sum(),
+        bytes: draft.bytes,
     };
     let mut files = draft.files;
-    while !files.is_empty() {
+    while !files.is_empty() && !context.cancel.is_cancelled() {
         let rest = files.split_off(files.len().min(BATCH));
         store
             .add_files(context.row, std::mem::replace(&mut files, rest))
             .await?;
     }
-    Ok(store.finish_plan(&context.id, head).await?)
+    match context.cancel.is_cancelled() {
+        true => Err(JobStop::Cancelled),
+        // Refused when the job was moved meanwhile: the plan is then somebody else's.
+        false => Ok(store.finish_plan(&context.id, head).await?),
+    }
 }
 
 /// The part that changes nothing: asks until an endpoint answers.
@@ -67,12 +73,12 @@ async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
         match context.unless_stopped(list(context, &access)).await? {
             Ok(listing) => break (access, listing),
             Err(error) => {
-                retry.failed(context, index, &error, false).await?;
+                retry.failed(context, index, &error).await?;
             }
         }
     };
     context.progress.moved();
-    drafted(context, &access, listing)
+    drafted(context, &access, listing).await
 }
 
 /// The same for a dry run: each endpoint is asked once.
@@ -80,7 +86,7 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     let mut first = None;
     for access in &context.endpoints {
         match list(context, access).await {
-            Ok(listing) => return drafted(context, access, listing),
+            Ok(listing) => return drafted(context, access, listing).await,
             Err(error) => {
                 first.get_or_insert(error);
             }
@@ -99,8 +105,25 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     }))
 }
 
-fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> Result<Draft, JobStop> {
-    let (files, mut notes) = select_files(&listing.manifest, &context.spec.selection).map_err(JobStop::JobFailed)?;
+async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> Result<Draft, JobStop> {
+    let (manifest, selection) = (listing.manifest, context.spec.selection.clone());
+    // A thousand patterns over a hundred thousand names is work for a thread of its own.
+    let (manifest, selected) = blocking(move || {
+        let selected = select_files(&manifest, &selection);
+        (manifest, selected)
+    })
+    .await;
+    let (files, mut notes) = selected.map_err(JobStop::JobFailed)?;
+    let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size));
+    // SQLite counts in 63 bits; nobody has files like that.
+    let Some(bytes) = sum.filter(|sum| i64::try_from(*sum).is_ok()) else {
+        let text = format!("{} lists files of impossible size", access.endpoint.host());
+        return Err(JobStop::JobFailed(Failure::new(
+            FailureKind::BadEndpoint,
+            text,
+            "use another endpoint",
+        )));
+    };
     if listing.complete_source == ListingSource::Siblings {
         notes.push(format!(
             "{} has no file tree; the list of the repository's info was used, which may be incomplete",
@@ -108,10 +131,11 @@ fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> R
         ));
     }
     Ok(Draft {
-        commit: listing.manifest.commit.clone(),
+        commit: manifest.commit.clone(),
         trust: access.trust,
-        manifest: listing.manifest,
+        manifest,
         files,
+        bytes,
         notes,
     })
 }

@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -42,13 +43,10 @@ pub struct Preview {
 }
 
 pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) -> Result<Preview, CallError> {
+    let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let checked = submit::check(shared, mode, &submit.owner, submit.wish).await?;
-    let endpoints = checked
-        .endpoints
-        .into_iter()
-        .map(|endpoint| access::with_token(&config, endpoint, submit.token.as_ref()))
-        .collect();
+    let endpoints = access::for_call(&config, mode, checked.endpoints, submit.owner.uid, submit.token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),
@@ -57,6 +55,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         spec: spec.clone(),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
+        stuck_for: Duration::ZERO,
         cancel: CancellationToken::new(),
     };
     let mut warnings = checked.warnings;

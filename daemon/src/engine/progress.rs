@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -46,6 +46,8 @@ pub(super) struct JobProgress {
     files_done: AtomicU64,
     bytes_total: AtomicU64,
     files_total: AtomicU64,
+    /// Whether `waiting` holds something: asked for every chunk, so without the lock.
+    is_waiting: AtomicBool,
     waiting: Mutex<Option<Waiting>>,
     stage: Mutex<String>,
     meter: Mutex<RateMeter>,
@@ -93,6 +95,7 @@ impl JobProgress {
             files_done: AtomicU64::default(),
             bytes_total: AtomicU64::default(),
             files_total: AtomicU64::default(),
+            is_waiting: AtomicBool::default(),
             waiting: Mutex::default(),
             stage: Mutex::default(),
             meter: Mutex::default(),
@@ -111,11 +114,13 @@ impl JobProgress {
     pub(super) fn received(&self, bytes: u64) {
         self.received.fetch_add(bytes, Relaxed);
         let now = self.started.elapsed().as_millis();
-        let before = self.last_byte_ms.swap(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
-        // The lock only when a wait may be recorded: chunks come by the ten thousand a second.
-        if now.saturating_sub(u128::from(before)) > 100 {
-            *lock(&self.waiting) = None;
-        }
+        self.last_byte_ms.store(u64::try_from(now).unwrap_or(u64::MAX), Relaxed);
+        self.moved();
+    }
+
+    /// A byte came since the job became active.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.load(Relaxed) > 0
     }
 
     /// Bytes of an unfinished file were written (or, negative, given up).
@@ -123,9 +128,12 @@ impl JobProgress {
         self.partial.fetch_add(bytes, Relaxed);
     }
 
-    /// Something other than a byte shows that the job moves.
+    /// Something shows that the job moves.
     pub(super) fn moved(&self) {
-        *lock(&self.waiting) = None;
+        if self.is_waiting.load(Relaxed) {
+            *lock(&self.waiting) = None;
+            self.is_waiting.store(false, Relaxed);
+        }
     }
 
     /// A transfer waits until `until`.
@@ -138,6 +146,7 @@ impl JobProgress {
             until,
             since,
         });
+        self.is_waiting.store(true, Relaxed);
     }
 
     /// What the job waits for, when no byte came since.

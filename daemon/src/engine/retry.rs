@@ -1,11 +1,14 @@
 //! The retry policy, in one place: what a failed attempt means, which endpoint comes next, how long to wait.
 //!
-//! There is no limit on attempts: a job gives up when it has not moved a byte for `transfer.give_up_after`. A refusal
-//! that repeating cannot change ends the job at once, unless another endpoint has not been asked yet.
+//! There is no limit on attempts: a job gives up when it has not moved a byte for `transfer.give_up_after`, counted from its
+//! first failure. A refusal that repeating cannot change ends the job at once, unless another endpoint has not been asked.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use tokio::time::{Instant, sleep_until};
@@ -29,9 +32,20 @@ pub(super) struct Retry {
     /// Failures in a row without a byte between.
     attempts_made: AtomicU32,
     fresh_links: AtomicU32,
+    /// Number of the endpoint to use; always below the number of endpoints.
     endpoint: AtomicUsize,
-    /// For each endpoint that said no for good: its words.
-    refusals: Mutex<Vec<Option<Failure>>>,
+    /// What each endpoint has shown of itself.
+    seen: Mutex<Vec<Seen>>,
+    /// When the present row of failures began.
+    failing_since: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// It said no for good, in these words.
+    refusal: Option<Failure>,
+    /// It answers ranges with whole files.
+    no_ranges: bool,
 }
 
 /// What to do after a failed attempt, once its wait is over.
@@ -39,9 +53,7 @@ pub(super) struct Retry {
 pub(super) enum Next {
     /// Try again.
     Again,
-    /// Try again with a fresh address of the bytes.
-    FreshLink,
-    /// The endpoint cannot serve parts: fetch the file in one piece.
+    /// No endpoint serves parts: fetch the file in one piece.
     WholeFile,
 }
 
@@ -51,140 +63,158 @@ impl Retry {
             attempts_made: AtomicU32::new(0),
             fresh_links: AtomicU32::new(0),
             endpoint: AtomicUsize::new(0),
-            refusals: Mutex::new(vec![None; context.endpoints.len()]),
+            seen: Mutex::new(vec![Seen::default(); context.endpoints.len()]),
+            failing_since: Mutex::new(None),
         }
-    }
-
-    /// The endpoint to use now, and its number.
-    pub(super) fn endpoint<'a>(&self, context: &'a JobContext) -> (usize, &'a EndpointAccess) {
-        let index = self.endpoint.load(Relaxed) % context.endpoints.len();
-        (index, &context.endpoints[index])
     }
 
     /// Bytes came: the count begins anew.
     pub(super) fn progressed(&self) {
-        self.attempts_made.store(0, Relaxed);
-        self.fresh_links.store(0, Relaxed);
+        // Nearly always there is nothing to reset, and chunks come by the ten thousand a second.
+        if self.attempts_made.load(Relaxed) > 0 || self.fresh_links.load(Relaxed) > 0 {
+            self.attempts_made.store(0, Relaxed);
+            self.fresh_links.store(0, Relaxed);
+            *lock(&self.failing_since) = None;
+        }
     }
 
-    /// Decides on a failure of endpoint `index` and waits as long as it takes. `whole_file_helps`: the thing wanted is a
-    /// part of a file.
+    /// Decides on a failure of endpoint `index` and waits as long as it takes.
     ///
     /// # Errors
     /// When trying again is of no use, or the job was stopped.
-    pub(super) async fn failed(
-        &self,
-        context: &JobContext,
-        index: usize,
-        error: &HubError,
-        whole_file_helps: bool,
-    ) -> Result<Next, JobStop> {
+    pub(super) async fn failed(&self, context: &JobContext, index: usize, error: &HubError) -> Result<Next, JobStop> {
         let text = chain(error);
-        let alone = context.endpoints.len() == 1;
+        let attempts_made = self.attempts_made.fetch_add(1, Relaxed) + 1;
+        let failing_since = *lock(&self.failing_since).get_or_insert_with(Instant::now);
+        tracing::debug!(job = %context.id, endpoint = %context.endpoints[index].endpoint.base(), attempts_made, error = text, "an attempt failed");
         let (server_wish, reason) = match classify(error) {
-            Verdict::Permanent(failure) => return self.refused(index, failure).map(|()| Next::Again),
+            Verdict::Permanent(failure) => return self.refused(index, failure),
             Verdict::FreshLink => {
-                if self.fresh_links.fetch_add(1, Relaxed) < FRESH_LINKS {
-                    return Ok(Next::FreshLink);
-                }
-                let failure = Failure::new(
-                    FailureKind::BadEndpoint,
-                    format!("{text}; fresh addresses were refused as well"),
-                    "try another endpoint, or `hfctl retry` later",
-                );
-                return self.refused(index, failure).map(|()| Next::FreshLink);
-            }
-            Verdict::EndpointAtFault(_) => {
-                if alone && whole_file_helps && matches!(error, HubError::RangeIgnored { .. }) {
-                    return Ok(Next::WholeFile);
+                if self.fresh_links.fetch_add(1, Relaxed) >= FRESH_LINKS {
+                    let failure = Failure::new(
+                        FailureKind::BadEndpoint,
+                        format!("{text}; fresh addresses were refused as well"),
+                        "try another endpoint, or `hfctl retry` later",
+                    );
+                    return self.refused(index, failure);
                 }
                 (None, HoldReason::Endpoint)
             }
-            Verdict::Retry {
-                wait,
-                reason: RetryReason::RateLimited,
-            } => (wait, HoldReason::RateLimited),
-            Verdict::Retry { wait, .. } => (wait, HoldReason::Endpoint),
+            Verdict::EndpointAtFault(_) => {
+                if matches!(error, HubError::RangeIgnored { .. }) && self.has_no_ranges(index) {
+                    return Ok(Next::WholeFile);
+                }
+                self.move_on(index);
+                (None, HoldReason::Endpoint)
+            }
+            Verdict::Retry { wait, reason } => {
+                self.move_on(index);
+                let limited = matches!(reason, RetryReason::RateLimited);
+                (
+                    wait,
+                    if limited {
+                        HoldReason::RateLimited
+                    } else {
+                        HoldReason::Endpoint
+                    },
+                )
+            }
         };
-        let attempts_made = self.attempts_made.fetch_add(1, Relaxed) + 1;
-        tracing::debug!(job = %context.id, endpoint = %context.endpoints[index].endpoint.base(), attempts_made, error = text, "an attempt failed");
-        if context.progress.idle() > context.shared.config().transfer.give_up_after {
-            return Err(JobStop::JobFailed(Failure::new(
-                FailureKind::EndpointUnreachable,
-                text,
-                "nothing came for too long; look at the network or choose another endpoint, then `hfctl retry`",
-            )));
-        }
-        if !alone {
-            self.move_on(index);
-        }
-        let origin = context.endpoints[index].endpoint.origin().ascii_serialization();
+        self.give_up(context, failing_since, &text)?;
         let wait = backoff::wait(attempts_made, server_wish, &mut fastrand::Rng::new());
         let until = Instant::now() + wait;
         if reason == HoldReason::RateLimited {
-            context.shared.gates.close(&origin, until);
+            context.shared.gates.close(&context.endpoints[index].gate(), until);
         }
         // Another endpoint may answer at once: wait only when all had their turn.
         let endpoints = u32::try_from(context.endpoints.len()).unwrap_or(u32::MAX);
         if attempts_made.is_multiple_of(endpoints) {
             let seconds = wait.as_secs_f32();
-            context
-                .progress
-                .waits(reason, format!("{text}; next attempt in {seconds:.0} s"), until);
+            let detail = format!("{text}; next attempt in {seconds:.0} s");
+            context.progress.waits(reason, detail, until);
             context.unless_stopped(sleep_until(until)).await?;
         }
         Ok(Next::Again)
     }
 
-    /// Waits while the origin of the current endpoint asked everybody to stay away; another endpoint goes first.
-    pub(super) async fn pass_gate(&self, context: &JobContext) -> Result<(usize, EndpointAccess), JobStop> {
-        for _ in 0..context.endpoints.len() {
-            let (index, access) = self.endpoint(context);
-            if context
-                .shared
-                .gates
-                .closed_until(&access.endpoint.origin().ascii_serialization())
-                .is_none()
-            {
-                return Ok((index, access.clone()));
-            }
-            if context.endpoints.len() > 1 {
-                self.move_on(index);
-            }
+    /// A job that nothing has reached for long enough is given up: in this run, or over the holds before it.
+    fn give_up(&self, context: &JobContext, failing_since: Instant, text: &str) -> Result<(), JobStop> {
+        let limit = context.shared.config().transfer.give_up_after;
+        let before = if context.progress.has_received() {
+            Duration::ZERO
+        } else {
+            context.stuck_for
+        };
+        let idle = failing_since.elapsed().min(context.progress.idle());
+        if idle.saturating_add(before) <= limit {
+            return Ok(());
         }
-        let (index, access) = self.endpoint(context);
-        let origin = access.endpoint.origin().ascii_serialization();
-        if let Some(until) = context.shared.gates.closed_until(&origin) {
-            let detail = format!("{origin} asked us to wait");
-            context.progress.waits(HoldReason::RateLimited, detail, until);
-            context.unless_stopped(sleep_until(until)).await?;
-        }
-        Ok((index, access.clone()))
+        Err(JobStop::JobFailed(Failure::new(
+            FailureKind::EndpointUnreachable,
+            text,
+            "nothing came for too long; look at the network or choose another endpoint, then `hfctl retry`",
+        )))
     }
 
-    fn move_on(&self, index: usize) {
-        // Only the first of several connections that failed together moves on.
-        let next = index + 1;
-        let _other_was_first = self.endpoint.compare_exchange(index, next, Relaxed, Relaxed);
+    /// The endpoint to use now. Waits while its origin asked everybody to stay away, unless another one is open.
+    ///
+    /// # Errors
+    /// When the job was stopped.
+    pub(super) async fn pass_gate(&self, context: &JobContext) -> Result<(usize, EndpointAccess), JobStop> {
+        loop {
+            let mut opens: Option<Instant> = None;
+            for _ in 0..context.endpoints.len() {
+                let index = self.endpoint.load(Relaxed) % context.endpoints.len();
+                let access = &context.endpoints[index];
+                match context.shared.gates.closed_until(&access.gate()) {
+                    None => return Ok((index, access.clone())),
+                    Some(until) => opens = Some(opens.map_or(until, |known| known.min(until))),
+                }
+                self.move_on(index);
+            }
+            let until = opens.unwrap_or_else(Instant::now);
+            context
+                .progress
+                .waits(HoldReason::RateLimited, "the endpoint asked us to wait".into(), until);
+            context.unless_stopped(sleep_until(until)).await?;
+        }
+    }
+
+    /// Leaves an endpoint for the next one that has not said no for good.
+    pub(super) fn move_on(&self, index: usize) {
+        let seen = lock(&self.seen);
+        let next = (1..=seen.len())
+            .map(|step| (index + step) % seen.len())
+            .find(|next| seen[*next].refusal.is_none());
+        if let Some(next) = next {
+            // Only the first of several connections that failed together moves on.
+            let _other_was_first = self.endpoint.compare_exchange(index, next, Relaxed, Relaxed);
+        }
+    }
+
+    /// Notes that an endpoint ignores ranges; true when all that are left do.
+    fn has_no_ranges(&self, index: usize) -> bool {
+        let mut seen = lock(&self.seen);
+        seen[index].no_ranges = true;
+        seen.iter().all(|seen| seen.no_ranges || seen.refusal.is_some())
     }
 
     /// An endpoint said no for good. While another has not, it is asked instead.
-    fn refused(&self, index: usize, failure: Failure) -> Result<(), JobStop> {
-        let mut refusals = lock(&self.refusals);
-        refusals[index] = Some(failure);
-        match refusals.iter().position(Option::is_none) {
-            Some(next) => {
-                self.endpoint.store(next, Relaxed);
-                Ok(())
-            }
-            None => {
-                // The first endpoint is the preferred one: its words are shown.
-                let failure = refusals.iter().flatten().next().cloned();
-                Err(stop_for(failure.unwrap_or_else(|| {
-                    Failure::new(FailureKind::Internal, "an endpoint refused without a reason", "")
-                })))
-            }
+    fn refused(&self, index: usize, failure: Failure) -> Result<Next, JobStop> {
+        let open = {
+            let mut seen = lock(&self.seen);
+            seen[index].refusal = Some(failure);
+            seen.iter().any(|seen| seen.refusal.is_none())
+        };
+        if open {
+            self.move_on(index);
+            return Ok(Next::Again);
         }
+        // The first endpoint is the preferred one: its words are shown.
+        let failure = lock(&self.seen).iter().find_map(|seen| seen.refusal.clone());
+        Err(stop_for(failure.unwrap_or_else(|| {
+            Failure::new(FailureKind::Internal, "an endpoint refused without a reason", "")
+        })))
     }
 }
 

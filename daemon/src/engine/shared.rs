@@ -7,8 +7,10 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, watch},
     time::Instant,
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     cache::{self, CacheError},
-    config::Config,
+    config::{Config, Mode},
     hub::{Endpoint, Hub},
     model::{Job, JobId, JobSpec, Token, Trust},
     store::Store,
@@ -30,6 +32,7 @@ use crate::{
 
 /// Hashing runs on at most so many threads: one core hashes faster than most links deliver.
 const HASHING_THREADS: usize = 2;
+const PREVIEWS: usize = 2;
 
 /// Shared by every task.
 pub(super) struct Shared {
@@ -37,11 +40,16 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) tokens: Arc<TokenStore>,
     pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) mode: Mode,
     pub(super) cache_options: cache::Options,
     pub(super) board: Board,
     /// Connections of the whole daemon.
     pub(super) connections: Semaphore,
     pub(super) hashing: Semaphore,
+    /// Held from looking at the free space until it is reserved.
+    pub(super) reserving: AsyncMutex<()>,
+    /// Dry runs at a time: each may list a hundred thousand files.
+    pub(super) previews: Semaphore,
     /// Identity of this boot of the machine; empty when the system does not tell.
     pub(super) boot: String,
     pub(super) turns: Turns,
@@ -54,7 +62,7 @@ impl Shared {
         hub: Hub,
         tokens: TokenStore,
         config: watch::Receiver<Arc<Config>>,
-        cache_options: cache::Options,
+        mode: Mode,
     ) -> Self {
         let connections = config.borrow().transfer.max_connections;
         Self {
@@ -62,11 +70,17 @@ impl Shared {
             hub,
             tokens: Arc::new(tokens),
             config,
-            cache_options,
+            mode,
+            cache_options: cache::Options {
+                create_parents: mode == Mode::User,
+                mode: None,
+            },
             board: Board::default(),
             connections: Semaphore::new(connections as usize),
             hashing: Semaphore::new(HASHING_THREADS),
             boot: boot_id(),
+            reserving: AsyncMutex::new(()),
+            previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
             gates: Gates::default(),
         }
@@ -89,6 +103,8 @@ pub(super) struct EndpointAccess {
     pub(super) endpoint: Endpoint,
     /// The submitter's token, only when it is bound to this endpoint's origin.
     pub(super) token: Option<Token>,
+    /// Whose account the token stands for.
+    pub(super) account: Option<u32>,
     /// Whether its word on digests is the official one.
     pub(super) trust: Trust,
 }
@@ -101,7 +117,19 @@ pub(super) struct JobContext {
     pub(super) spec: JobSpec,
     pub(super) endpoints: Vec<EndpointAccess>,
     pub(super) progress: Arc<JobProgress>,
+    /// How long nothing had come before this run, over holds and restarts.
+    pub(super) stuck_for: Duration,
     pub(super) cancel: CancellationToken,
+}
+
+impl EndpointAccess {
+    /// Names the quota that a call uses: the Hub counts per account, or per address without one.
+    pub(super) fn gate(&self) -> String {
+        let account = self
+            .account
+            .map_or_else(|| "anonymous".to_owned(), |uid| uid.to_string());
+        format!("{} {account}", self.endpoint.origin().ascii_serialization())
+    }
 }
 
 impl JobContext {
@@ -118,6 +146,9 @@ impl JobContext {
             spec: job.spec.clone(),
             endpoints,
             progress: Arc::new(JobProgress::new(job)),
+            stuck_for: job.stuck_since.map_or(Duration::ZERO, |since| {
+                Duration::try_from(since.duration_until(Timestamp::now())).unwrap_or_default()
+            }),
             cancel,
         })
     }
@@ -185,25 +216,22 @@ impl Turns {
     }
 }
 
-/// "Do not ask this origin before": one gate for all jobs and users, so that a 429 stops everybody.
+/// "Do not ask before": one gate for all jobs that use the same quota, so that a 429 stops them all.
 #[derive(Default)]
 pub(super) struct Gates(Mutex<HashMap<String, Instant>>);
 
 impl Gates {
     /// Closes the gate until a moment, unless it is closed for longer already.
-    pub(super) fn close(&self, origin: &str, until: Instant) {
+    pub(super) fn close(&self, gate: &str, until: Instant) {
         let mut gates = lock(&self.0);
         let now = Instant::now();
         gates.retain(|_, known| *known > now);
-        let known = gates.entry(origin.to_owned()).or_insert(until);
+        let known = gates.entry(gate.to_owned()).or_insert(until);
         *known = (*known).max(until);
     }
 
     /// When the gate opens; `None` when it is open.
-    pub(super) fn closed_until(&self, origin: &str) -> Option<Instant> {
-        lock(&self.0)
-            .get(origin)
-            .copied()
-            .filter(|until| *until > Instant::now())
+    pub(super) fn closed_until(&self, gate: &str) -> Option<Instant> {
+        lock(&self.0).get(gate).copied().filter(|until| *until > Instant::now())
     }
 }

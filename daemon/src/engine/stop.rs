@@ -30,13 +30,16 @@ pub(super) enum JobStop {
 
 impl From<StoreError> for JobStop {
     fn from(error: StoreError) -> Self {
+        let hold = |detail| Self::Hold {
+            reason: HoldReason::Disk,
+            detail,
+            retry_after: DISK_RETRY,
+        };
         match error {
-            StoreError::Closed => Self::Cancelled,
-            StoreError::Full => Self::Hold {
-                reason: HoldReason::Disk,
-                detail: "the disk of the state directory is full".into(),
-                retry_after: DISK_RETRY,
-            },
+            StoreError::Closed | StoreError::PlanOutdated => Self::Cancelled,
+            StoreError::Full => hold("the disk of the state directory is full".into()),
+            // The trouble is the store's, not the job's.
+            StoreError::NotCommitted(_) => hold(error.to_string()),
             other => Self::JobFailed(Failure::new(
                 FailureKind::Internal,
                 other.to_string(),
@@ -59,11 +62,12 @@ impl From<CacheError> for JobStop {
             ErrorKind::DiskFull
             | ErrorKind::Quota
             | ErrorKind::DiskError
+            | ErrorKind::ReadOnly
             | ErrorKind::RootMissing
             | ErrorKind::LockTimeout
             | ErrorKind::Busy
             | ErrorKind::Vanished => hold(text),
-            ErrorKind::ReadOnly | ErrorKind::Permission => Self::JobFailed(Failure::new(
+            ErrorKind::Permission => Self::JobFailed(Failure::new(
                 FailureKind::DiskError,
                 text,
                 "make the folder writable for the daemon's user, then `hfctl retry`",

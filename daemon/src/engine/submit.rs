@@ -6,12 +6,12 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    access::policy,
+    access::token_origin,
     error::CallError,
     shared::{Shared, blocking},
 };
 use crate::{
-    config::{Config, Mode, TokenPolicy},
+    config::{Config, Mode},
     hub::Endpoint,
     model::{Destination, JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
@@ -21,8 +21,10 @@ use crate::{
 
 /// Longest request id in characters.
 const LONGEST_REQUEST_ID: usize = 128;
-/// Names and patterns of one selection.
-const MOST_PATTERNS: usize = 10_000;
+/// Patterns of one selection: each is tried on every file of a repository.
+const MOST_PATTERNS: usize = 1000;
+/// Names and patterns are stored with each job and sent with each list.
+const MOST_SELECTION_BYTES: usize = 256 << 10;
 
 /// What a user asks for, as it came. Empty means not said.
 #[derive(Debug, Clone, Default)]
@@ -75,11 +77,7 @@ pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Resul
     let fingerprint = fingerprint(&submit.wish);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
     if let Some(token) = submit.token {
-        let own = checked
-            .endpoints
-            .iter()
-            .find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
-        match own.map(|endpoint| endpoint.origin().ascii_serialization()) {
+        match token_origin(&config, mode, &checked.endpoints) {
             Some(origin) => {
                 let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
                 let kept = blocking(move || tokens.keep(uid, &BoundToken { origin, token })).await;
@@ -113,19 +111,16 @@ pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Resul
 pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, token: Token) -> Result<(), CallError> {
     let config = shared.config();
     let job = shared.store.job(Scope::Uid(owner.uid), id).await?;
-    let endpoints = job
+    let parsed = job
         .spec
         .endpoints
         .iter()
         .filter_map(|base| Endpoint::parse(base, base).ok());
-    let own = endpoints
-        .into_iter()
-        .find(|endpoint| policy(&config, endpoint) == TokenPolicy::Own);
-    let Some(endpoint) = own else { return Ok(()) };
-    let bound = BoundToken {
-        origin: endpoint.origin().ascii_serialization(),
-        token,
+    let endpoints: Vec<Endpoint> = parsed.collect();
+    let Some(origin) = token_origin(&config, shared.mode, &endpoints) else {
+        return Ok(());
     };
+    let bound = BoundToken { origin, token };
     let (tokens, uid) = (shared.tokens.clone(), owner.uid);
     let kept = blocking(move || tokens.keep(uid, &bound)).await;
     let reference = kept.map_err(|error| CallError::Internal(super::stop::chain(&error)))?;
@@ -209,12 +204,20 @@ fn selection(mut selection: Selection, reference: &Reference) -> Result<Selectio
         }
         selection.files.push(path.clone());
     }
-    let count = selection.files.len() + selection.include.len() + selection.exclude.len();
-    if count > MOST_PATTERNS {
+    let all = selection
+        .files
+        .iter()
+        .chain(&selection.include)
+        .chain(&selection.exclude);
+    if selection.include.len() + selection.exclude.len() > MOST_PATTERNS {
         return Err(CallError::invalid(
-            "files",
-            format!("more than {MOST_PATTERNS} names and patterns"),
+            "include",
+            format!("more than {MOST_PATTERNS} patterns"),
         ));
+    }
+    if all.map(String::len).sum::<usize>() > MOST_SELECTION_BYTES {
+        let text = format!("more than {MOST_SELECTION_BYTES} bytes of names and patterns");
+        return Err(CallError::invalid("files", text));
     }
     Ok(selection)
 }

@@ -26,20 +26,26 @@ use crate::{
     hub::Link,
     model::{ByteRange, CommitHash, Failure, FailureKind, FileRecord},
     plan::{LeaseId, RangeSet, SegmentMap},
-    store::FileDone,
+    store::{FileDone, StoreError},
 };
 
 /// Fewer bytes than this for one more connection are not worth its round trips.
 const BYTES_PER_CONNECTION: u64 = 4 << 20;
-/// A file that came wrong so often is given up.
-const MISMATCHES: u32 = 2;
+/// A file that came wrong so often is given up, unless there are more endpoints than this.
+const MISMATCHES: usize = 2;
+/// Files of this size reserve their space one after the other.
+const RESERVED_ALONE: u64 = 16 << 20;
+/// Attempts at a file in one piece: each failure costs the whole of it.
+const PIECES: u32 = 5;
 
 /// Shared by the connections of one file.
 pub(super) struct FileTransfer {
     pub(super) file: FileRecord,
     pub(super) commit: CommitHash,
     pub(super) staging: Arc<Staging>,
-    pub(super) retry: Retry,
+    pub(super) retry: Arc<Retry>,
+    /// The server gives no parts.
+    pub(super) in_one_piece: bool,
     pub(super) unclaimed: Unclaimed,
     pub(super) counted: Counted,
     pub(super) frontier: Frontier,
@@ -48,9 +54,17 @@ pub(super) struct FileTransfer {
     connections: u32,
     segments: Mutex<SegmentMap>,
     /// Where the bytes lie, and the number of the endpoint that said so.
-    link: Mutex<Option<(usize, Link)>>,
+    link: Mutex<KnownLink>,
     /// Hosts that bytes may have come from.
     sources: Mutex<BTreeSet<String>>,
+}
+
+/// Where the bytes of a file lie, and the number of the endpoint that said so.
+#[derive(Default)]
+struct KnownLink {
+    /// Tells a new address from the one before.
+    generation: u64,
+    link: Option<(usize, Link)>,
 }
 
 /// Why the connections of a file ended early.
@@ -101,20 +115,39 @@ impl FileTransfer {
     }
 
     /// Where the bytes lie, if endpoint `index` said so and it holds for a while yet.
-    pub(super) fn link(&self, index: usize) -> Option<Link> {
-        let link = lock(&self.link).clone();
-        link.filter(|(by, link)| *by == index && !link.is_stale(Timestamp::now()))
-            .map(|(_, link)| link)
+    pub(super) fn link(&self, index: usize) -> Option<(u64, Link)> {
+        let known = lock(&self.link);
+        let (by, link) = known.link.as_ref()?;
+        (*by == index && !link.is_stale(Timestamp::now())).then(|| (known.generation, link.clone()))
     }
 
-    pub(super) fn set_link(&self, index: usize, link: Link) {
+    /// Keeps an address and gives its generation.
+    pub(super) fn set_link(&self, index: usize, link: Link) -> u64 {
         lock(&self.sources).insert(link.host.clone());
-        *lock(&self.link) = Some((index, link));
+        let mut known = lock(&self.link);
+        known.generation += 1;
+        known.link = Some((index, link));
+        known.generation
+    }
+
+    /// Drops the address of a generation; false when it was dropped or replaced before.
+    pub(super) fn forget_link(&self, generation: u64) -> bool {
+        let mut known = lock(&self.link);
+        let current = known.generation == generation && known.link.is_some();
+        if current {
+            known.link = None;
+        }
+        current
     }
 
     /// Hosts that bytes may have come from in this run.
     pub(super) fn sources(&self) -> Vec<String> {
         lock(&self.sources).iter().cloned().collect()
+    }
+
+    /// The endpoint that last said where the bytes lie.
+    fn served_by(&self) -> usize {
+        lock(&self.link).link.as_ref().map_or(0, |(index, _)| *index)
     }
 
     /// Takes a transfer apart whose connections are gone.
@@ -130,10 +163,6 @@ impl FileTransfer {
         let staging = Arc::into_inner(transfer.staging).ok_or_else(shared)?;
         Ok((transfer.file, staging, transfer.counted))
     }
-
-    pub(super) fn forget_link(&self) {
-        *lock(&self.link) = None;
-    }
 }
 
 /// Takes one file all the way.
@@ -143,51 +172,78 @@ pub(super) async fn run(
     commit: CommitHash,
     file: FileRecord,
 ) -> Result<Published, JobStop> {
-    let turn = context.shared.turns.take(store.content_path(&file.path, &file.digest));
+    context.progress.stage(format!(
+        "waiting for another transfer of {}",
+        file.path.as_str().escape_debug()
+    ));
+    let turn = context.shared.turns.take(store.staging_key(&file.digest));
     let _turn = context.unless_stopped(turn).await?;
+    let retry = Arc::new(Retry::new(&context));
     let mut mismatches = 0;
-    let mut whole = false;
+    let mut pieces = 0;
     loop {
         if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
             return Ok(Published { done, counted: None });
         }
-        finish::check_space(&context, &store, &file).await?;
-        let transfer = stage(&context, &store, &commit, &file, whole).await?;
-        match download(&context, &transfer).await {
-            Ok(()) => {}
+        let transfer = stage(&context, &store, &commit, &file, retry.clone(), pieces > 0).await?;
+        let kept = match download(&context, &transfer).await {
+            Ok(()) => finish::verify(&context, &transfer).await,
             Err(TransferEnd::WholeFile) => {
-                whole = true;
+                pieces += 1;
+                if pieces > PIECES {
+                    return Err(JobStop::FileFailed(Failure::new(
+                        FailureKind::BadEndpoint,
+                        format!(
+                            "no endpoint serves parts of {}, and the whole broke off {PIECES} times",
+                            file.path.as_str().escape_debug()
+                        ),
+                        "use another endpoint",
+                    )));
+                }
                 continue;
             }
-            Err(TransferEnd::Stop(stop)) => {
-                // What was written is claimed, so that nothing is fetched twice after a clean stop. The stop's own reason
-                // is the one to tell.
+            Err(TransferEnd::Stop(stop)) => Err(stop),
+        };
+        match kept {
+            Ok(None) => {
+                // Before the last steps: stopped in them, the bytes are not fetched again.
+                checkpoint::claim(&context, &transfer).await?;
+                let counted = finish::publish(&context, &store, &commit, transfer).await?;
+                let done = FileDone {
+                    id: file.id,
+                    reused: false,
+                };
+                return Ok(Published {
+                    done,
+                    counted: Some(counted),
+                });
+            }
+            Ok(Some(wrong)) => {
+                mismatches += 1;
+                let index = transfer.served_by();
+                finish::reject(&context, transfer, &wrong).await?;
+                if mismatches >= MISMATCHES.max(context.endpoints.len()) {
+                    return Err(JobStop::FileFailed(integrity(wrong)));
+                }
+                retry.move_on(index);
+            }
+            Err(stop) => {
+                // What was written is claimed, so that nothing is fetched twice after a clean stop. The stop's own reason is
+                // the one to tell.
                 if let Err(error) = checkpoint::claim(&context, &transfer).await {
                     tracing::debug!(job = %context.id, ?error, "last claim");
                 }
                 return Err(stop);
             }
         }
-        match finish::verify(&context, &transfer).await? {
-            None => {
-                let counted = finish::publish(&context, &store, &commit, transfer).await?;
-                return Ok(Published {
-                    done: FileDone {
-                        id: file.id,
-                        reused: false,
-                    },
-                    counted: Some(counted),
-                });
-            }
-            Some(wrong) => {
-                mismatches += 1;
-                finish::reject(&context, transfer, &wrong).await?;
-                if mismatches >= MISMATCHES {
-                    return Err(JobStop::FileFailed(integrity(wrong)));
-                }
-            }
-        }
     }
+}
+
+/// A hint that cannot be read or kept costs bytes or time, never a job.
+pub(super) fn hint<T>(outcome: Result<T, StoreError>) -> Option<T> {
+    outcome
+        .map_err(|error| tracing::warn!(%error, "the progress database"))
+        .ok()
 }
 
 /// Opens the partial file and takes over what an earlier run claimed.
@@ -196,20 +252,28 @@ async fn stage(
     store: &Arc<cache::Store>,
     commit: &CommitHash,
     file: &FileRecord,
+    retry: Arc<Retry>,
     whole: bool,
 ) -> Result<Arc<FileTransfer>, JobStop> {
     let staging = {
+        // One large file after the other: two that look at the free space at once would both take it.
+        let _reserving = match file.size >= RESERVED_ALONE {
+            true => Some(context.unless_stopped(context.shared.reserving.lock()).await?),
+            false => None,
+        };
+        finish::check_space(context, store, file).await?;
         let (store, file, tag) = (store.clone(), file.clone(), context.id.to_string());
         blocking(move || store.stage(&file.digest, &file.path, file.size, &tag)).await?
     };
     let stamp = staging.stamp()?;
-    let claim = if staging.existed() && !whole && !context.spec.force_download {
-        context.shared.store.claim(staging.path().to_owned()).await?
-    } else {
-        None
+    let claim = match staging.existed() && !whole {
+        true => hint(context.shared.store.claim(staging.path().to_owned()).await).flatten(),
+        false => None,
     };
     let claim = claim.filter(|claim| {
-        (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, stamp.dev, stamp.ino)
+        let same = (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, stamp.dev, stamp.ino);
+        // A forced download takes over only what it fetched itself.
+        same && (!context.spec.force_download || claim.job == context.id.as_str())
     });
     let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
     let config = context.shared.config();
@@ -220,7 +284,8 @@ async fn stage(
         file: file.clone(),
         commit: commit.clone(),
         staging: Arc::new(staging),
-        retry: Retry::new(context),
+        retry,
+        in_one_piece: whole,
         counted: Counted::new(context.progress.clone(), written.len()),
         frontier: Frontier::new(
             &file.digest,

@@ -308,6 +308,8 @@ pub struct Job {
     pub detail: String,
     /// When a held job tries again.
     pub next_attempt_at: Option<Timestamp>,
+    /// Since when nothing has come, over holds and restarts.
+    pub stuck_since: Option<Timestamp>,
     /// The pinned commit, once planned.
     pub commit: Option<CommitHash>,
     /// Where the digests came from, once planned.

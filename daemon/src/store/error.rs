@@ -100,6 +100,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// The plan was made for a job that was moved meanwhile.
+    #[error("the job was moved while it was planned")]
+    PlanOutdated,
     /// The whole group of changes could not be committed; the daemon stops and recovers.
     #[error("the change could not be committed: {0}")]
     NotCommitted(String),

@@ -57,11 +57,12 @@ pub(super) fn add(context: &mut WriteContext<'_>, job_row: i64, files: &[FileRec
 
 /// Makes the stored files the job's plan.
 pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &PlanHead) -> Result<Job, StoreError> {
-    context
+    let changed = context
         .db
         .execute(
             "UPDATE jobs SET planned = 1, commit_hash = ?2, trust = ?3, files_total = ?4, bytes_total = ?5, \
-             files_done = 0, bytes_done = 0, bytes_reused = 0 WHERE id = ?1",
+             files_done = 0, bytes_done = 0, bytes_reused = 0 \
+             WHERE id = ?1 AND state IN ('active', 'held') AND ?4 = (SELECT count(*) FROM files WHERE job_row = row)",
             params![
                 id.as_str(),
                 head.commit.as_str(),
@@ -71,6 +72,10 @@ pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &Pla
             ],
         )
         .act("store a plan")?;
+    if changed == 0 {
+        // A user moved the job meanwhile, and what was stored of this plan may be gone.
+        return Err(StoreError::PlanOutdated);
+    }
     let job = jobs::get(context.db, Scope::All, id)?;
     let event = NewEvent {
         bytes: head.bytes,
@@ -152,13 +157,42 @@ pub(super) fn mark_done(context: &mut WriteContext<'_>, id: &JobId, done: &[File
 }
 
 /// Records why a file was given up.
-pub(super) fn mark_failed(context: &mut WriteContext<'_>, file: FileId, failure: &Failure) -> Result<(), StoreError> {
+pub(super) fn mark_failed(
+    context: &mut WriteContext<'_>,
+    job_row: i64,
+    file: FileId,
+    failure: &Failure,
+) -> Result<(), StoreError> {
     context
         .db
         .execute(
-            "UPDATE files SET state = 'failed', failure_kind = ?2, failure_message = ?3, failure_hint = ?4 WHERE id = ?1",
-            params![file.0, failure.kind.as_str(), failure.message, failure.hint],
+            "UPDATE files SET state = 'failed', failure_kind = ?2, failure_message = ?3, failure_hint = ?4 \
+             WHERE id = ?1 AND job_row = ?5",
+            params![file.0, failure.kind.as_str(), failure.message, failure.hint, job_row],
         )
         .act("mark a file failed")?;
     Ok(())
+}
+
+/// Files that were given up are tried again when their job starts again.
+pub(super) fn reopen(context: &mut WriteContext<'_>, job_row: i64) -> Result<(), StoreError> {
+    context
+        .db
+        .execute(
+            "UPDATE files SET state = 'pending', failure_kind = NULL, failure_message = NULL, failure_hint = NULL \
+             WHERE job_row = ?1 AND state = 'failed'",
+            [job_row],
+        )
+        .act("reopen failed files")?;
+    Ok(())
+}
+
+/// Number of files that are not published.
+pub(super) fn unfinished(db: &Connection, job_row: i64) -> Result<u64, StoreError> {
+    db.query_row(
+        "SELECT count(*) FROM files WHERE job_row = ?1 AND state <> 'done'",
+        [job_row],
+        |row| row.get(0),
+    )
+    .act("count unfinished files")
 }

@@ -69,8 +69,22 @@ pub struct MoveNote {
     pub detail: String,
     /// When a held job tries again.
     pub next_attempt_at: Option<Timestamp>,
+    /// What to note of the time without a byte.
+    pub stuck: Stuck,
     /// Why it failed; needed by `JobMove::Fail`.
     pub failure: Option<Failure>,
+}
+
+/// How a move changes a job's `stuck_since`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stuck {
+    /// Not at all.
+    #[default]
+    AsBefore,
+    /// Bytes came: it is not stuck.
+    No,
+    /// Nothing came; counted from before if it was stuck already.
+    Yes,
 }
 
 /// Which jobs to list.
@@ -219,7 +233,8 @@ pub(super) fn get(db: &Connection, scope: Scope, id: &JobId) -> Result<Job, Stor
 /// Finds the one job whose id begins with a checked prefix.
 pub(super) fn find(db: &Connection, scope: Scope, prefix: &str) -> Result<JobId, StoreError> {
     let mut statement = db
-        .prepare_cached("SELECT id FROM jobs WHERE id GLOB ?2 || '*' AND (?1 IS NULL OR uid = ?1) LIMIT 2")
+        // `{` follows `z`: a range of the index, where a pattern would walk all jobs.
+        .prepare_cached("SELECT id FROM jobs WHERE id >= ?2 AND id < ?2 || '{' AND (?1 IS NULL OR uid = ?1) LIMIT 2")
         .act("find a job")?;
     let ids = statement
         .query_map(params![scope.column(), prefix], |row| row.get::<_, String>(0))
@@ -286,7 +301,9 @@ pub(super) fn apply(
             "UPDATE jobs SET state = ?2, hold_reason = ?3, detail = ?4, next_attempt_at = ?5, failure_kind = ?6, \
              failure_message = ?7, failure_hint = ?8, \
              started_at = CASE WHEN ?2 = 'active' THEN coalesce(started_at, ?9) ELSE started_at END, \
-             ended_at = CASE WHEN ?2 IN ('done', 'failed', 'cancelled') THEN ?9 ELSE NULL END WHERE row = ?1",
+             ended_at = CASE WHEN ?2 IN ('done', 'failed', 'cancelled') THEN ?9 ELSE NULL END, \
+             stuck_since = CASE ?10 WHEN 0 THEN stuck_since WHEN 1 THEN NULL ELSE coalesce(stuck_since, ?9) END \
+             WHERE row = ?1",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -299,6 +316,7 @@ pub(super) fn apply(
                 failure.map(|failure| failure.message.as_str()),
                 failure.map(|failure| failure.hint.as_str()),
                 now.as_millisecond(),
+                note.stuck as i64,
             ])
         })
         .act("move a job")?;
@@ -309,7 +327,7 @@ pub(super) fn apply(
             .execute("DELETE FROM files WHERE job_row = ?1", [job.row])
             .and_then(|_| {
                 context.db.execute(
-                    "UPDATE jobs SET planned = 0, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
+                    "UPDATE jobs SET planned = 0, stuck_since = NULL, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
                      bytes_reused = 0, files_total = 0, files_done = 0 WHERE row = ?1",
                     [job.row],
                 )

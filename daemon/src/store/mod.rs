@@ -22,11 +22,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     error::StoreError,
     files::{FileDone, PlanHead},
-    jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Submitted},
+    jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     progress::{Claim, Verified},
 };
 use self::{
@@ -42,17 +43,28 @@ const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Clone)]
 pub struct Store {
     jobs: Worker,
+    /// Queries that users cause.
     reads: Worker,
+    /// Queries of the dispatcher, which must not wait for those.
+    queue: Worker,
     progress: Worker,
 }
 
 /// Tells when the threads have closed their databases. Wait for it after the last [`Store`] is dropped.
-pub struct StoreThreads(Vec<JoinHandle<()>>);
+pub struct StoreThreads {
+    threads: Vec<JoinHandle<()>>,
+    failed: CancellationToken,
+}
 
 impl StoreThreads {
+    /// Cancelled when the job database failed in a way that only a restart can mend: nobody was told "ok" since.
+    pub fn failed(&self) -> CancellationToken {
+        self.failed.clone()
+    }
+
     /// Blocks until the databases are closed.
     pub fn join(self) {
-        for thread in self.0 {
+        for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a store thread panicked");
             }
@@ -70,6 +82,7 @@ impl Store {
         let jobs_path = dir.join("jobs.db");
         let jobs_db = open_writer(&jobs_path, &migrate::JOBS, Durability::Full)?;
         let reads_db = open_reader(&jobs_path)?;
+        let queue_db = open_reader(&jobs_path)?;
         let progress_db = open_progress(&dir.join("progress.db"))?;
         let io = |source| StoreError::Io {
             act: "start a thread for",
@@ -78,11 +91,18 @@ impl Store {
         };
         let (jobs, jobs_thread) = Worker::start("store-jobs", jobs_db, on_commit).map_err(io)?;
         let (reads, reads_thread) = Worker::start("store-reads", reads_db, Box::new(drop)).map_err(io)?;
+        let (queue, queue_thread) = Worker::start("store-queue", queue_db, Box::new(drop)).map_err(io)?;
         let (progress, progress_thread) = Worker::start("store-progress", progress_db, Box::new(drop)).map_err(io)?;
-        Ok((
-            Self { jobs, reads, progress },
-            StoreThreads(vec![reads_thread, progress_thread, jobs_thread]),
-        ))
+        // Hints may fail; the queue may not.
+        let failed = jobs.failed();
+        let store = Self {
+            jobs,
+            reads,
+            queue,
+            progress,
+        };
+        let threads = vec![reads_thread, queue_thread, progress_thread, jobs_thread];
+        Ok((store, StoreThreads { threads, failed }))
     }
 
     /// Version of the newest schema of `jobs.db`.
@@ -188,15 +208,32 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn next_queued(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
-        self.reads.read(move |db| jobs::next_queued(db, limit)).await
+        self.queue.read(move |db| jobs::next_queued(db, limit)).await
     }
 
-    /// Held jobs whose next attempt is due, and when the next one is.
+    /// Puts held jobs whose next attempt is due back into the queue, except those that are being worked on. Tells when the
+    /// next one is due.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn due_holds(&self, now: Timestamp) -> Result<(Vec<JobId>, Option<Timestamp>), StoreError> {
-        self.reads.read(move |db| jobs::due_holds(db, now)).await
+    /// When the database refuses; then none is moved.
+    pub async fn release_holds(&self, now: Timestamp, except: Vec<JobId>) -> Result<Option<Timestamp>, StoreError> {
+        let (due, next) = self.queue.read(move |db| jobs::due_holds(db, now)).await?;
+        let due: Vec<JobId> = due.into_iter().filter(|id| !except.contains(id)).collect();
+        if !due.is_empty() {
+            self.jobs
+                .write(move |context| {
+                    for id in &due {
+                        match jobs::apply(context, Scope::All, id, JobMove::Requeue, &MoveNote::default()) {
+                            // A user was quicker.
+                            Ok(_) | Err(StoreError::IllegalMove(_)) => {}
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+        Ok(next)
     }
 
     /// Number of jobs in each open state.
@@ -212,7 +249,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn is_planned(&self, job_row: i64) -> Result<bool, StoreError> {
-        self.reads.read(move |db| files::is_planned(db, job_row)).await
+        self.queue.read(move |db| files::is_planned(db, job_row)).await
     }
 
     /// Forgets what an interrupted planner left behind.
@@ -249,7 +286,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn pending_files(&self, job_row: i64, after: FileId, limit: u32) -> Result<Vec<FileRecord>, StoreError> {
-        self.reads
+        self.queue
             .read(move |db| files::pending(db, job_row, after, limit))
             .await
     }
@@ -277,10 +314,26 @@ impl Store {
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn file_failed(&self, file: FileId, failure: Failure) -> Result<(), StoreError> {
+    pub async fn file_failed(&self, job_row: i64, file: FileId, failure: Failure) -> Result<(), StoreError> {
         self.jobs
-            .write(move |context| files::mark_failed(context, file, &failure))
+            .write(move |context| files::mark_failed(context, job_row, file, &failure))
             .await
+    }
+
+    /// Makes the files of a job that were given up pending again.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn reopen_files(&self, job_row: i64) -> Result<(), StoreError> {
+        self.jobs.write(move |context| files::reopen(context, job_row)).await
+    }
+
+    /// Number of files of a job that are not published.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn unfinished_files(&self, job_row: i64) -> Result<u64, StoreError> {
+        self.queue.read(move |db| files::unfinished(db, job_row)).await
     }
 
     /// Tells watchers of a job something that changes no state.

@@ -28,6 +28,8 @@ pub struct Claim {
     pub hash: Vec<u8>,
     /// Boot in which those bytes were hashed.
     pub boot: String,
+    /// Id of the job that wrote the bytes.
+    pub job: String,
 }
 
 /// A file whose content was hashed, as it stood then.
@@ -57,8 +59,8 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
     context
         .db
         .prepare_cached(
-            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ranges, hash, boot, at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ranges, hash, boot, job, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -70,6 +72,7 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
                 serde_json::to_string(&ranges).expect("numbers always serialise"),
                 claim.hash,
                 claim.boot,
+                claim.job,
                 Timestamp::now().as_millisecond(),
             ])
         })
@@ -77,12 +80,12 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
     Ok(())
 }
 
-type ClaimRow = (String, i64, i64, i64, String, Vec<u8>, String);
+type ClaimRow = (String, i64, i64, i64, String, Vec<u8>, String, String);
 
 /// A claim that does not decode is no claim: it is a hint, and the bytes can be fetched again.
 pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, StoreError> {
     let row: Option<ClaimRow> = db
-        .prepare_cached("SELECT digest, size, dev, ino, ranges, hash, boot FROM claims WHERE path = ?1")
+        .prepare_cached("SELECT digest, size, dev, ino, ranges, hash, boot, job FROM claims WHERE path = ?1")
         .and_then(|mut statement| {
             statement
                 .query_row([path.to_string_lossy()], |row| {
@@ -94,12 +97,13 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
                         row.get(4)?,
                         row.get(5)?,
                         row.get(6)?,
+                        row.get(7)?,
                     ))
                 })
                 .optional()
         })
         .act("read a claim")?;
-    let Some((digest, size, dev, ino, ranges, hash, boot)) = row else {
+    let Some((digest, size, dev, ino, ranges, hash, boot, job)) = row else {
         return Ok(None);
     };
     let from_bits = |value: i64| u64::from_ne_bytes(value.to_ne_bytes());
@@ -124,6 +128,7 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
                 .collect(),
             hash,
             boot,
+            job,
         })
     })();
     if decoded.is_none() {

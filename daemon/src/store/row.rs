@@ -119,6 +119,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         hold_reason: columns.parsed_option("hold_reason", HoldReason::parse)?,
         detail: columns.get("detail")?,
         next_attempt_at: columns.time_option("next_attempt_at")?,
+        stuck_since: columns.time_option("stuck_since")?,
         commit: columns.parsed_option("commit_hash", CommitHash::parse)?,
         trust: columns.parsed_option("trust", Trust::parse)?,
         bytes_total: columns.get("bytes_total")?,

@@ -384,6 +384,7 @@ async fn claims_and_vouchers_come_back_as_they_were() {
         ranges: vec![ByteRange::new(0, 10), ByteRange::new(50, 100)],
         hash: vec![1, 2],
         boot: "b".into(),
+        job: "j".into(),
     };
     fixture.store.record_claim("/p".into(), claim.clone()).await.unwrap();
     let seen = Verified {

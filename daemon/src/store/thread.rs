@@ -5,8 +5,9 @@ use std::{io, thread};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
-use super::error::{Act as _, StoreError};
+use super::error::StoreError;
 use crate::model::Event;
 
 /// Commands that wait together; a full queue makes callers wait.
@@ -24,9 +25,27 @@ pub(super) struct WriteContext<'a> {
 }
 
 /// Answers the caller of one write, once the outcome of the whole group is known.
-type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
-type Write = Box<dyn FnOnce(&mut WriteContext<'_>) -> (Reply, bool) + Send>;
+type Reply = Box<dyn FnOnce(Result<(), GroupFailure>) + Send>;
+/// One change: what it does, given the transaction, or - without one - the reason why it is not done.
+type Write = Box<dyn FnOnce(Result<&mut WriteContext<'_>, GroupFailure>) -> (Reply, bool) + Send>;
 type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Why a group of changes was not committed.
+#[derive(Debug, Clone)]
+enum GroupFailure {
+    /// No room on the disk.
+    Full,
+    Other(String),
+}
+
+impl From<GroupFailure> for StoreError {
+    fn from(failure: GroupFailure) -> Self {
+        match failure {
+            GroupFailure::Full => Self::Full,
+            GroupFailure::Other(why) => Self::NotCommitted(why),
+        }
+    }
+}
 
 enum Command {
     Write(Write),
@@ -37,6 +56,7 @@ enum Command {
 #[derive(Clone)]
 pub(super) struct Worker {
     commands: mpsc::Sender<Command>,
+    failed: CancellationToken,
 }
 
 impl Worker {
@@ -47,10 +67,20 @@ impl Worker {
         on_commit: OnCommit,
     ) -> Result<(Self, thread::JoinHandle<()>), io::Error> {
         let (commands, queue) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(&db, queue, &on_commit))?;
-        Ok((Self { commands }, thread))
+        let failed = CancellationToken::new();
+        let on_failure = failed.clone();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Also when a query panics: then nobody answers any more.
+            let guard = on_failure.clone().drop_guard();
+            run(&db, queue, &on_commit, &on_failure);
+            guard.disarm();
+        })?;
+        Ok((Self { commands, failed }, thread))
+    }
+
+    /// Cancelled when the database failed in a way that only a restart can mend.
+    pub(super) fn failed(&self) -> CancellationToken {
+        self.failed.clone()
     }
 
     /// Runs a change in a savepoint of the next transaction. `Ok` means committed. An error undoes this change alone.
@@ -60,12 +90,15 @@ impl Worker {
     ) -> Result<T, StoreError> {
         let (answer, wait) = oneshot::channel();
         let write: Write = Box::new(move |context| {
-            let outcome = change(context);
+            let outcome = match context {
+                Ok(context) => change(context),
+                Err(failure) => Err(failure.into()),
+            };
             let keep = outcome.is_ok();
             let reply: Reply = Box::new(move |committed| {
-                let result = match committed {
-                    Ok(()) => outcome,
-                    Err(why) => Err(outcome.err().unwrap_or(StoreError::NotCommitted(why))),
+                let result = match (outcome, committed) {
+                    (Ok(_), Err(failure)) => Err(failure.into()),
+                    (outcome, _) => outcome,
                 };
                 // A caller that went away does not undo its change.
                 drop(answer.send(result));
@@ -94,7 +127,7 @@ impl Worker {
     }
 }
 
-fn run(db: &Connection, mut queue: mpsc::Receiver<Command>, on_commit: &OnCommit) {
+fn run(db: &Connection, mut queue: mpsc::Receiver<Command>, on_commit: &OnCommit, failed: &CancellationToken) {
     while let Some(first) = queue.blocking_recv() {
         match first {
             Command::Read(read) => read(db),
@@ -109,7 +142,7 @@ fn run(db: &Connection, mut queue: mpsc::Receiver<Command>, on_commit: &OnCommit
                         Err(_) => break,
                     }
                 }
-                commit_group(db, group, on_commit);
+                commit_group(db, group, on_commit, failed);
                 reads.into_iter().for_each(|read| read(db));
             }
         }
@@ -120,44 +153,62 @@ fn run(db: &Connection, mut queue: mpsc::Receiver<Command>, on_commit: &OnCommit
     }
 }
 
-fn commit_group(db: &Connection, group: Vec<Write>, on_commit: &OnCommit) {
+/// Every member of the group hears what became of it.
+fn commit_group(db: &Connection, group: Vec<Write>, on_commit: &OnCommit, failed: &CancellationToken) {
     let mut replies = Vec::with_capacity(group.len());
     let mut events = Vec::new();
-    let outcome = (|| {
-        db.execute_batch("BEGIN IMMEDIATE").act("begin a transaction")?;
-        for write in group {
-            db.execute_batch("SAVEPOINT one").act("set a savepoint")?;
-            let before = events.len();
-            let (reply, keep) = write(&mut WriteContext {
-                db,
-                events: &mut events,
-            });
-            replies.push(reply);
-            if !keep {
-                events.truncate(before);
-                db.execute_batch("ROLLBACK TO one").act("undo one change")?;
-            }
-            db.execute_batch("RELEASE one").act("release a savepoint")?;
+    let mut trouble = step(db, "BEGIN IMMEDIATE", failed);
+    for write in group {
+        // After trouble the rest is not tried: it could not be committed.
+        if trouble.is_ok() {
+            trouble = step(db, "SAVEPOINT one", failed);
         }
-        db.execute_batch("COMMIT").act("commit")
-    })();
-    let committed = match outcome {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            // Never retried: after a failed sync nobody knows what is on the disk. Callers hear it, none was told "ok".
-            tracing::error!(%error, source = ?std::error::Error::source(&error), "a group of changes was not committed");
-            if !db.is_autocommit()
-                && let Err(error) = db.execute_batch("ROLLBACK")
-            {
-                tracing::error!(%error, "rollback failed");
-            }
-            Err(error.to_string())
+        if let Err(failure) = &trouble {
+            replies.push(write(Err(failure.clone())).0);
+            continue;
         }
-    };
-    if committed.is_ok() && !events.is_empty() {
+        let before = events.len();
+        let (reply, keep) = write(Ok(&mut WriteContext {
+            db,
+            events: &mut events,
+        }));
+        replies.push(reply);
+        if !keep {
+            events.truncate(before);
+            trouble = step(db, "ROLLBACK TO one", failed);
+        }
+        if trouble.is_ok() {
+            trouble = step(db, "RELEASE one", failed);
+        }
+    }
+    if trouble.is_ok() {
+        trouble = step(db, "COMMIT", failed);
+    }
+    if trouble.is_err() && !db.is_autocommit() {
+        // SQLite may have rolled back by itself; what is left is undone here.
+        trouble = trouble.and(step(db, "ROLLBACK", failed));
+    }
+    if trouble.is_ok() && !events.is_empty() {
         on_commit(events);
     }
     for reply in replies {
-        reply(committed.clone());
+        reply(trouble.clone());
     }
+}
+
+/// One statement of the transaction's own. A failed sync is never tried again, because nobody knows what is on the disk then:
+/// but for a full disk and another program's lock, the daemon has to start anew.
+fn step(db: &Connection, sql: &str, failed: &CancellationToken) -> Result<(), GroupFailure> {
+    use rusqlite::ErrorCode;
+    db.execute_batch(sql).map_err(|error| {
+        tracing::error!(%error, sql, "the store");
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => GroupFailure::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => GroupFailure::Other(error.to_string()),
+            _ => {
+                failed.cancel();
+                GroupFailure::Other(error.to_string())
+            }
+        }
+    })
 }

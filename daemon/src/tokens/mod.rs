@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Token;
 
 /// Tokens of one user that are kept at most; the oldest references go first.
-const KEPT: usize = 32;
+const KEPT: usize = 256;
 
 /// A failed file operation of the token store.
 #[derive(Debug, thiserror::Error)]

@@ -22,6 +22,8 @@ CREATE TABLE jobs (
         CHECK (hold_reason IN ('window', 'disk', 'access', 'budget', 'endpoint', 'rate_limited')),
     detail          TEXT    NOT NULL DEFAULT '',
     next_attempt_at INTEGER,
+    -- Since when nothing has come, over holds and restarts.
+    stuck_since     INTEGER,
     commit_hash     TEXT,
     trust           TEXT    CHECK (trust IN ('origin', 'mirror')),
     planned         INTEGER NOT NULL DEFAULT 0 CHECK (planned IN (0, 1)),
@@ -43,7 +45,7 @@ CREATE INDEX jobs_by_state ON jobs (state, priority DESC, row);
 CREATE INDEX jobs_by_user ON jobs (uid, row);
 
 CREATE TABLE files (
-    id              INTEGER PRIMARY KEY,
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
     job_row         INTEGER NOT NULL REFERENCES jobs (row) ON DELETE CASCADE,
     path            TEXT    NOT NULL,
     size            INTEGER NOT NULL CHECK (size >= 0),

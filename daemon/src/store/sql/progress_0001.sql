@@ -11,6 +11,8 @@ CREATE TABLE claims (
     -- A half-done hash of the bytes from 0 on, and the boot in which they were read: after another boot only the disk counts.
     hash   BLOB    NOT NULL,
     boot   TEXT    NOT NULL,
+    -- The job that wrote the bytes.
+    job    TEXT    NOT NULL,
     at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
