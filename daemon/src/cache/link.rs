@@ -54,10 +54,15 @@ pub(super) fn make(
     }
     touched.insert(parent_of(&entry).to_owned());
     let hides = CacheNames(folder).no_exist(commit, path);
-    if root.remove(&hides)? {
-        touched.insert(parent_of(&hides).to_owned());
+    match root.remove(&hides) {
+        Ok(true) => {
+            touched.insert(parent_of(&hides).to_owned());
+            Ok(())
+        }
+        // A mark for `a` says nothing about `a/b`.
+        Ok(false) | Err(CacheError::UnsafePath { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// Renames a new link over the entry; `false` when the entry went away and the caller must look again.

@@ -103,7 +103,10 @@ fn acquire_with<'a>(
     flock: Flock,
 ) -> Result<Held<'a>, CacheError> {
     // Lock files may be lost in a power cut: their folders are not worth a sync.
-    root.make_dirs(parent_of(relative), &mut Touched::new())?;
+    match root.make_dirs(parent_of(relative), &mut Touched::new()) {
+        Err(CacheError::Permission { .. }) => return Ok(Held::Nothing),
+        other => other?,
+    }
     let mut waited = Duration::ZERO;
     let mut removed = 0;
     loop {

@@ -37,6 +37,17 @@ impl Root {
                 source,
             },
         };
+        // Whose new entries must be synced: from the deepest folder that exists down to the root's parent.
+        let mut grown: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .filter(|above| !above.as_os_str().is_empty())
+            .collect();
+        if path.is_dir() {
+            grown.clear();
+        } else if let Some(first) = grown.iter().position(|above| above.is_dir()) {
+            grown.truncate(first + 1);
+        }
         if create_parents {
             std::fs::create_dir_all(path).map_err(|source| io("create", source))?;
         } else if let Err(source) = std::fs::create_dir(path)
@@ -45,6 +56,12 @@ impl Root {
             && !path.is_dir()
         {
             return Err(io("create", source));
+        }
+        for above in grown {
+            // A folder that we may use but not list cannot be synced by us.
+            if let Ok(above) = File::open(above) {
+                above.sync_all().map_err(|source| io("sync", source))?;
+            }
         }
         let file = File::open(path).map_err(|source| io("open", source))?;
         let meta = file.metadata().map_err(|source| io("look at", source))?;

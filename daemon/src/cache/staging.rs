@@ -78,7 +78,15 @@ impl Store {
         if create {
             flags |= OFlags::CREATE;
         }
-        let Some(file) = root.open_file(relative, flags, self.options().mode.unwrap_or(0o666) | 0o600)? else {
+        let mode = self.options().mode.unwrap_or(0o666) | 0o600;
+        let file = match root.open_file(relative, flags, mode) {
+            // Sealed as read-only by a process that died before the rename.
+            Err(CacheError::Permission { .. }) if self.unseal(relative, mode)? => {
+                root.open_file(relative, flags, mode)?
+            }
+            other => other?,
+        };
+        let Some(file) = file else {
             return Ok(None);
         };
         let path = root.path(relative);
@@ -125,6 +133,18 @@ impl Store {
             root.sync_dir(&self.layout().staging())?;
         }
         Ok(Some(staging))
+    }
+}
+
+impl Store {
+    /// Makes our own read-only partial file writable again; `false` when it is missing.
+    fn unseal(&self, relative: &str, mode: u32) -> Result<bool, CacheError> {
+        let Some(file) = self.root().open_file(relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)? else {
+            return Ok(false);
+        };
+        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
+            .map_err(|errno| self.root().fail(errno, "chmod", relative))?;
+        Ok(true)
     }
 }
 
