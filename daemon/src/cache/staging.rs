@@ -149,9 +149,17 @@ impl Store {
     pub(super) fn keep_staging(&self, touched: &mut Touched) -> Result<Option<OwnedFd>, CacheError> {
         let folder = self.layout().staging();
         self.root().make_dirs(parent_of(&folder), touched)?;
-        let kept = self
-            .root()
-            .lock_dir(parent_of(&folder), FlockOperation::NonBlockingLockShared)?;
+        let mut kept = None;
+        // The remover has it for a few system calls.
+        for _ in 0..TRIES {
+            kept = self
+                .root()
+                .lock_dir(parent_of(&folder), FlockOperation::NonBlockingLockShared)?;
+            if kept.is_some() {
+                break;
+            }
+            std::thread::yield_now();
+        }
         self.root().make_dirs(&folder, touched)?;
         Ok(kept)
     }

@@ -151,7 +151,8 @@ pub(super) fn open(destination: &Destination) -> Result<Store, CacheError> {
     Store::open(destination, RepoKind::Model, &repo, Options::default())
 }
 
-/// Everything below a folder, sorted: path, then mode and size of a file or target of a link.
+/// Everything below a folder, sorted: path, then mode and size of a file or target of a link. A file that has the mode of
+/// any new file is shown as 0644, whatever umask the tests run with.
 pub(super) fn tree(root: &Path) -> String {
     let mut text = String::new();
     list(root, root, &mut text);
@@ -170,7 +171,17 @@ fn list(root: &Path, folder: &Path, text: &mut String) {
             writeln!(text, "{name}/").unwrap();
             list(root, &entry, text);
         } else {
-            writeln!(text, "{name} {:04o} {}", meta.mode() & 0o7777, meta.len()).unwrap();
+            let mode = match meta.mode() & 0o7777 {
+                mode if mode == 0o666 & !umask() => 0o644,
+                other => other,
+            };
+            writeln!(text, "{name} {mode:04o} {}", meta.len()).unwrap();
         }
     }
+}
+
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    u32::from_str_radix(line.unwrap().trim(), 8).unwrap()
 }

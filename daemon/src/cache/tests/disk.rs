@@ -158,7 +158,7 @@ fn a_cache_on_a_read_only_disk_can_be_used_but_not_written() {
     let published = publish(&store, "a", "hello\n").unwrap();
     drop(store);
     let mut remount = Command::new("mount");
-    remount.args(["-o", "remount,ro"]).arg(&disk);
+    remount.args(["-o", "remount,bind,ro"]).arg(&disk);
     assert!(remount.status().unwrap().success());
     let store = open(&Destination::Cache(disk.join("hub"))).unwrap();
     let check = crate::cache::Check {
