@@ -65,10 +65,10 @@ pub enum CacheError {
         /// The rule that it breaks.
         why: &'static str,
     },
-    /// The partial file was removed or replaced while we wrote it; its bytes have no name any more.
-    #[error("the partial file {} was removed by someone else", path.display())]
+    /// The partial file, or a folder on the way, was removed or replaced while we worked on it.
+    #[error("{} was removed or replaced by someone else", path.display())]
     Vanished {
-        /// The path it had.
+        /// The path that it had.
         path: PathBuf,
     },
     /// Another process held the lock file for the whole patience of the caller.
@@ -184,13 +184,14 @@ impl CacheError {
         match errno {
             Errno::NOSPC => Self::DiskFull { path, inodes: inodes() },
             Errno::DQUOT => Self::Quota { path },
+            Errno::NOENT => Self::Vanished { path },
             Errno::ROFS => Self::ReadOnly { act, path },
             Errno::ACCESS | Errno::PERM => Self::Permission { act, path },
             Errno::LOOP => Self::UnsafePath {
                 path,
                 why: "a symbolic link is in the way",
             },
-            Errno::NOTDIR | Errno::ISDIR | Errno::NOTEMPTY => Self::UnsafePath {
+            Errno::NOTDIR | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => Self::UnsafePath {
                 path,
                 why: "a file is where a folder should be, or a folder where a file should be",
             },

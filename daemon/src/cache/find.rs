@@ -10,9 +10,9 @@ use rustix::fs::OFlags;
 
 use super::error::CacheError;
 use super::layout::{self, CacheNames, Layout};
-use super::root::parent_of;
 use super::stamp::FileStamp;
 use super::store::Store;
+use super::touched::parent_of;
 use super::verify::{self, Content};
 use crate::model::{CommitHash, Digest, RepoPath};
 
@@ -52,8 +52,13 @@ pub enum Found {
 /// A file judged by its bytes.
 #[derive(Debug)]
 pub(super) enum Judged {
-    /// The bytes are right.
-    Sound(FileStamp),
+    /// The bytes are right: the caller remembers having verified this state, or they were hashed now.
+    Sound {
+        /// Which state.
+        stamp: FileStamp,
+        /// Remembered.
+        vouched: bool,
+    },
     /// Something is there whose bytes are wrong.
     Wrong,
     /// Nothing there, or a link that leads nowhere we go.
@@ -79,15 +84,15 @@ impl Store {
         };
         let blob = CacheNames(folder).blob(digest);
         let in_snapshot = self.judge(&entry, size, digest, check)?;
-        if let Judged::Sound(stamp) = in_snapshot {
-            if !(check.vouched)(&stamp) {
+        if let Judged::Sound { stamp, vouched } = in_snapshot {
+            if !vouched {
                 self.root().sync_dir(parent_of(&entry))?;
                 self.root().sync_dir(parent_of(&blob))?;
             }
             return Ok(Found::Published(stamp));
         }
         match self.judge(&blob, size, digest, check)? {
-            Judged::Sound(stamp) => Ok(Found::BlobPresent(stamp)),
+            Judged::Sound { stamp, .. } => Ok(Found::BlobPresent(stamp)),
             Judged::Wrong => Ok(Found::Corrupt {
                 path: self.root().path(&blob),
             }),
@@ -122,7 +127,7 @@ impl Store {
             return Ok(Judged::Wrong);
         }
         if (check.vouched)(&stamp) {
-            return Ok(Judged::Sound(stamp));
+            return Ok(Judged::Sound { stamp, vouched: true });
         }
         let content = Content {
             file: &file,
@@ -142,7 +147,7 @@ impl Store {
             file.sync_all()
                 .map_err(|source| CacheError::SyncFailed { path, source })?;
         }
-        Ok(Judged::Sound(stamp))
+        Ok(Judged::Sound { stamp, vouched: false })
     }
 
     /// Opens what a name leads to, and says where that is; `None` when it leads nowhere, out of the root, or to

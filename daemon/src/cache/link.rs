@@ -5,8 +5,8 @@ use rustix::fs::RenameFlags;
 use super::error::CacheError;
 use super::layout::{self, CacheNames};
 use super::place;
-use super::root::{Touched, parent_of};
 use super::store::Store;
+use super::touched::{Touched, parent_of};
 use crate::model::{CommitHash, Digest, RepoPath};
 
 /// How often the name may change hands between two of our steps.
@@ -30,10 +30,10 @@ pub(super) fn make(
         let done = match root.look(&entry)? {
             Some(meta) if meta.is_symlink() => {
                 root.read_link(&entry)?.as_deref() == Some(target.as_str())
-                    || replace(store, &entry, &target, digest, false)?
+                    || replace(store, &entry, &target, digest, false, touched)?
             }
             // A cache without links: a file whose bytes are not ours, else it would count as published.
-            Some(meta) if meta.is_file() => replace(store, &entry, &target, digest, true)?,
+            Some(meta) if meta.is_file() => replace(store, &entry, &target, digest, true, touched)?,
             Some(_) => {
                 return Err(CacheError::UnsafePath {
                     path: root.path(&entry),
@@ -52,18 +52,30 @@ pub(super) fn make(
             });
         }
     }
-    touched.insert(parent_of(&entry).to_owned());
+    touched.insert(parent_of(&entry));
     let hides = CacheNames(folder).no_exist(commit, path);
-    if root.remove(&hides)? {
-        touched.insert(parent_of(&hides).to_owned());
+    match root.remove(&hides) {
+        Ok(true) => {
+            touched.insert(parent_of(&hides));
+            Ok(())
+        }
+        // A mark for `a` says nothing about `a/b`.
+        Ok(false) | Err(CacheError::UnsafePath { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// Renames a new link over the entry; `false` when the entry went away and the caller must look again.
-fn replace(store: &Store, entry: &str, target: &str, digest: &Digest, keep_old: bool) -> Result<bool, CacheError> {
+fn replace(
+    store: &Store,
+    entry: &str,
+    target: &str,
+    digest: &Digest,
+    keep_old: bool,
+    touched: &mut Touched,
+) -> Result<bool, CacheError> {
     let root = store.root();
-    let temporary = store.with_temporary(|temporary| root.symlink(target, temporary))?;
+    let temporary = store.with_temporary(touched, |temporary| root.symlink(target, temporary))?;
     let done = if keep_old {
         place::swap_in(store, &temporary, entry, digest)
     } else {

@@ -15,10 +15,10 @@ use super::lock::{self, Held, Patience};
 use super::metadata::{self, Metadata};
 use super::place;
 use super::publish::Ready;
-use super::root::{Touched, parent_of};
 use super::staging::Staging;
 use super::stamp::FileStamp;
 use super::store::Store;
+use super::touched::{Touched, parent_of};
 use crate::model::{CommitHash, Digest, RepoPath};
 
 impl Store {
@@ -38,14 +38,16 @@ impl Store {
         let told = read_metadata(self, path)?.filter(|told| told.is_valid_for(mtime_ns));
         let told_same = told.as_ref().is_some_and(|told| told.etag == digest.to_string());
         match self.judge(entry, size, digest, check)? {
-            Judged::Sound(stamp) if told_same && told.is_some_and(|told| told.commit == commit.as_str()) => {
-                if !(check.vouched)(&stamp) {
+            Judged::Sound { stamp, vouched }
+                if told_same && told.is_some_and(|told| told.commit == commit.as_str()) =>
+            {
+                if !vouched {
                     self.root().sync_dir(parent_of(entry))?;
                     self.root().sync_dir(parent_of(&layout::local_metadata(path)))?;
                 }
                 Ok(Found::Published(stamp))
             }
-            Judged::Sound(stamp) => Ok(Found::BlobPresent(stamp)),
+            Judged::Sound { stamp, .. } => Ok(Found::BlobPresent(stamp)),
             Judged::Wrong if told_same => Ok(Found::Corrupt {
                 path: self.root().path(entry),
             }),
@@ -83,7 +85,7 @@ pub(super) fn place<'a>(
         }
         Err(errno) => return Err(root.fail_rename(errno, staging.relative(), entry)),
     }
-    touched.insert(parent_of(entry).to_owned());
+    touched.insert(parent_of(entry));
     Ok((place::placed(store, staging, entry, &ready.digest)?, held))
 }
 
@@ -98,7 +100,7 @@ pub(super) fn describe(
 ) -> Result<(), CacheError> {
     let _held = lock_path(store, &ready.path, patience, touched)?;
     let about = layout::local_metadata(&ready.path);
-    touched.insert(parent_of(&about).to_owned());
+    touched.insert(parent_of(&about));
     let etag = ready.digest.to_string();
     let told = read_metadata(store, &ready.path)?;
     if told.is_some_and(|told| told.commit == commit.as_str() && told.etag == etag && told.is_valid_for(stamp.mtime_ns))

@@ -13,7 +13,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock};
 use rustix::io::Errno;
 
 use super::error::CacheError;
-use super::root::{Root, Touched, parent_of};
+use super::root::Root;
+use super::touched::{Touched, parent_of};
 
 /// How often a held lock is tried again: what the Python client does, too.
 const POLL: Duration = Duration::from_millis(50);
@@ -103,7 +104,10 @@ fn acquire_with<'a>(
     flock: Flock,
 ) -> Result<Held<'a>, CacheError> {
     // Lock files may be lost in a power cut: their folders are not worth a sync.
-    root.make_dirs(parent_of(relative), &mut Touched::new())?;
+    match root.make_dirs(parent_of(relative), &mut Touched::new()) {
+        Err(CacheError::Permission { .. }) => return Ok(Held::Nothing),
+        other => other?,
+    }
     let mut waited = Duration::ZERO;
     let mut removed = 0;
     loop {
@@ -235,4 +239,62 @@ fn living_holder(mark: &str) -> Option<String> {
 fn host() -> String {
     let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname"));
     name.map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file system that has no `flock`.
+    fn none(_: &File) -> Result<(), Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path(), false).unwrap();
+        (dir, root)
+    }
+
+    fn acquire(root: &Root) -> Result<Held<'_>, CacheError> {
+        acquire_with(root, ".locks/m/x.lock", &crate::cache::testkit::no_patience(), none)
+    }
+
+    #[test]
+    fn without_flock_existence_is_the_lock() {
+        let (dir, root) = root();
+        let lock = dir.path().join(".locks/m/x.lock");
+        let held = acquire(&root).unwrap();
+        assert!(matches!(held, Held::Marker { .. }));
+        assert_eq!(
+            std::fs::read_to_string(&lock).unwrap(),
+            format!("{}\n{}\n", std::process::id(), host())
+        );
+        // We live: a second one must wait.
+        assert!(matches!(acquire(&root), Err(CacheError::LockTimeout { .. })));
+        drop(held);
+        assert!(!lock.exists());
+    }
+
+    #[test]
+    fn a_marker_of_a_dead_process_does_not_count() {
+        let (dir, root) = root();
+        drop(acquire(&root).unwrap());
+        let lock = dir.path().join(".locks/m/x.lock");
+        let mut child = crate::cache::testkit::spawn(&mut std::process::Command::new("true")).unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let ignored = |mark: String| {
+            std::fs::write(&lock, mark).unwrap();
+            let answer = acquire(&root);
+            assert!(lock.exists(), "a marker that is not ours is never removed");
+            matches!(answer, Ok(Held::Nothing))
+        };
+        assert!(ignored(format!("{dead}\n{}\n", host())));
+        assert!(ignored(format!("{dead}\n{}\ntoken\n", host())));
+        assert!(!ignored(format!("{dead}\nanother.host\n")));
+        assert!(!ignored(format!("{}\n{}\n", std::process::id(), host())));
+        assert!(!ignored(String::new()), "markers of old versions are empty");
+        assert!(!ignored(format!("x\n{}\n", host())));
+    }
 }

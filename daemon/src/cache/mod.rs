@@ -29,6 +29,7 @@ mod root;
 mod staging;
 mod stamp;
 mod store;
+mod touched;
 mod tree;
 pub mod verify;
 

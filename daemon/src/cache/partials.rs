@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 use super::error::CacheError;
 use super::stamp::FileStamp;
 use super::store::Store;
+use super::touched::parent_of;
 use crate::model::Digest;
 
 /// Quarantined files and temporaries of a killed process stay this long.
@@ -65,19 +67,40 @@ impl Store {
         let same = file
             .metadata()
             .is_ok_and(|meta| FileStamp::of(&meta).same_file(&partial.stamp));
-        if !same || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let held = flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK);
+        if !same || held {
             return Ok(false);
         }
         self.root().remove(&relative)
     }
 
+    /// Removes the partial files of one content that no transfer has open, and says how many: when the content turned
+    /// up by itself, or nobody wants it any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn discard_partials(&self, digest: &Digest) -> Result<usize, CacheError> {
+        let mut removed = 0;
+        for partial in self.list_partials()? {
+            if partial.digest == *digest && self.remove_partial(&partial)? {
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// After a job: removes what is stale in the staging folder (quarantined files and temporaries older than an
-    /// hour), and the folder itself when that leaves it empty. Says whether it is gone. Partial files stay.
+    /// hour), and the folder itself when that leaves it empty. Says whether it removed it. Partial files stay, and so
+    /// does the folder while another job is about to make one.
     ///
     /// # Errors
     /// What the system says.
     pub fn remove_empty_staging(&self) -> Result<bool, CacheError> {
         let folder = self.layout().staging();
+        let exclusive = FlockOperation::NonBlockingLockExclusive;
+        let Some(_alone) = self.root().lock_dir(parent_of(&folder), exclusive)? else {
+            return Ok(false);
+        };
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
@@ -90,7 +113,8 @@ impl Store {
                 name.rsplit_once(".bad-").and_then(|(_, when)| when.parse().ok())
             };
             if since.is_some_and(|since| now.saturating_sub(Duration::from_secs(since)) > KEEP) {
-                self.root().remove(&relative)?;
+                // What cannot be removed, such as a folder, stays.
+                drop(self.root().remove(&relative));
             }
         }
         self.root().remove_empty(&folder)

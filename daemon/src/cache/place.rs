@@ -11,10 +11,11 @@ use super::find::{Check, Judged};
 use super::layout::{CacheNames, Layout};
 use super::lock::{self, Held, Patience};
 use super::publish::Ready;
-use super::root::{Root, Touched, parent_of};
+use super::root::Root;
 use super::staging::Staging;
 use super::stamp::FileStamp;
 use super::store::Store;
+use super::touched::{Touched, parent_of};
 use super::verify;
 use crate::model::Digest;
 
@@ -47,7 +48,7 @@ pub(super) fn place_blob<'a>(
             progress: &|_| (),
         };
         match store.judge(&blob, staging.size(), digest, &check)? {
-            Judged::Sound(stamp) => {
+            Judged::Sound { stamp, .. } => {
                 root.remove(staging.relative())?;
                 return Ok((stamp, held));
             }
@@ -71,7 +72,7 @@ pub(super) fn present(store: &Store, ready: &Ready, touched: &mut Touched) -> Re
     let Some((file, _)) = store.open_content(&relative)? else {
         return Err(CacheError::Vanished { path });
     };
-    touched.insert(parent_of(&relative).to_owned());
+    touched.insert(parent_of(&relative));
     match file.metadata() {
         Ok(meta) => Ok(FileStamp::of(&meta)),
         Err(source) => Err(CacheError::Io {
@@ -155,7 +156,6 @@ fn quarantine_name(store: &Store, digest: &Digest) -> String {
 }
 
 /// A caller that publishes what it has not verified is a bug of ours; debug builds find it while files are small.
-#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "a check of debug builds"))]
 pub(super) fn expect_verified(staging: &Staging, digest: &Digest) -> Result<(), CacheError> {
     if staging.size() > 64 << 20 {
         return Ok(());

@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use super::error::CacheError;
 use super::layout::Layout;
 use super::lock::{Held, Patience};
-use super::root::Touched;
 use super::staging::Staging;
 use super::stamp::FileStamp;
 use super::store::Store;
+use super::touched::Touched;
 use super::{link, local_dir, place};
 use crate::model::{CommitHash, Digest, RepoPath};
 
@@ -167,8 +167,9 @@ impl Store {
         let Some(staging) = &ready.staging else {
             return Ok(());
         };
-        #[cfg(debug_assertions)]
-        place::expect_verified(staging, &ready.digest)?;
+        if cfg!(debug_assertions) {
+            place::expect_verified(staging, &ready.digest)?;
+        }
         staging.seal(self.options().mode).map(|_| ())
     }
 
@@ -209,7 +210,7 @@ impl Store {
         let Err(error) = self.root().sync_touched(touched) else {
             return;
         };
-        touched.clear();
+        *touched = Touched::new();
         let folder = match &error {
             CacheError::SyncFailed { path, .. } | CacheError::UnsafePath { path, .. } => path.clone(),
             _ => self.root().path(""),

@@ -2,8 +2,8 @@
 
 use super::error::CacheError;
 use super::layout::{CacheNames, Layout};
-use super::root::Touched;
 use super::store::Store;
+use super::touched::Touched;
 use crate::model::{CommitHash, Revision};
 
 impl Store {

@@ -1,18 +1,20 @@
 //! The folder below which everything happens, as a descriptor. All paths here are relative, with `/` between
 //! components, and are opened by `beneath.rs`; nothing below the root is ever reached by an absolute path.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::beneath;
 use super::error::CacheError;
+use super::touched::{Touched, parent_of};
 
 /// An open root.
 #[derive(Debug)]
@@ -20,10 +22,10 @@ pub(super) struct Root {
     fd: OwnedFd,
     path: PathBuf,
     dev: u64,
+    /// Folders whose whole chain up to the root this process has synced once. One that was there before us may have
+    /// been made by a process that died before its sync.
+    chained: Mutex<HashSet<String>>,
 }
-
-/// Folders whose entries changed and are not synced yet, relative to the root; parents sort before their children.
-pub(super) type Touched = BTreeSet<String>;
 
 impl Root {
     /// Opens the folder; links in its own path are the user's business and are followed.
@@ -37,6 +39,17 @@ impl Root {
                 source,
             },
         };
+        // Whose new entries must be synced: from the deepest folder that exists down to the root's parent.
+        let mut grown: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .filter(|above| !above.as_os_str().is_empty())
+            .collect();
+        if path.is_dir() {
+            grown.clear();
+        } else if let Some(first) = grown.iter().position(|above| above.is_dir()) {
+            grown.truncate(first + 1);
+        }
         if create_parents {
             std::fs::create_dir_all(path).map_err(|source| io("create", source))?;
         } else if let Err(source) = std::fs::create_dir(path)
@@ -45,6 +58,12 @@ impl Root {
             && !path.is_dir()
         {
             return Err(io("create", source));
+        }
+        for above in grown {
+            // A folder that we may use but not list cannot be synced by us.
+            if let Ok(above) = File::open(above) {
+                above.sync_all().map_err(|source| io("sync", source))?;
+            }
         }
         let file = File::open(path).map_err(|source| io("open", source))?;
         let meta = file.metadata().map_err(|source| io("look at", source))?;
@@ -55,6 +74,7 @@ impl Root {
             fd: file.into(),
             path: path.to_owned(),
             dev: meta.dev(),
+            chained: Mutex::default(),
         })
     }
 
@@ -174,6 +194,14 @@ impl Root {
 
     /// Makes a folder and what is missing above it, top down, and notes every folder that got a new entry.
     pub(super) fn make_dirs(&self, relative: &str, touched: &mut Touched) -> Result<(), CacheError> {
+        if !self.chained().contains(relative) {
+            let mut above = relative;
+            while !above.is_empty() {
+                above = parent_of(above);
+                touched.insert(above);
+            }
+            touched.chains.push(relative.to_owned());
+        }
         if self.folder(relative)?.is_some() {
             return Ok(());
         }
@@ -183,7 +211,7 @@ impl Root {
             let (parent, name) = self.split(part)?;
             match fs::mkdirat(&parent, name, Mode::from_raw_mode(0o777)) {
                 Ok(()) => {
-                    touched.insert(parent_of(part).to_owned());
+                    touched.insert(parent_of(part));
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(self.fail(errno, "create", part)),
@@ -292,6 +320,16 @@ impl Root {
         Ok(true)
     }
 
+    /// Tries to lock a folder for as long as the answer lives. `None` when someone else holds it, or it is missing; a
+    /// folder that cannot be locked at all counts as locked.
+    pub(super) fn lock_dir(&self, relative: &str, how: FlockOperation) -> Result<Option<OwnedFd>, CacheError> {
+        let Some(fd) = self.folder(relative)? else {
+            return Ok(None);
+        };
+        let taken = fs::flock(&fd, how) == Err(Errno::WOULDBLOCK);
+        Ok((!taken).then_some(fd))
+    }
+
     /// Syncs one folder, if it is still there.
     pub(super) fn sync_dir(&self, relative: &str) -> Result<(), CacheError> {
         let Some(fd) = self.folder(relative)? else {
@@ -305,15 +343,15 @@ impl Root {
 
     /// Syncs every noted folder once and forgets it.
     pub(super) fn sync_touched(&self, touched: &mut Touched) -> Result<(), CacheError> {
-        while let Some(folder) = touched.first().cloned() {
-            self.sync_dir(&folder)?;
-            touched.remove(&folder);
+        while let Some(folder) = touched.folders.first() {
+            self.sync_dir(folder)?;
+            touched.folders.pop_first();
         }
+        self.chained().extend(touched.chains.drain(..));
         Ok(())
     }
-}
 
-/// The folder of a relative path; empty for the root.
-pub(super) fn parent_of(relative: &str) -> &str {
-    relative.rsplit_once('/').map_or("", |(folder, _)| folder)
+    fn chained(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.chained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

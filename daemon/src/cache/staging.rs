@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,16 +17,20 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftrun
 use rustix::io::Errno;
 
 use super::error::CacheError;
-use super::root::{Root, Touched};
+use super::root::Root;
 use super::stamp::FileStamp;
 use super::store::Store;
+use super::touched::{Touched, parent_of};
 use super::verify::Content;
 use crate::model::{Digest, RepoPath};
 
 /// Most buffers that one system call takes.
 const MAX_SLICES: usize = 1024;
+/// From this size on the name of a partial file is made durable before its bytes: a smaller one that a power cut takes
+/// is fetched again sooner than its folder would have been synced for all its kind.
+const KEEP_BYTES: u64 = 8 << 20;
 /// How often the folder or the file may vanish between two of our steps before we give up.
-const TRIES: u32 = 16;
+const TRIES: u32 = 100;
 
 /// An open partial file. Dropping it keeps the file and frees it for others.
 #[derive(Debug)]
@@ -53,11 +58,16 @@ impl Store {
         let plain = format!("{folder}/{digest}.part");
         let tagged = format!("{folder}/{digest}.{}.part", tag_name(tag));
         for _ in 0..TRIES {
-            self.make_staging()?;
+            let mut touched = Touched::new();
+            let _kept = self.keep_staging(&mut touched)?;
             self.check_same_device(path)?;
             // What is there is continued before anything is begun.
             for (name, create) in [(&plain, false), (&tagged, false), (&plain, true), (&tagged, true)] {
                 if let Some(staging) = self.open_partial(name, create, size)? {
+                    if !staging.existed && size >= KEEP_BYTES {
+                        touched.insert(folder.as_str());
+                    }
+                    self.root().sync_touched(&mut touched)?;
                     return Ok(staging);
                 }
             }
@@ -78,7 +88,15 @@ impl Store {
         if create {
             flags |= OFlags::CREATE;
         }
-        let Some(file) = root.open_file(relative, flags, self.options().mode.unwrap_or(0o666) | 0o600)? else {
+        let mode = self.options().mode.unwrap_or(0o666) | 0o600;
+        let file = match root.open_file(relative, flags, mode) {
+            // Sealed as read-only by a process that died before the rename.
+            Err(CacheError::Permission { .. }) if self.unseal(relative, mode)? => {
+                root.open_file(relative, flags, mode)?
+            }
+            other => other?,
+        };
+        let Some(file) = file else {
             return Ok(None);
         };
         let path = root.path(relative);
@@ -121,10 +139,39 @@ impl Store {
             }
             return Err(error);
         }
-        if !existed {
-            root.sync_dir(&self.layout().staging())?;
-        }
         Ok(Some(staging))
+    }
+}
+
+impl Store {
+    /// Makes the staging folder and keeps it while something is made in it: a job that ends removes it when it is
+    /// empty, and holds the same lock for that. No promise, for anyone may hold such a lock: callers try again.
+    pub(super) fn keep_staging(&self, touched: &mut Touched) -> Result<Option<OwnedFd>, CacheError> {
+        let folder = self.layout().staging();
+        self.root().make_dirs(parent_of(&folder), touched)?;
+        let mut kept = None;
+        // The remover has it for a few system calls.
+        for _ in 0..TRIES {
+            kept = self
+                .root()
+                .lock_dir(parent_of(&folder), FlockOperation::NonBlockingLockShared)?;
+            if kept.is_some() {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        self.root().make_dirs(&folder, touched)?;
+        Ok(kept)
+    }
+
+    /// Makes our own read-only partial file writable again; `false` when it is missing.
+    fn unseal(&self, relative: &str, mode: u32) -> Result<bool, CacheError> {
+        let Some(file) = self.root().open_file(relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)? else {
+            return Ok(false);
+        };
+        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
+            .map_err(|errno| self.root().fail(errno, "chmod", relative))?;
+        Ok(true)
     }
 }
 
@@ -222,7 +269,7 @@ impl Staging {
         self.sync_with(File::sync_data)
     }
 
-    fn sync_with(&self, how: fn(&File) -> io::Result<()>) -> Result<(), CacheError> {
+    pub(super) fn sync_with(&self, how: fn(&File) -> io::Result<()>) -> Result<(), CacheError> {
         let failed = |source| CacheError::SyncFailed {
             path: self.path.clone(),
             source,
@@ -312,14 +359,5 @@ impl Staging {
                 source,
             },
         }
-    }
-}
-
-impl Store {
-    /// Makes the staging folder, durable.
-    pub(super) fn make_staging(&self) -> Result<(), CacheError> {
-        let mut touched = Touched::new();
-        self.root().make_dirs(&self.layout().staging(), &mut touched)?;
-        self.root().sync_touched(&mut touched)
     }
 }

@@ -8,7 +8,8 @@ use rustix::fs::RenameFlags;
 
 use super::error::CacheError;
 use super::layout::{CACHEDIR_TAG, CacheNames, LOCAL_BOOKS, Layout};
-use super::root::{Root, Touched, parent_of};
+use super::root::Root;
+use super::touched::{Touched, parent_of};
 use super::tree;
 use crate::model::{CommitHash, Destination, Digest, Manifest, RepoId, RepoKind, RepoPath};
 
@@ -132,7 +133,7 @@ impl Store {
                 self.root.make_dirs(LOCAL_BOOKS, &mut touched)?;
                 for (name, text) in [(".gitignore", "*"), ("CACHEDIR.TAG", CACHEDIR_TAG)] {
                     if self.root.write_new(&format!("{LOCAL_BOOKS}/{name}"), text.as_bytes())? {
-                        touched.insert(LOCAL_BOOKS.to_owned());
+                        touched.insert(LOCAL_BOOKS);
                     }
                 }
             }
@@ -153,26 +154,30 @@ impl Store {
             return Ok(());
         }
         self.root.make_dirs(parent_of(relative), touched)?;
-        let temporary = self.with_temporary(|temporary| self.root.write_new(temporary, bytes))?;
+        let temporary = self.with_temporary(touched, |temporary| self.root.write_new(temporary, bytes))?;
         if let Err(errno) = self.root.rename(&temporary, relative, RenameFlags::empty())? {
             drop(self.root.remove(&temporary));
             return Err(self.root.fail_rename(errno, &temporary, relative));
         }
-        touched.insert(parent_of(relative).to_owned());
+        touched.insert(parent_of(relative));
         Ok(())
     }
 
     /// Makes something under a new name in the staging folder; `make` answers `false` when the name is taken.
-    pub(super) fn with_temporary(&self, make: impl Fn(&str) -> Result<bool, CacheError>) -> Result<String, CacheError> {
+    pub(super) fn with_temporary(
+        &self,
+        touched: &mut Touched,
+        make: impl Fn(&str) -> Result<bool, CacheError>,
+    ) -> Result<String, CacheError> {
         let folder = self.layout.staging();
         let mut tries = 0;
         loop {
-            self.make_staging()?;
+            let _kept = self.keep_staging(touched)?;
             let name = format!("{folder}/{:08x}.tmp", fastrand::u32(..));
             match make(&name) {
                 Ok(true) => return Ok(name),
                 // Another job of this repository ended and removed the folder as empty.
-                Err(_) if tries < 16 && self.root.look(&folder)?.is_none() => {}
+                Err(_) if tries < 100 && self.root.look(&folder)?.is_none() => {}
                 Ok(false) if tries < 16 => {}
                 Ok(false) => {
                     return Err(CacheError::Busy {

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,8 +49,39 @@ pub(super) fn no_patience() -> Patience<'static> {
     }
 }
 
+/// A child process holds copies of our locked files between its fork and its exec, so a lock that was released can look
+/// held for a moment. Whoever starts a process waits until no other test has locks.
+/// (No `RwLock`: a test with two benches must not wait for a writer that waits for its first one.)
+static BENCHES: Mutex<usize> = Mutex::new(0);
+static FEWER: Condvar = Condvar::new();
+
+/// Starts a process while no test has a [`Bench`]; not to be called by one that has.
+pub(super) fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let benches = BENCHES.lock().unwrap();
+    let _none = FEWER.wait_while(benches, |count| *count > 0).unwrap();
+    command.spawn()
+}
+
+/// Counts one bench.
+struct InUse;
+
+impl InUse {
+    fn new() -> Self {
+        *BENCHES.lock().unwrap() += 1;
+        Self
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        *BENCHES.lock().unwrap() -= 1;
+        FEWER.notify_all();
+    }
+}
+
 /// A store in a folder of its own.
 pub(super) struct Bench {
+    _in_use: InUse,
     pub(super) dir: TempDir,
     pub(super) store: Store,
 }
@@ -65,7 +98,11 @@ impl Bench {
     fn new(destination: fn(&Path) -> Destination) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&destination(dir.path())).unwrap();
-        Self { dir, store }
+        Self {
+            _in_use: InUse::new(),
+            dir,
+            store,
+        }
     }
 
     /// The root of the store.
@@ -114,7 +151,8 @@ pub(super) fn open(destination: &Destination) -> Result<Store, CacheError> {
     Store::open(destination, RepoKind::Model, &repo, Options::default())
 }
 
-/// Everything below a folder, sorted: path, then mode and size of a file or target of a link.
+/// Everything below a folder, sorted: path, then mode and size of a file or target of a link. A file that has the mode of
+/// any new file is shown as 0644, whatever umask the tests run with.
 pub(super) fn tree(root: &Path) -> String {
     let mut text = String::new();
     list(root, root, &mut text);
@@ -133,7 +171,17 @@ fn list(root: &Path, folder: &Path, text: &mut String) {
             writeln!(text, "{name}/").unwrap();
             list(root, &entry, text);
         } else {
-            writeln!(text, "{name} {:04o} {}", meta.mode() & 0o7777, meta.len()).unwrap();
+            let mode = match meta.mode() & 0o7777 {
+                mode if mode == 0o666 & !umask() => 0o644,
+                other => other,
+            };
+            writeln!(text, "{name} {mode:04o} {}", meta.len()).unwrap();
         }
     }
+}
+
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    u32::from_str_radix(line.unwrap().trim(), 8).unwrap()
 }

@@ -1,3 +1,9 @@
-//! What the parts do together, seen from the outside of the store: the tree on disk.
+//! What the parts do together, seen from outside the store: the tree on disk.
 
 mod cache;
+mod containment;
+mod crash;
+mod disk;
+mod local_dir;
+mod locks;
+mod staging;
