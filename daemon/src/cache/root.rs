@@ -78,6 +78,38 @@ impl Root {
         })
     }
 
+    /// Opens (and makes) a folder that must lie below `base`, whatever links users have planted on the way: none is followed.
+    /// The base itself is an administrator's word.
+    pub(super) fn open_below(base: &Path, path: &Path) -> Result<Self, CacheError> {
+        let unsafe_path = |why| CacheError::UnsafePath {
+            path: path.to_owned(),
+            why,
+        };
+        let relative = path
+            .strip_prefix(base)
+            .map_err(|_| unsafe_path("it is not below an allowed folder"))?;
+        let relative = relative.to_str().ok_or_else(|| unsafe_path("it is no UTF-8"))?;
+        let above = Self::open(base, false)?;
+        if relative.is_empty() {
+            return Ok(above);
+        }
+        let mut touched = Touched::new();
+        above.make_dirs(relative, &mut touched)?;
+        above.sync_touched(&mut touched)?;
+        let fd = above
+            .try_open(relative, OFlags::RDONLY | OFlags::DIRECTORY, 0)
+            .map_err(|errno| above.fail(errno, "open", relative))?;
+        let meta = fd
+            .metadata()
+            .map_err(|source| above.fail_io(source, "look at", relative))?;
+        Ok(Self {
+            dev: meta.dev(),
+            fd: fd.into(),
+            path: path.to_owned(),
+            chained: Mutex::default(),
+        })
+    }
+
     pub(super) fn dev(&self) -> u64 {
         self.dev
     }
@@ -353,5 +385,31 @@ impl Root {
 
     fn chained(&self) -> MutexGuard<'_, HashSet<String>> {
         self.chained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planted_link_does_not_lead_out_of_the_base() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        let outside = dir.path().join("outside");
+        std::fs::create_dir_all(&base).unwrap();
+        std::fs::create_dir_all(outside.join("deep")).unwrap();
+        std::os::unix::fs::symlink(&outside, base.join("link")).unwrap();
+        for path in ["link", "link/deep", "link/new"] {
+            let refused = Root::open_below(&base, &base.join(path)).err().unwrap();
+            assert!(matches!(refused, CacheError::UnsafePath { .. }), "{path}: {refused}");
+        }
+        assert!(!outside.join("new").exists());
+        assert!(matches!(
+            Root::open_below(&base, &outside),
+            Err(CacheError::UnsafePath { .. })
+        ));
+        let made = Root::open_below(&base, &base.join("a/b")).unwrap();
+        assert!(made.folder("").is_ok() && base.join("a/b").is_dir());
     }
 }

@@ -1,7 +1,7 @@
 //! One destination: a repository folder of a cache, or a local directory. Opening it, and making it ready for a job.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::RenameFlags;
@@ -55,6 +55,32 @@ impl Store {
         options: Options,
     ) -> Result<Self, CacheError> {
         let root = Root::open(destination.path(), options.create_parents)?;
+        Self::on(root, destination, kind, repo, options)
+    }
+
+    /// Opens a destination that must lie below `base`, without following any link below it: for folders that users of a
+    /// shared daemon name.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; `UnsafePath` when a link is on the way.
+    pub fn open_below(
+        base: &Path,
+        destination: &Destination,
+        kind: RepoKind,
+        repo: &RepoId,
+        options: Options,
+    ) -> Result<Self, CacheError> {
+        let root = Root::open_below(base, destination.path())?;
+        Self::on(root, destination, kind, repo, options)
+    }
+
+    fn on(
+        root: Root,
+        destination: &Destination,
+        kind: RepoKind,
+        repo: &RepoId,
+        options: Options,
+    ) -> Result<Self, CacheError> {
         let layout = match destination {
             Destination::Cache(_) => Layout::cache(kind, repo),
             Destination::LocalDir(_) => Layout::LocalDir,

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{
     sync::broadcast::error::{RecvError, TryRecvError},
     task::{Id, JoinError, JoinSet},
@@ -21,6 +20,7 @@ use super::{
     shared::{JobContext, Shared},
     stop::JobStop,
     transfer::{self, Published},
+    upkeep::STORE_RETRY,
 };
 use crate::{
     cache,
@@ -36,8 +36,6 @@ const FILES_PAGE: u32 = 500;
 const TICK: Duration = Duration::from_millis(500);
 /// Old events are forgotten so often.
 const PRUNE: Duration = Duration::from_secs(3600);
-/// After a failure of the store the queue is looked at again.
-const STORE_RETRY: Duration = Duration::from_secs(5);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -88,7 +86,7 @@ pub(super) struct Dispatcher {
     /// The queue, or the room for it, may have changed.
     pub(super) look_at_queue: bool,
     /// When to look at held jobs and at the queue in any case.
-    next_look: Option<Instant>,
+    pub(super) next_look: Option<Instant>,
 }
 
 impl Dispatcher {
@@ -363,41 +361,6 @@ impl Dispatcher {
             active.tasks += 1;
             let task = self.tasks.spawn(work);
             self.task_jobs.insert(task.id(), id.clone());
-        }
-    }
-
-    /// Held jobs whose time has come go back into the queue; the queue is looked at.
-    async fn look_again(&mut self) {
-        self.look_at_queue = true;
-        self.next_look = None;
-        let mine = self.jobs.keys().cloned().collect();
-        match self.shared.store.release_holds(Timestamp::now(), mine).await {
-            Ok(None) => {}
-            Ok(Some(next)) => {
-                let wait = Duration::try_from(Timestamp::now().duration_until(next)).unwrap_or_default();
-                self.look_within(wait.max(Duration::from_secs(1)));
-            }
-            Err(error) => {
-                tracing::error!(%error, "held jobs cannot be released");
-                self.look_within(STORE_RETRY);
-            }
-        }
-    }
-
-    /// Looks at held jobs and at the queue after this time at the latest.
-    pub(super) fn look_within(&mut self, wait: Duration) {
-        let due = Instant::now() + wait;
-        self.next_look = Some(self.next_look.map_or(due, |known| known.min(due)));
-    }
-
-    async fn prune(&self) {
-        let events = self.shared.config().events.clone();
-        let keep = jiff::SignedDuration::try_from(events.keep).unwrap_or(jiff::SignedDuration::MAX);
-        let before = Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN);
-        match self.shared.store.prune(before, events.keep_count).await {
-            Ok(0) => {}
-            Ok(events) => tracing::debug!(events, "old events were forgotten"),
-            Err(error) => tracing::error!(%error, "old events cannot be forgotten"),
         }
     }
 }

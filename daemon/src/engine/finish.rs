@@ -35,8 +35,8 @@ pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Re
         );
         return Err(JobStop::JobFailed(failure));
     };
-    let (spec, options) = (context.spec.clone(), context.shared.cache_options);
-    let store = blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)).await?;
+    let (shared, spec) = (context.shared.clone(), context.spec.clone());
+    let store = blocking(move || shared.open_destination(&spec)).await?;
     Ok(OpenedPlan {
         store: Arc::new(store),
         commit,

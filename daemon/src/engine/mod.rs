@@ -18,6 +18,7 @@ mod shared;
 mod stop;
 mod submit;
 mod transfer;
+mod upkeep;
 
 use std::{path::Path, sync::Arc};
 

@@ -8,7 +8,6 @@ use super::{
     stop::{JobStop, chain},
 };
 use crate::{
-    cache,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
         CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoPath, Selection, Trust,
@@ -40,9 +39,8 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     for note in draft.notes {
         context.shared.store.warn(&context.id, String::new(), note).await?;
     }
-    let (spec, options, manifest) = (context.spec.clone(), context.shared.cache_options, draft.manifest);
-    blocking(move || cache::Store::open(&spec.destination, spec.kind, &spec.repo_id, options)?.prepare(&manifest))
-        .await?;
+    let (shared, spec, manifest) = (context.shared.clone(), context.spec.clone(), draft.manifest);
+    blocking(move || shared.open_destination(&spec)?.prepare(&manifest)).await?;
     let store = &context.shared.store;
     store.clear_plan(context.row).await?;
     let head = PlanHead {

@@ -25,7 +25,7 @@ use crate::{
     cache::{self, CacheError},
     config::{Config, Mode},
     hub::{Endpoint, Hub},
-    model::{Job, JobId, JobSpec, Token, Trust},
+    model::{Destination, Job, JobId, JobSpec, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -84,6 +84,23 @@ impl Shared {
             turns: Turns::default(),
             gates: Gates::default(),
         }
+    }
+
+    /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.
+    pub(super) fn open_destination(&self, spec: &JobSpec) -> Result<cache::Store, CacheError> {
+        let (destination, kind, repo) = (&spec.destination, spec.kind, &spec.repo_id);
+        if let (Mode::System, Destination::LocalDir(path)) = (self.mode, destination) {
+            let config = self.config();
+            let roots = &config.storage.local_roots;
+            // Without a root (the configuration may have changed since) nothing is below it.
+            let base = roots
+                .iter()
+                .find(|root| path.starts_with(root))
+                .cloned()
+                .unwrap_or_else(|| PathBuf::from("/dev/null"));
+            return cache::Store::open_below(&base, destination, kind, repo, self.cache_options);
+        }
+        cache::Store::open(destination, kind, repo, self.cache_options)
     }
 
     pub(super) fn config(&self) -> Arc<Config> {

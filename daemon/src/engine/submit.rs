@@ -309,6 +309,9 @@ fn destination(
         }
         ("", text) => {
             let path = clean("local_dir", text)?;
+            if caches.iter().any(|cache| path.starts_with(cache)) {
+                return Err(CallError::invalid("local_dir", format!("{text} lies inside the cache")));
+            }
             if mode == Mode::System && !config.storage.local_roots.iter().any(|root| path.starts_with(root)) {
                 return Err(CallError::NotAllowed(format!(
                     "{text} is not below one of storage.local_roots"

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     thread::WriteContext,
 };
@@ -37,4 +38,30 @@ pub(super) fn remove(context: &mut WriteContext<'_>, uid: u32, name: &str) -> Re
         .execute("DELETE FROM aliases WHERE uid = ?1 AND name = ?2", params![uid, name])
         .act("remove an alias")?;
     Ok(removed > 0)
+}
+
+impl Store {
+    /// A user's aliases, by name.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn aliases(&self, uid: u32) -> Result<Vec<(String, String)>, StoreError> {
+        self.reads.read(move |db| list(db, uid)).await
+    }
+
+    /// Adds or replaces an alias; true when it replaced one.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn set_alias(&self, uid: u32, name: String, target: String) -> Result<bool, StoreError> {
+        self.jobs.write(move |context| set(context, uid, &name, &target)).await
+    }
+
+    /// Removes an alias; false when there was none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn remove_alias(&self, uid: u32, name: String) -> Result<bool, StoreError> {
+        self.jobs.write(move |context| remove(context, uid, &name)).await
+    }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     jobs::Scope,
     row,
@@ -111,4 +112,22 @@ pub(super) fn prune(db: &Connection, before: Timestamp, keep: u64) -> Result<usi
         params![newest, before.as_millisecond(), newest.saturating_sub(keep)],
     )
     .act("prune events")
+}
+
+impl Store {
+    /// Number of the newest event.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn newest_event(&self) -> Result<EventSeq, StoreError> {
+        self.reads.read(newest).await
+    }
+
+    /// Events after a number, oldest first.
+    ///
+    /// # Errors
+    /// `EventsPruned` when some of them are gone.
+    pub async fn events_after(&self, scope: Scope, after: EventSeq, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.reads.read(move |db| self::after(db, scope, after, limit)).await
+    }
 }

@@ -12,14 +12,11 @@ mod jobs;
 mod migrate;
 mod open;
 mod progress;
+mod queries;
 mod row;
 mod thread;
 
-use std::{
-    path::{Path, PathBuf},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{path::Path, thread::JoinHandle, time::Duration};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -137,7 +134,7 @@ impl Store {
     /// # Errors
     /// `NoSuchJob`, or `AmbiguousJob` when several fit.
     pub async fn find_job(&self, scope: Scope, prefix: String) -> Result<JobId, StoreError> {
-        self.reads.read(move |db| jobs::find(db, scope, &prefix)).await
+        self.reads.read(move |db| queries::find(db, scope, &prefix)).await
     }
 
     /// A page of jobs, newest first, and the number of the newest event at that moment.
@@ -149,7 +146,7 @@ impl Store {
             .read(move |db| {
                 // The number first: an event between the two reads is told twice rather than never.
                 let seq = events::newest(db)?;
-                Ok((jobs::list(db, &filter)?, seq))
+                Ok((queries::list(db, &filter)?, seq))
             })
             .await
     }
@@ -184,7 +181,7 @@ impl Store {
     ) -> Result<Vec<Job>, StoreError> {
         self.jobs
             .write(move |context| {
-                jobs::ids_in(context.db, scope, states)?
+                queries::ids_in(context.db, scope, states)?
                     .iter()
                     .map(|id| jobs::apply(context, scope, id, job_move, &note))
                     .collect()
@@ -208,7 +205,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn next_queued(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
-        self.queue.read(move |db| jobs::next_queued(db, limit)).await
+        self.queue.read(move |db| queries::next_queued(db, limit)).await
     }
 
     /// Puts held jobs whose next attempt is due back into the queue, except those that are being worked on. Tells when the
@@ -217,7 +214,7 @@ impl Store {
     /// # Errors
     /// When the database refuses; then none is moved.
     pub async fn release_holds(&self, now: Timestamp, except: Vec<JobId>) -> Result<Option<Timestamp>, StoreError> {
-        let (due, next) = self.queue.read(move |db| jobs::due_holds(db, now)).await?;
+        let (due, next) = self.queue.read(move |db| queries::due_holds(db, now)).await?;
         let due: Vec<JobId> = due.into_iter().filter(|id| !except.contains(id)).collect();
         if !due.is_empty() {
             self.jobs
@@ -241,7 +238,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
-        self.reads.read(jobs::counts).await
+        self.reads.read(queries::counts).await
     }
 
     /// Whether a job's plan is stored whole.
@@ -355,22 +352,6 @@ impl Store {
             .await
     }
 
-    /// Number of the newest event.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn newest_event(&self) -> Result<EventSeq, StoreError> {
-        self.reads.read(events::newest).await
-    }
-
-    /// Events after a number, oldest first.
-    ///
-    /// # Errors
-    /// `EventsPruned` when some of them are gone.
-    pub async fn events_after(&self, scope: Scope, after: EventSeq, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.reads.read(move |db| events::after(db, scope, after, limit)).await
-    }
-
     /// Forgets old events and request ids. Returns how many events went.
     ///
     /// # Errors
@@ -383,80 +364,6 @@ impl Store {
                 events::prune(context.db, events_before, events_kept)
             })
             .await
-    }
-
-    /// A user's aliases, by name.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn aliases(&self, uid: u32) -> Result<Vec<(String, String)>, StoreError> {
-        self.reads.read(move |db| aliases::list(db, uid)).await
-    }
-
-    /// Adds or replaces an alias; true when it replaced one.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn set_alias(&self, uid: u32, name: String, target: String) -> Result<bool, StoreError> {
-        self.jobs
-            .write(move |context| aliases::set(context, uid, &name, &target))
-            .await
-    }
-
-    /// Removes an alias; false when there was none.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn remove_alias(&self, uid: u32, name: String) -> Result<bool, StoreError> {
-        self.jobs
-            .write(move |context| aliases::remove(context, uid, &name))
-            .await
-    }
-
-    /// Records which bytes of a partial file are synced. Call it after the sync, never before.
-    ///
-    /// # Errors
-    /// When the database refuses; the bytes are then fetched again after a crash.
-    pub async fn record_claim(&self, path: PathBuf, claim: Claim) -> Result<(), StoreError> {
-        self.progress
-            .write(move |context| progress::record(context, &path, &claim))
-            .await
-    }
-
-    /// The claim on a partial file.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn claim(&self, path: PathBuf) -> Result<Option<Claim>, StoreError> {
-        self.progress.read(move |db| progress::claim(db, &path)).await
-    }
-
-    /// Forgets the claim on a partial file.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn drop_claim(&self, path: PathBuf) -> Result<(), StoreError> {
-        self.progress
-            .write(move |context| progress::drop_claim(context, &path))
-            .await
-    }
-
-    /// Remembers that a file was hashed.
-    ///
-    /// # Errors
-    /// When the database refuses; the file is then hashed again when it is next wanted.
-    pub async fn vouch(&self, verified: Verified) -> Result<(), StoreError> {
-        self.progress
-            .write(move |context| progress::vouch(context, &verified))
-            .await
-    }
-
-    /// Whether a file with exactly this stamp was hashed to this digest before. An error counts as no.
-    pub async fn is_vouched(&self, verified: Verified) -> bool {
-        self.progress
-            .read(move |db| progress::is_vouched(db, &verified))
-            .await
-            .unwrap_or(false)
     }
 }
 
@@ -487,3 +394,5 @@ fn open_progress(path: &Path) -> Result<rusqlite::Connection, StoreError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_open;

@@ -1,11 +1,12 @@
 //! Hints: which bytes of a partial file were synced, and which files were hashed. Losing them costs time, never truth.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     thread::WriteContext,
 };
@@ -187,4 +188,46 @@ pub(super) fn is_vouched(db: &Connection, verified: &Verified) -> Result<bool, S
         )
     })
     .act("look for a verified file")
+}
+
+impl Store {
+    /// Records which bytes of a partial file are synced. Call it after the sync, never before.
+    ///
+    /// # Errors
+    /// When the database refuses; the bytes are then fetched again after a crash.
+    pub async fn record_claim(&self, path: PathBuf, claim: Claim) -> Result<(), StoreError> {
+        self.progress.write(move |context| record(context, &path, &claim)).await
+    }
+
+    /// The claim on a partial file.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn claim(&self, path: PathBuf) -> Result<Option<Claim>, StoreError> {
+        self.progress.read(move |db| claim(db, &path)).await
+    }
+
+    /// Forgets the claim on a partial file.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn drop_claim(&self, path: PathBuf) -> Result<(), StoreError> {
+        self.progress.write(move |context| drop_claim(context, &path)).await
+    }
+
+    /// Remembers that a file was hashed.
+    ///
+    /// # Errors
+    /// When the database refuses; the file is then hashed again when it is next wanted.
+    pub async fn vouch(&self, verified: Verified) -> Result<(), StoreError> {
+        self.progress.write(move |context| vouch(context, &verified)).await
+    }
+
+    /// Whether a file with exactly this stamp was hashed to this digest before. An error counts as no.
+    pub async fn is_vouched(&self, verified: Verified) -> bool {
+        self.progress
+            .read(move |db| is_vouched(db, &verified))
+            .await
+            .unwrap_or(false)
+    }
 }

@@ -8,7 +8,7 @@ use crate::model::{
     RepoPath, Revision, Selection, Trust,
 };
 
-struct Fixture {
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
     store: Store,
     threads: StoreThreads,
@@ -16,11 +16,11 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::open(tempfile::tempdir().unwrap())
     }
 
-    fn open(dir: tempfile::TempDir) -> Self {
+    pub(super) fn open(dir: tempfile::TempDir) -> Self {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let sink = heard.clone();
         let (store, threads) =
@@ -37,7 +37,7 @@ impl Fixture {
         Self::open(self.close())
     }
 
-    fn close(self) -> tempfile::TempDir {
+    pub(super) fn close(self) -> tempfile::TempDir {
         drop(self.store);
         self.threads.join();
         self.dir
@@ -402,63 +402,4 @@ async fn claims_and_vouchers_come_back_as_they_were() {
     assert!(!fixture.store.is_vouched(Verified { ctime_ns: 7, ..seen }).await);
     fixture.store.drop_claim("/p".into()).await.unwrap();
     assert_eq!(fixture.store.claim("/p".into()).await.unwrap(), None);
-}
-
-fn alter(dir: &Path, file: &str, sql: &str) {
-    #[expect(clippy::disallowed_methods, reason = "a test plays another program")]
-    let db = rusqlite::Connection::open(dir.join(file)).unwrap();
-    db.execute_batch(sql).unwrap();
-}
-
-#[test]
-fn a_newer_database_is_refused_by_both_versions() {
-    let dir = Fixture::new().close();
-    alter(dir.path(), "jobs.db", "PRAGMA user_version = 99");
-    let refused = Store::open(dir.path(), Box::new(drop)).err().unwrap();
-    assert!(
-        matches!(
-            refused,
-            StoreError::TooNew {
-                found: 99,
-                known: 1,
-                ..
-            }
-        ),
-        "{refused}"
-    );
-    assert!(refused.to_string().contains("99") && refused.to_string().contains("up to 1"));
-}
-
-#[test]
-fn somebody_elses_database_is_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    alter(
-        dir.path(),
-        "jobs.db",
-        "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)",
-    );
-    assert!(matches!(
-        Store::open(dir.path(), Box::new(drop)),
-        Err(StoreError::Foreign { .. })
-    ));
-}
-
-#[test]
-fn a_ruined_hint_database_costs_hints_only() {
-    let dir = Fixture::new().close();
-    std::fs::write(
-        dir.path().join("progress.db"),
-        b"this is no database, but it is long enough to be read as one",
-    )
-    .unwrap();
-    Fixture::open(dir).close();
-}
-
-#[test]
-fn a_ruined_job_database_is_reported_not_replaced() {
-    let dir = Fixture::new().close();
-    let ruin = b"this is no database, but it is long enough to be read as one".repeat(100);
-    std::fs::write(dir.path().join("jobs.db"), &ruin).unwrap();
-    assert!(Store::open(dir.path(), Box::new(drop)).is_err());
-    assert_eq!(std::fs::read(dir.path().join("jobs.db")).unwrap(), ruin);
 }
