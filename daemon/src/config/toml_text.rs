@@ -28,8 +28,8 @@ pub(super) fn parse(file: &SourceFile, text: &str) -> Parsed {
     let mut broken_lines = BTreeSet::new();
     let mistakes = errors.iter().map(|error| {
         let origin = places.at(error.span().map_or(0, |span| span.start));
-        if let Origin::File { line, .. } = &origin {
-            broken_lines.insert(*line);
+        if let Origin::File { line, .. } = origin {
+            broken_lines.extend(spoilt(text, line));
         }
         Mistake::new(origin, "", format!("this is not TOML: {}", message(error)))
     });
@@ -39,6 +39,15 @@ pub(super) fn parse(file: &SourceFile, text: &str) -> Parsed {
         mistakes,
         broken_lines,
     }
+}
+
+/// The lines that a break in one line makes meaningless: the line, and below a broken `[header` all up to the next one.
+fn spoilt(text: &str, line: usize) -> impl Iterator<Item = usize> {
+    let is_header = |text: &str| text.trim_start().starts_with('[');
+    let mut below = text.lines().skip(line - 1);
+    let broken_header = below.next().is_some_and(is_header);
+    let more = below.take_while(move |text| broken_header && !is_header(text)).count();
+    line..=line + more
 }
 
 /// Reads one value, as in a variable; places are those of the variable.
@@ -197,10 +206,11 @@ mod tests {
 
     #[test]
     fn every_break_of_toml_is_told() {
-        let parsed = parse_text("a = \n[b\nc = 1\nc = 2\nd = 'x\n");
+        let parsed = parse_text("a = \n[b]\nc = 1\nc = 2\nd = 'x\n[e\nf = 1\ng = 2\n[h]\n");
         let shown: Vec<String> = parsed.mistakes.iter().map(ToString::to_string).collect();
-        assert!(shown.len() >= 3, "{shown:#?}");
+        assert!(shown.len() >= 4, "{shown:#?}");
         assert!(shown.iter().all(|line| line.contains("this is not TOML: ") && !line.contains('\n')));
-        assert!(parsed.broken_lines.contains(&4), "{:?}", parsed.broken_lines);
+        let broken: Vec<usize> = parsed.broken_lines.into_iter().collect();
+        assert_eq!(broken, [1, 4, 5, 6, 7, 8]);
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn socket_address(node: &Node) -> Checked<SocketAddr> {
 /// A base address with one of some schemes, without user, query and fragment. What is shown of it is never more than its
 /// scheme: it may hold a password.
 pub(super) fn base_url(node: &Node, schemes: &[&str]) -> Checked<Url> {
-    let known = || schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", ");
+    let known = || schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(" or ");
     parsed(node, |text| {
         let text = text.trim().trim_end_matches('/');
         let Some((scheme, _)) = text.split_once("://") else {
