@@ -1,28 +1,38 @@
 //! What someone may have meant who wrote a key that there is none of.
 
-use super::keys::KEYS;
+use super::{keys::KEYS, origin::Origin};
 
-/// For a key inside a section.
-pub(super) fn unknown_key(key: &str, known: &[&'static str], pattern: &str) -> String {
+/// For a key inside a section; `path` is the section's, as people see it.
+pub(super) fn unknown_key(key: &str, at: &Origin, known: &[&'static str], pattern: &str, path: &str) -> String {
     if let Some(near) = near(key, known.iter().copied()) {
+        let near = match at {
+            Origin::Variable(_) => spelled(&format!("{path}.{near}"), at),
+            Origin::Default | Origin::File { .. } => near.to_owned(),
+        };
         return format!("unknown key; did you mean `{near}`?");
     }
     match elsewhere(key, pattern) {
-        Some(place) => format!("unknown key; did you mean `{place}`?"),
+        Some(place) => format!("unknown key; did you mean `{}`?", spelled(place, at)),
         None => format!("unknown key; here are known: {}", known.join(", ")),
     }
 }
 
 /// For what stands at the top.
-pub(super) fn unknown_section(name: &str, is_table: bool) -> String {
+pub(super) fn unknown_section(name: &str, at: &Origin, is_table: bool) -> String {
     let sections = sections();
     let what = if is_table { "unknown section" } else { "unknown key" };
-    if let Some(near) = near(name, sections.iter().copied()) {
-        return format!("{what}; did you mean `{near}`?");
-    }
-    match elsewhere(name, "") {
-        Some(place) => format!("{what}; did you mean `{place}`?"),
+    let meant = elsewhere(name, "").or_else(|| near(name, sections.iter().copied()));
+    match meant {
+        Some(meant) => format!("{what}; did you mean `{}`?", spelled(meant, at)),
         None => format!("{what}; the sections are {}", sections.join(", ")),
+    }
+}
+
+/// A dotted key as its writer would spell it.
+fn spelled(key: &str, at: &Origin) -> String {
+    match at {
+        Origin::Variable(_) => format!("HFETCH_{}", key.replace('.', "__").to_uppercase()),
+        Origin::Default | Origin::File { .. } => key.to_owned(),
     }
 }
 

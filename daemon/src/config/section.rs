@@ -130,7 +130,8 @@ impl Reader {
     /// Finds what is left at the top when every section has been read.
     pub(super) fn unknown_sections(&mut self, root: Table) {
         for (name, entry) in root {
-            let message = nearest::unknown_section(&name, matches!(entry.node.value, Value::Table(_)));
+            let is_table = matches!(entry.node.value, Value::Table(_));
+            let message = nearest::unknown_section(&name, &entry.key_at, is_table);
             self.mistake(entry.key_at, &super::settings::key_text(&name), message);
         }
     }
@@ -225,7 +226,7 @@ impl Section<'_> {
     /// Tells every key that was not asked for.
     pub(super) fn finish(self) {
         for (key, entry) in &self.rest {
-            let message = nearest::unknown_key(key, &self.asked, self.pattern);
+            let message = nearest::unknown_key(key, &entry.key_at, &self.asked, self.pattern, &self.path);
             self.reader.mistake(entry.key_at.clone(), &self.path_of(key), message);
         }
     }

@@ -74,10 +74,10 @@ fn variables_are_named() {
         &[
             ("HFETCH_ENDPOINTS: endpoints: ", "must be a list of tables in TOML"),
             ("HFETCH_LOG: log: ", "must be a table"),
-            ("HFETCH_STORAGE_CACHE: storage_cache: ", "did you mean `storage.cache`?"),
-            ("HFETCH_STORAGE__CACH: storage.cach: ", "did you mean `cache`?"),
+            ("HFETCH_STORAGE_CACHE: storage_cache: ", "did you mean `HFETCH_STORAGE__CACHE`?"),
+            ("HFETCH_STORAGE__CACH: storage.cach: ", "did you mean `HFETCH_STORAGE__CACHE`?"),
             ("HFETCH_STORAGE__LOCAL_ROOTS: storage.local_roots: ", "is not TOML"),
-            ("HFETCH_STORAGE__MIN_FREE: storage.min_free: ", "has no number"),
+            ("HFETCH_STORAGE__MIN_FREE: storage.min_free: ", "unknown unit `much`"),
             ("HFETCH_TRANSFER__: ", "names no key"),
             ("HFETCH_TRANSFER__CONNECTIONS: transfer.connections: ", "not `many`"),
             ("HFETCH_TRANSFER__MAX_WORKERS: transfer.max_workers: ", "not a number with a point"),
@@ -120,7 +120,7 @@ fn endpoints() {
     );
     told(&user(&["endpoints = []"]), &[("a.toml:1:1: endpoints: ", "at least one")]);
     told(&user(&["endpoints = ['x']"]), &[("a.toml:1:14: endpoints: ", "must be a table")]);
-    told(&user(&["[endpoints]\nurl = 'x'"]), &[("a.toml:1:2: endpoints: ", "must be a list of tables")]);
+    told(&user(&["[endpoints]\nurl = 'x'"]), &[("a.toml:1:1: endpoints: ", "must be a list of tables")]);
 }
 
 #[test]
