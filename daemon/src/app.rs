@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, Listener, Reloaded, ServerError, ServerFacts, ServerOptions},
-    cli::{Args, LogFormat},
-    config::{self, Config, Inputs, Loaded, Mistakes},
+    cli::{self, Args},
+    config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
     engine::Engine,
     hub::{Hub, HubOptions},
     signals::{Ask, SignalStream},
     state_dir::{self, StateDirError},
-    telemetry::{self, Format},
+    telemetry,
 };
 
 /// Open calls may take so long to end.
@@ -86,9 +86,9 @@ pub fn run(args: &Args) -> Result<(), Fatal> {
     // Before the logs: a second daemon must not write into the first one's.
     let lock = state_dir::lock(&loaded.state_dir)?;
     let format = match args.log_format {
-        Some(LogFormat::Json) => Format::Json,
-        Some(LogFormat::Text) => Format::Text,
-        None => loaded.config.log.format(),
+        Some(cli::LogFormat::Json) => LogFormat::Json,
+        Some(cli::LogFormat::Text) => LogFormat::Text,
+        None => loaded.config.log.format,
     };
     telemetry::start(&loaded.config.log.filter, format)?;
     for warning in &loaded.config.warnings {

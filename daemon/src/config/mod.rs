@@ -1,154 +1,199 @@
-//! Stub.
-#![expect(missing_docs, reason = "stub")]
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
-use url::Url;
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    User,
-    System,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenPolicy {
-    Never,
-    Own,
-}
-#[derive(Debug, Clone)]
-pub struct MinFree;
-impl MinFree {
-    pub fn bytes(&self, _total: u64) -> u64 {
-        1 << 30
-    }
-}
-#[derive(Debug, Clone)]
-pub struct StorageOptions {
-    pub caches: Vec<PathBuf>,
-    pub local_roots: Vec<PathBuf>,
-    pub min_free: MinFree,
-}
-#[derive(Debug, Clone)]
-pub struct TransferOptions {
-    pub connections: u32,
-    pub max_workers: u32,
-    pub max_active_jobs: u32,
-    pub max_connections: u32,
-    pub give_up_after: Duration,
-    pub stall_timeout: Duration,
-}
-#[derive(Debug, Clone)]
-pub struct EndpointOptions {
-    pub name: String,
-    pub url: Url,
-    pub token: TokenPolicy,
-    pub max_connections: u32,
-}
-#[derive(Debug, Clone)]
-pub struct EventOptions {
-    pub keep: Duration,
-    pub keep_count: u64,
-}
-#[derive(Debug, Clone)]
-pub struct UserOptions {
-    pub max_queued: u64,
-}
-#[derive(Debug, Clone)]
-pub struct Users;
-impl Users {
-    pub fn of(&self, _name: &str) -> UserOptions {
-        UserOptions { max_queued: 1_000_000 }
-    }
-}
-#[derive(Debug, Clone)]
-pub struct LogOptions {
-    pub filter: String,
-}
-impl LogOptions {
-    pub fn format(&self) -> crate::telemetry::Format {
-        crate::telemetry::Format::Auto
-    }
-}
+//! The configuration: files, then `HFETCH_*`, over defaults; every mistake at once, each with its place. Floor 2.
+//!
+//! It reads files and never writes any, it opens no socket, and it gives plain data: what a key does is its module's matter.
+//! `inputs` alone looks at the process and the disk; everything else is a function of what was read.
+
+mod duration;
+mod inputs;
+mod keys;
+mod mistakes;
+mod nearest;
+mod origin;
+mod paths;
+mod places;
+mod section;
+mod sections;
+mod settings;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod toml_text;
+mod tree;
+mod values;
+mod variables;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+pub use inputs::Inputs;
+pub use keys::known_keys;
+pub use mistakes::Mistakes;
+pub use places::Mode;
+pub use sections::{
+    endpoints::{EndpointOptions, TokenPolicy, is_public_mirror},
+    events::EventOptions,
+    log::{LogFormat, LogOptions},
+    storage::{MinFree, PageCache, StorageOptions},
+    transfer::TransferOptions,
+    users::{Budget, BudgetPeriod, UserOptions, Users},
+};
+
+use inputs::{Context, FileText};
+use mistakes::Mistake;
+use origin::{Origin, SourceFile};
+use section::Reader;
+use settings::Setting;
+use tree::Table;
+
+/// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// `[storage]`.
     pub storage: StorageOptions,
+    /// `[transfer]`.
     pub transfer: TransferOptions,
+    /// `[[endpoints]]`, or the default one. Never empty.
     pub endpoints: Vec<EndpointOptions>,
+    /// `[aliases]`.
     pub aliases: BTreeMap<String, String>,
+    /// `[events]`.
     pub events: EventOptions,
+    /// `[users]`.
     pub users: Users,
+    /// `[log]`.
     pub log: LogOptions,
+    /// What is no mistake, but should be known.
     pub warnings: Vec<String>,
+    settings: Vec<Setting>,
 }
+
 impl Config {
-    pub fn diff(&self, _o: &Self) -> (Vec<String>, Vec<String>) {
-        (vec![], vec![])
+    /// What another configuration would change: dotted keys, and those among them that need a restart.
+    pub fn diff(&self, other: &Self) -> (Vec<String>, Vec<String>) {
+        settings::diff(&self.settings, &other.settings)
     }
 }
-pub fn is_public_mirror(host: &str) -> bool {
-    host == "hf-mirror.com"
-}
-#[derive(Debug, thiserror::Error)]
-#[error("bad")]
-pub struct Mistakes;
-pub struct Inputs {
-    pub state_dir: PathBuf,
-    pub socket: PathBuf,
-}
-impl Inputs {
-    pub fn from_process(_c: Vec<PathBuf>, s: Option<PathBuf>, k: Option<PathBuf>) -> Self {
-        let s = s.unwrap_or("/tmp/hfs".into());
-        Self {
-            socket: k.unwrap_or(s.join("hfetchd.sock")),
-            state_dir: s,
-        }
-    }
-}
+
+/// A configuration and where everything is.
+#[derive(Debug, Clone)]
 pub struct Loaded {
+    /// The checked keys.
     pub config: Config,
+    /// Whose daemon it is.
     pub mode: Mode,
+    /// Where databases and tokens are.
     pub state_dir: PathBuf,
+    /// Where callers connect.
     pub socket: PathBuf,
+    /// The files that were read, in order.
     pub files: Vec<PathBuf>,
 }
+
 impl Loaded {
+    /// The configuration in force as TOML, with the origin of each key beside it.
     pub fn print(&self) -> String {
-        String::new()
+        let mode = match self.mode {
+            Mode::User => "user",
+            Mode::System => "system",
+        };
+        let mut text = format!("# mode: {mode}\n# state: {}\n", origin::shown(&self.state_dir));
+        text.push_str(&format!("# socket: {}\n", origin::shown(&self.socket)));
+        for file in &self.files {
+            text.push_str(&format!("# read: {}\n", origin::shown(file)));
+        }
+        text.push_str(&settings::print(&self.config.settings));
+        text
     }
 }
-pub fn load(i: &Inputs) -> Result<Loaded, Mistakes> {
-    let e = std::env::var("HF_ENDPOINT").unwrap_or("https://huggingface.co".into());
-    let c = std::env::var("HF_HUB_CACHE").unwrap_or("/tmp/hfs/cache".into());
+
+/// Reads the files that the inputs name and checks all of it.
+///
+/// # Errors
+/// With every mistake.
+pub fn load(inputs: &Inputs) -> Result<Loaded, Mistakes> {
+    let (places, mut found) = places::find(inputs);
+    let texts = inputs::read_files(&places);
+    let context = Context {
+        mode: places.mode,
+        environment: &inputs.environment,
+        current_dir: &inputs.current_dir,
+    };
+    let (config, mistakes) = check(&context, &texts);
+    found.extend(mistakes);
+    Mistakes::check(found)?;
+    let Some(config) = config else {
+        // A section that is missing without a mistake would be a bug of this module.
+        let bug = Mistake::new(Origin::Default, "", "the configuration cannot be read (this is a bug)");
+        return Err(Mistakes::of(bug));
+    };
     Ok(Loaded {
-        config: Config {
-            storage: StorageOptions {
-                caches: vec![c.into()],
-                local_roots: vec![],
-                min_free: MinFree,
-            },
-            transfer: TransferOptions {
-                connections: 8,
-                max_workers: 8,
-                max_active_jobs: 4,
-                max_connections: 64,
-                give_up_after: Duration::from_secs(86400),
-                stall_timeout: Duration::from_secs(30),
-            },
-            endpoints: vec![EndpointOptions {
-                name: "default".into(),
-                url: e.parse().unwrap(),
-                token: TokenPolicy::Own,
-                max_connections: 16,
-            }],
-            aliases: BTreeMap::new(),
-            events: EventOptions {
-                keep: Duration::from_secs(7 * 86400),
-                keep_count: 100000,
-            },
-            users: Users,
-            log: LogOptions { filter: "info".into() },
-            warnings: vec![],
-        },
-        mode: Mode::User,
-        state_dir: i.state_dir.clone(),
-        socket: i.socket.clone(),
-        files: vec![],
+        config,
+        mode: places.mode,
+        state_dir: places.state_dir,
+        socket: places.socket,
+        files: texts.into_iter().map(|(path, _)| path).collect(),
+    })
+}
+
+/// The configuration that some texts and variables give, or all their mistakes.
+fn check(context: &Context<'_>, texts: &[FileText]) -> (Option<Config>, Vec<Mistake>) {
+    let mut reader = Reader::default();
+    let mut root = Table::new();
+    let mut broken = Vec::new();
+    for (index, (path, text)) in texts.iter().enumerate() {
+        let file = SourceFile {
+            index,
+            path: path.as_path().into(),
+        };
+        match text {
+            Ok(text) => {
+                let parsed = toml_text::parse(&file, text);
+                reader.mistakes.extend(parsed.mistakes);
+                broken.extend(parsed.broken_lines.into_iter().map(|line| (index, line)));
+                tree::merge(&mut root, parsed.table);
+            }
+            Err(why) => {
+                let (line, column) = (0, 0);
+                let whole = Origin::File { file, line, column };
+                reader.mistake(whole, "", format!("cannot be read: {why}"));
+            }
+        }
+    }
+    let told = reader.mistakes.len();
+    let said = variables::read(context.environment);
+    reader.mistakes.extend(said.mistakes);
+    reader.warnings.extend(said.warnings);
+    tree::merge(&mut root, said.table);
+
+    let config = read_sections(&mut reader, root, context);
+    // What was made of a line that is not TOML is no second mistake.
+    let syntax: Vec<Mistake> = reader.mistakes.drain(..told).collect();
+    reader.mistakes.retain(|mistake| match &mistake.origin {
+        Origin::File { file, line, .. } => !broken.contains(&(file.index, *line)),
+        Origin::Default | Origin::Variable(_) => true,
+    });
+    let mistakes = syntax.into_iter().chain(reader.mistakes).collect();
+    (config, mistakes)
+}
+
+fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) -> Option<Config> {
+    // All of them are read before the first `?`.
+    let storage = sections::storage::read(reader, &mut root, context);
+    let transfer = sections::transfer::read(reader, &mut root);
+    let endpoints = sections::endpoints::read(reader, &mut root, context);
+    let aliases = sections::aliases::read(reader, &mut root);
+    let users = sections::users::read(reader, &mut root, context);
+    let events = sections::events::read(reader, &mut root);
+    let log = sections::log::read(reader, &mut root);
+    reader.unknown_sections(root);
+    Some(Config {
+        storage: storage?,
+        transfer: transfer?,
+        endpoints: endpoints?,
+        aliases: aliases?,
+        events: events?,
+        users: users?,
+        log: log?,
+        warnings: std::mem::take(&mut reader.warnings),
+        settings: std::mem::take(&mut reader.settings),
     })
 }

@@ -1,0 +1,115 @@
+//! Every key there is: what its value looks like, whether this version acts on it, whether a reload is enough.
+
+/// What a value must look like before its meaning is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A text.
+    Text,
+    /// A text such as `20GiB`, or a bare number.
+    Quantity,
+    /// A whole number.
+    Integer,
+    /// A list of texts; commas separate them in a variable.
+    List,
+    /// A list of texts that hold commas: a variable has one, or a list in TOML.
+    ListWithCommas,
+    /// A text, or a list of texts.
+    TextOrList,
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// Dotted. `NAME` stands for any name; `endpoints` and `proxies` are lists of tables.
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    /// Otherwise it is checked, and setting it gives a warning.
+    pub(super) in_force: bool,
+    /// What a reload cannot change.
+    pub(super) restart: bool,
+}
+
+const fn live(name: &'static str, shape: Shape) -> Key {
+    Key {
+        name,
+        shape,
+        in_force: true,
+        restart: false,
+    }
+}
+
+const fn at_start(name: &'static str, shape: Shape) -> Key {
+    Key {
+        restart: true,
+        ..live(name, shape)
+    }
+}
+
+const fn not_yet(name: &'static str, shape: Shape) -> Key {
+    Key {
+        in_force: false,
+        ..live(name, shape)
+    }
+}
+
+const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
+    Key {
+        restart: true,
+        ..not_yet(name, shape)
+    }
+}
+
+/// In the order of printing.
+pub(super) const KEYS: [Key; 41] = [
+    live("storage.cache", Shape::TextOrList),
+    live("storage.local_roots", Shape::List),
+    live("storage.min_free", Shape::Quantity),
+    not_yet("storage.page_cache", Shape::Text),
+    live("transfer.connections", Shape::Integer),
+    live("transfer.max_workers", Shape::Integer),
+    live("transfer.max_active_jobs", Shape::Integer),
+    at_start("transfer.max_connections", Shape::Integer),
+    live("transfer.give_up_after", Shape::Text),
+    at_start("transfer.stall_timeout", Shape::Text),
+    not_yet_at_start("control.listen", Shape::Text),
+    not_yet_at_start("control.tls_cert", Shape::Text),
+    not_yet_at_start("control.tls_key", Shape::Text),
+    not_yet_at_start("control.token_file", Shape::Text),
+    not_yet_at_start("control.client_ca", Shape::Text),
+    not_yet("bandwidth.limit", Shape::Quantity),
+    not_yet("bandwidth.timezone", Shape::Text),
+    not_yet("bandwidth.yield", Shape::Text),
+    not_yet("windows.NAME.periods", Shape::List),
+    not_yet("windows.NAME.limit", Shape::Quantity),
+    live("endpoints.name", Shape::Text),
+    live("endpoints.url", Shape::Text),
+    live("endpoints.token", Shape::Text),
+    not_yet("endpoints.limit", Shape::Quantity),
+    live("endpoints.max_connections", Shape::Integer),
+    not_yet("proxies.name", Shape::Text),
+    not_yet("proxies.url", Shape::Text),
+    not_yet("proxies.password_file", Shape::Text),
+    not_yet("routing.rules", Shape::ListWithCommas),
+    not_yet("routing.clash_config", Shape::Text),
+    not_yet("routing.via", Shape::Text),
+    not_yet("routing.allow_networks", Shape::List),
+    live("aliases.NAME", Shape::Text),
+    live("users.NAME.max_queued", Shape::Integer),
+    not_yet("users.NAME.weight", Shape::Integer),
+    not_yet("users.NAME.budget", Shape::Text),
+    live("events.keep", Shape::Text),
+    live("events.keep_count", Shape::Integer),
+    at_start("log.filter", Shape::Text),
+    at_start("log.format", Shape::Text),
+    not_yet_at_start("metrics.listen", Shape::Text),
+];
+
+/// All keys, dotted; `NAME` stands for any name.
+pub fn known_keys() -> Vec<&'static str> {
+    KEYS.iter().map(|key| key.name).collect()
+}
+
+/// The entry of a key.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}

@@ -1,0 +1,133 @@
+//! `[users.NAME]`: what one user may have; `[users.default]` is for everyone who is not named.
+
+use std::collections::BTreeMap;
+
+use crate::config::{
+    inputs::Context,
+    origin::Origin,
+    places::Mode,
+    section::Reader,
+    settings::{Header, key_text},
+    shape::Checked,
+    tree::{Node, Table},
+    values,
+};
+use crate::model::units::parse_size;
+
+const DEFAULT: &str = "default";
+
+/// `[users]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Users {
+    default: UserOptions,
+    named: BTreeMap<String, UserOptions>,
+}
+
+impl Users {
+    /// The options of a user.
+    pub fn of(&self, name: &str) -> UserOptions {
+        self.named.get(name).unwrap_or(&self.default).clone()
+    }
+}
+
+/// One of `[users]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserOptions {
+    /// Jobs that are not over.
+    pub max_queued: u64,
+    /// Share of the bandwidth among those who want it.
+    pub weight: u32,
+    /// What may be downloaded; `None` is no bound.
+    pub budget: Option<Budget>,
+}
+
+/// A bound on downloaded bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// So many.
+    pub bytes: u64,
+    /// In this time.
+    pub period: BudgetPeriod,
+}
+
+/// How often a budget begins anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetPeriod {
+    /// At midnight.
+    Day,
+    /// On the first.
+    Month,
+}
+
+pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &Context<'_>) -> Option<Users> {
+    let mut tables = reader.named(root, "users");
+    let default = match tables.iter().position(|(name, ..)| name == DEFAULT) {
+        Some(at) => tables.remove(at),
+        None => (DEFAULT.to_owned(), Origin::Default, Table::new()),
+    };
+    // Of one's own daemon one is the only user.
+    let max_queued = match context.mode {
+        Mode::User => 1_000_000,
+        Mode::System => 1_000,
+    };
+    let built_in: [Node; 3] = [max_queued.into(), 1.into(), "off".into()];
+    let default = read_one(reader, default, built_in.clone());
+    // What a user's table leaves open is as for everyone.
+    let mut inherited = built_in;
+    for (node, key) in inherited.iter_mut().zip(["max_queued", "weight", "budget"]) {
+        if let Some(said) = reader.in_force(&format!("users.{DEFAULT}.{key}")) {
+            *node = said;
+        }
+    }
+    let mut named = BTreeMap::new();
+    let mut complete = true;
+    for table in tables {
+        let name = table.0.clone();
+        match (read_one(reader, table, inherited.clone()), default.is_some()) {
+            (Some(options), true) => {
+                named.insert(name, options);
+            }
+            _ => complete = false,
+        }
+    }
+    complete.then_some(())?;
+    Some(Users {
+        default: default?,
+        named,
+    })
+}
+
+fn read_one(
+    reader: &mut Reader,
+    (name, at, table): (String, Origin, Table),
+    [max_queued, weight, budget]: [Node; 3],
+) -> Option<UserOptions> {
+    let path = format!("users.{}", key_text(&name));
+    let mut section = reader.open(Header::Table(vec!["users".to_owned(), name]), "users.NAME", path, at, table);
+    let max_queued = section.read("max_queued", max_queued, values::number(1..=1_000_000_000));
+    let weight = section.read("weight", weight, values::number(1..=1_000));
+    let budget = section.read("budget", budget, budget_of);
+    section.finish();
+    Some(UserOptions {
+        max_queued: max_queued?,
+        weight: weight?,
+        budget: budget?,
+    })
+}
+
+fn budget_of(node: &Node) -> Checked<Option<Budget>> {
+    values::parsed(node, |text| {
+        if text.trim().eq_ignore_ascii_case("off") {
+            return Ok(None);
+        }
+        let bad = || format!("`{text}` must be `off`, or a size for each day or month, such as 500GiB/month");
+        let (size, period) = text.split_once('/').ok_or_else(bad)?;
+        let period = match period.trim() {
+            "day" => BudgetPeriod::Day,
+            "month" => BudgetPeriod::Month,
+            _ => return Err(bad()),
+        };
+        let bytes = parse_size(size).map_err(|why| why.to_string())?;
+        Ok(Some(Budget { bytes, period }))
+    })
+}
