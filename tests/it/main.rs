@@ -1,4 +1,5 @@
 //! Integration tests, one binary.
 
+mod python_main;
 mod resume;
 mod sim;
