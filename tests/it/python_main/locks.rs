@@ -1,13 +1,13 @@
 //! The lock files that Python and hfetch share.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use hfetch_tests::harness::{Daemon, eventually};
 use hfetch_tests::python::Python;
 use hfetch_tests::sim::{Kind, Record, RepoBuilder, SimHub};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -116,21 +116,14 @@ async fn stop_with_a_lock(daemon: &Daemon<'_>, folder: &Path) -> anyhow::Result<
     eventually("a lock of the daemon", async || {
         let look = || -> anyhow::Result<Option<String>> {
             daemon.signal(Signal::STOP)?;
-            let mut locks = BTreeMap::new();
+            let mut held = None;
             for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let path = entry?.path();
-                let etag = path.file_stem().and_then(|stem| stem.to_str()).context("a name")?;
-                locks.insert(path.metadata()?.ino().to_string(), etag.to_owned());
+                let file = std::fs::File::open(&path)?;
+                if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+                    held = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+                }
             }
-            // NUMBER: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END
-            let held = std::fs::read_to_string("/proc/locks")?;
-            let held = held.lines().filter_map(|line| {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                let ours = words.get(1) == Some(&"FLOCK") && *words.get(4)? == daemon.pid().to_string();
-                let inode = words.get(5)?.rsplit(':').next()?;
-                ours.then(|| locks.get(inode).cloned()).flatten()
-            });
-            let held = held.last();
             if held.is_none() {
                 daemon.signal(Signal::CONT)?;
             }
