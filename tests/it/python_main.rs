@@ -76,7 +76,9 @@ impl User {
 
     /// `hf cache ls` finds these and nothing to warn of or to clean up, and the scan behind it neither.
     async fn expect_tidy_cache(&self, listed: &[&str]) -> anyhow::Result<()> {
-        let ran = self.hf(&["cache", "ls", "--show-warnings"], OFFLINE).await?;
+        let ran = self
+            .hf(&["cache", "ls", "--show-warnings", "--no-truncate"], OFFLINE)
+            .await?;
         let said = ran.stderr.clone();
         let shown = ran.ok()?;
         ensure!(said.is_empty(), "hf cache ls complains: {said}");

@@ -81,7 +81,7 @@ const TABLE: &[Row] = &[
     include(&["a?txt", "data?a.json"], &["a.txt", "data/a.json"]),
     include(&["[]a].txt", "[z-a].txt"], &["a.txt"]),
     both(&[], &["*.json", "*.bin", ".*"], &["a.txt", "Model.Safetensors"]),
-    both(&[], &["data/", "[!.]*.*"], &["a.txt", ".gitattributes"]),
+    both(&[], &["data/", "[!.]*.*"], &[".gitattributes"]),
     both(&["*.txt"], &["*"], &[]),
 ];
 

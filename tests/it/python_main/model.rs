@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use hfetch_tests::python::Python;
 use hfetch_tests::sim::{Host, Kind, RepoBuilder, SimHub};
 use serde_json::{Value, json};
@@ -98,16 +98,15 @@ async fn half_a_snapshot_never_passes_for_a_whole_one() -> anyhow::Result<()> {
     let gate = hub.hold_bodies("model.safetensors", 3 * MIB);
     let id = user.hfctl(&["submit", "org/half"]).await?;
     gate.reached().await;
-    let commit = hub
-        .repo(Kind::Model, "org/half")
-        .and_then(|repo| repo.commit("main").cloned());
-    let commit = commit.map(|commit| commit.sha.clone()).unwrap_or_default();
+    let repo = hub.repo(Kind::Model, "org/half").context("there")?;
+    let commit = repo.commit("main").context("main")?;
     let staging = user.scratch.cache().join("models--org--half/.hfetch");
-    assert_eq!(std::fs::read_dir(&staging)?.count(), 1, "the partial file lies there");
+    let partial = format!("{}.part", commit.files["model.safetensors"].etag()?);
+    assert!(staging.join(partial).exists());
     // By name the ref is missing; by commit the listing tells what is.
     let steps = json!([
         { "call": "snapshot_download", "args": { "repo_id": "org/half" } },
-        { "call": "snapshot_download", "args": { "repo_id": "org/half", "revision": commit } },
+        { "call": "snapshot_download", "args": { "repo_id": "org/half", "revision": commit.sha } },
     ]);
     let results = user.steps(steps, OFFLINE).await?;
     assert_eq!(results[0]["error"], "LocalEntryNotFoundError", "{}", results[0]);
