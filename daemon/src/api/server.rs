@@ -8,12 +8,13 @@ use std::{
 
 use hfetch_proto::v1;
 use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::InterceptorLayer;
 
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
+    authority::Connection,
     identity::Guard,
     job::JobApi,
     name::NameApi,
@@ -213,7 +214,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         reload: options.reload,
         shutdown: options.shutdown,
     });
-    let incoming = UnixListenerStream::new(listener.listener);
+    let incoming = UnixListenerStream::new(listener.listener).map(|stream| stream.map(Connection::new));
     let served = tonic::transport::Server::builder()
         .layer(InterceptorLayer::new(move |request| guard.admit(request)))
         .add_service(health)
