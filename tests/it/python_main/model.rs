@@ -74,7 +74,7 @@ async fn a_real_model_survives_two_kills_and_loads_offline() -> anyhow::Result<(
 
 /// What the card of the model says.
 fn check_loaded(loaded: &Value) -> anyhow::Result<()> {
-    ensure!(loaded["tensors"] == 103, "{loaded}");
+    ensure!(loaded["tensors"] == 104, "{loaded}");
     ensure!(loaded["vocabulary"] == json!([30522, 30522, 30522]), "{loaded}");
     ensure!(loaded["hidden"] == json!([384, 384]), "{loaded}");
     ensure!(
@@ -104,13 +104,16 @@ async fn half_a_snapshot_never_passes_for_a_whole_one() -> anyhow::Result<()> {
     let partial = format!("{}.part", commit.files["model.safetensors"].etag()?);
     assert!(staging.join(partial).exists());
     // By name the ref is missing; by commit the listing tells what is.
+    let snapshot = |arguments: Value| json!({ "call": "snapshot_download", "args": arguments });
     let steps = json!([
-        { "call": "snapshot_download", "args": { "repo_id": "org/half" } },
-        { "call": "snapshot_download", "args": { "repo_id": "org/half", "revision": commit.sha } },
+        snapshot(json!({ "repo_id": "org/half" })),
+        snapshot(json!({ "repo_id": "org/half", "revision": commit.sha })),
+        snapshot(json!({ "repo_id": "org/half", "revision": commit.sha, "local_files_only": true })),
     ]);
     let results = user.steps(steps, OFFLINE).await?;
-    assert_eq!(results[0]["error"], "LocalEntryNotFoundError", "{}", results[0]);
-    assert_eq!(results[1]["error"], "IncompleteSnapshotError", "{}", results[1]);
+    let errors: Vec<&str> = results.iter().filter_map(|result| result["error"].as_str()).collect();
+    let missing = "LocalEntryNotFoundError";
+    assert_eq!(errors, [missing, missing, "IncompleteSnapshotError"], "{results:#?}");
     user.expect_tidy_cache(&["org/half"]).await?;
     gate.release();
     user.hfctl(&["wait", id.trim()]).await?;
