@@ -2,6 +2,7 @@
 //! writes a message.
 
 mod admin;
+mod authority;
 mod convert;
 mod identity;
 mod job;

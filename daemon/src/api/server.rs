@@ -8,12 +8,13 @@ use std::{
 
 use hfetch_proto::v1;
 use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::InterceptorLayer;
 
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
+    authority::Connection,
     identity::Guard,
     job::JobApi,
     name::NameApi,
@@ -158,6 +159,20 @@ fn inode(path: &Path) -> Option<u64> {
     fs::symlink_metadata(path).ok().map(|meta| meta.ino())
 }
 
+/// What reflection tells.
+fn described() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(hfetch_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Reflection is a help for people: the daemon serves without it too.
+fn or_none<T>(reflection: Result<T, tonic_reflection::server::Error>) -> Option<T> {
+    reflection
+        .inspect_err(|error| tracing::error!(%error, "no reflection"))
+        .ok()
+}
+
 /// Serves until `stopping`; open calls are finished, watches are ended.
 ///
 /// # Errors
@@ -174,17 +189,18 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     health_reporter
         .set_serving::<v1::job_service_server::JobServiceServer<JobApi>>()
         .await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(hfetch_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    let reflection = match reflection {
-        Ok(service) => Some(service),
-        Err(error) => {
-            tracing::error!(%error, "no reflection");
-            None
-        }
-    };
+    health_reporter
+        .set_serving::<v1::event_service_server::EventServiceServer<EventApi>>()
+        .await;
+    health_reporter
+        .set_serving::<v1::name_service_server::NameServiceServer<NameApi>>()
+        .await;
+    health_reporter
+        .set_serving::<v1::admin_service_server::AdminServiceServer<AdminApi>>()
+        .await;
+    let reflection = or_none(described().build_v1());
+    // Python's and older tools' reflection clients know this version only.
+    let reflection_alpha = or_none(described().build_v1alpha());
     let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
     let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
@@ -198,11 +214,12 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         reload: options.reload,
         shutdown: options.shutdown,
     });
-    let incoming = UnixListenerStream::new(listener.listener);
+    let incoming = UnixListenerStream::new(listener.listener).map(|stream| stream.map(Connection::new));
     let served = tonic::transport::Server::builder()
         .layer(InterceptorLayer::new(move |request| guard.admit(request)))
         .add_service(health)
         .add_optional_service(reflection)
+        .add_optional_service(reflection_alpha)
         .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))

@@ -29,7 +29,9 @@ impl NewEvent {
 }
 
 pub(super) fn append(context: &mut WriteContext<'_>, job: &Job, what: NewEvent) -> Result<(), StoreError> {
-    let at = Timestamp::now();
+    let now = Timestamp::now();
+    // As it will be read back: an event is the same whether it is heard live or later.
+    let at = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
     context
         .db
         .prepare_cached(

@@ -4,7 +4,7 @@ use hfetch_tests::python::Python;
 use hfetch_tests::sim::{RepoBuilder, SimHub, write_tiny_model};
 use serde_json::Value;
 
-const LOAD: &str = include_str!("load.py");
+const LOAD: &str = include_str!("../../data/python/load.py");
 const FETCH: &str = "import huggingface_hub as h; print(h.snapshot_download('hfetch/tiny-bert'))";
 
 #[tokio::test]

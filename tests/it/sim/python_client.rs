@@ -6,7 +6,7 @@ use hfetch_tests::python::Python;
 use hfetch_tests::sim::{Gated, Host, PlainShape, RepoBuilder, SimHub, Storage, Switches, Token, sha256_hex};
 use serde_json::{Value, json};
 
-const STEPS: &str = include_str!("steps.py");
+const STEPS: &str = include_str!("../../data/python/steps.py");
 const AWKWARD: [&str; 9] = [
     "a b/c#d?e&f=g+h%i~j@k:l,é[1](2)'",
     ".hidden/x.y",
