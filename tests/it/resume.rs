@@ -1,9 +1,9 @@
 //! Kills and stops in the middle of a download.
 
 use hfetch_tests::{
+    check,
     harness::Scratch,
     sim::{RepoBuilder, SimHub},
-    tree,
 };
 
 const MIB: u64 = 1 << 20;
@@ -24,10 +24,9 @@ async fn a_killed_daemon_goes_on_where_it_was() -> anyhow::Result<()> {
     let daemon = scratch.daemon().await?;
     scratch.hfctl(["wait", id.trim()]).await?.ok()?;
     daemon.stop().await?;
-    assert_eq!(tree::faults(&scratch.cache())?, Vec::<String>::new());
+    check::finished(&scratch, &[&hub])?;
     let again = hub.journal().bytes_sent_for("model.safetensors") - size;
     assert!(again <= 64 * MIB + 8 * MIB, "{} MiB were fetched again", again / MIB);
-    hub.assert_clean();
     Ok(())
 }
 
@@ -43,33 +42,18 @@ async fn a_clean_stop_costs_nothing() -> anyhow::Result<()> {
     let id = scratch.hfctl(["submit", "org/big"]).await?.ok()?;
     gate.reached().await;
     // Everything that was sent has arrived before the stop.
-    hfetch_tests::harness::eventually("100 MiB", async || {
-        let job = scratch
-            .hfctl(["show", "--json", id.trim()])
-            .await
-            .and_then(|ran| ran.json());
-        let done = job.map_err(|error| error.to_string())?["bytes_done"]
-            .as_u64()
-            .unwrap_or(0);
-        if done + 8 * MIB >= 100 * MIB {
-            Ok(())
-        } else {
-            Err(format!("{done} bytes"))
-        }
-    })
-    .await?;
+    check::taken(&hub).await?;
     daemon.stop().await?;
     gate.release();
     let daemon = scratch.daemon().await?;
     scratch.hfctl(["wait", id.trim()]).await?.ok()?;
     daemon.stop().await?;
-    assert_eq!(tree::faults(&scratch.cache())?, Vec::<String>::new());
+    check::finished(&scratch, &[&hub])?;
     assert_eq!(
         hub.journal().duplicate_bytes("model.safetensors"),
         0,
         "{}",
         hub.journal().text()
     );
-    hub.assert_clean();
     Ok(())
 }

@@ -28,7 +28,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Folder with `hfetchd` and `hfctl` of this build. `cargo test --workspace` has built them, for both packages have tests of
-/// their own; for a single package's run the same command is given once more, and mostly has nothing to do.
+/// their own; the same command is given once more for a run of this package alone. Not `cargo build`: it would unify
+/// features differently and compile both programs again.
 pub fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -36,16 +37,7 @@ pub fn programs() -> &'static Path {
         let profile_dir = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST").to_owned();
         let release = profile_dir.file_name() == Some(OsStr::new("release"));
         let status = std::process::Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--offline",
-                "-p",
-                "hfetchd",
-                "-p",
-                "hfctl",
-            ])
+            .args(["test", "--workspace", "--no-run", "--quiet", "--locked", "--offline"])
             .args(release.then_some("--release"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()

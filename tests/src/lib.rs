@@ -1,6 +1,8 @@
 //! Simulated Hub and test support.
 
+pub mod check;
 pub mod harness;
+pub mod jobs;
 pub mod python;
 pub mod sim;
 pub mod tree;

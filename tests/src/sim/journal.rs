@@ -16,6 +16,9 @@ use super::wire::{FileTag, Headers, Request};
 /// How long [`Journal::wait_for`] waits before it fails the test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Characters of a query that a line shows.
+const QUERY_SHOWN: usize = 60;
+
 /// Which of the two origins was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
@@ -99,11 +102,15 @@ impl Record {
 
     /// One line for a failing test's message.
     pub fn line(&self) -> String {
-        let query = if self.query.is_empty() {
-            String::new()
-        } else {
-            format!("?{}", self.query)
-        };
+        // Signed addresses are long, and say nothing to people.
+        let mut query = self.query.clone();
+        if !query.is_empty() {
+            query.insert(0, '?');
+        }
+        if let Some((end, _)) = query.char_indices().nth(QUERY_SHOWN) {
+            query.truncate(end);
+            query.push('…');
+        }
         let range = self.range().map_or(String::new(), |range| format!(" [{range}]"));
         let faults = if self.faults.is_empty() {
             String::new()
