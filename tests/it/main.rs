@@ -1,6 +1,9 @@
 //! Integration tests, one binary.
 
+mod custody;
 mod grpc_python;
+mod kills;
 mod python_main;
 mod resume;
 mod sim;
+mod startup;

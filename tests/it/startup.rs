@@ -1,0 +1,143 @@
+//! Starting and stopping: who may, how fast, and with what left behind.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Instant};
+
+use hfetch_tests::{
+    check,
+    harness::{PATIENCE, Scratch, programs},
+    sim::{RepoBuilder, SimHub},
+};
+use rustix::process::Signal;
+
+const MIB: u64 = 1 << 20;
+
+#[tokio::test]
+async fn a_second_daemon_is_told_who_is_first() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let first = scratch.daemon().await?;
+    let mut second = scratch.command(programs().join("hfetchd"));
+    let output = second.arg("--state-dir").arg(scratch.state()).output().await?;
+    assert_eq!(output.status.code(), Some(75));
+    let text = String::from_utf8(output.stderr)?;
+    assert!(text.contains(&format!("pid {}", first.pid())), "{text}");
+    // The first one did not notice.
+    scratch.hfctl(["list"]).await?.ok()?;
+    first.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_killed_daemon_leaves_is_no_obstacle() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let daemon = scratch.daemon().await?;
+    let mode = fs::metadata(scratch.socket())?.permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    daemon.kill().await?;
+    assert!(scratch.socket().exists(), "a killed daemon cannot tidy up");
+    let daemon = scratch.daemon().await?;
+    scratch.hfctl(["daemon", "status"]).await?.ok()?;
+    daemon.stop().await?;
+    assert!(!scratch.socket().exists(), "a stopped one does");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_answers_means_exit_3() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let ran = scratch.hfctl(["list"]).await?;
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("daemon start"), "{}", ran.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_under_load_is_quick_and_sighup_is_no_end() -> anyhow::Result<()> {
+    let files = (0..16).fold(RepoBuilder::model("org/many"), |repo, index| {
+        repo.seeded(&format!("model-{index}.safetensors"), 64 * MIB, index)
+    });
+    let hub = SimHub::builder().repo(files).start()?;
+    hub.pace().set_total(Some(200 * MIB));
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/many", "-x", "8", "-j", "8"]).await?;
+    hub.journal()
+        .wait_for("load", |journal| journal.open_exchanges().len() > 8)
+        .await;
+    daemon.signal(Signal::HUP)?;
+    scratch.hfctl(["list"]).await?.ok()?;
+    let took = daemon.stop().await?;
+    println!("stopped under load within {} ms", took.as_millis());
+    hub.pace().set_total(None);
+    let daemon = scratch.daemon().await?;
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn a_queue_of_a_hundred_thousand_is_ready_at_once() -> anyhow::Result<()> {
+    const JOBS: usize = 100_000;
+    // An endpoint where nobody answers: the jobs stay.
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let daemon = scratch.daemon().await?;
+    scratch.submit(&["org/first"]).await?;
+    daemon.stop().await?;
+    // As many submits would take minutes; the rows are what counts here.
+    {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test fills the queue from outside, while no daemon runs"
+        )]
+        let db = rusqlite::Connection::open(scratch.state().join("jobs.db"))?;
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+             INSERT INTO jobs (id, uid, user, repo_id, kind, revision, selection, destination, path, endpoints, priority, \
+             force_download, state, created_at) \
+             SELECT printf('%010d', i), uid, user, 'org/n' || i, kind, revision, selection, destination, path, endpoints, \
+             priority, force_download, 'queued', created_at FROM jobs, n WHERE jobs.repo_id = 'org/first'",
+            [JOBS],
+        )?;
+    }
+    let began = Instant::now();
+    let daemon = scratch.daemon().await?;
+    scratch.hfctl(["daemon", "status", "--json"]).await?.json()?;
+    let ready = began.elapsed();
+    println!("ready with {JOBS} queued jobs after {} ms", ready.as_millis());
+    assert!(ready < PATIENCE / 6, "{ready:?}");
+    // A page, and a page behind it.
+    let page = scratch.hfctl(["list", "--json", "--page-size", "500"]).await?.json()?;
+    assert_eq!(page["jobs"].as_array().map(Vec::len), Some(500));
+    let token = page["next_page_token"].as_str().unwrap_or_default().to_owned();
+    let next = scratch
+        .hfctl(["list", "--json", "--page-size", "500", "--page-token", &token])
+        .await?
+        .json()?;
+    assert_ne!(page["jobs"][0]["id"], next["jobs"][0]["id"]);
+    daemon.stop().await?;
+    check::sound(&scratch, &[])
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_by_name() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    scratch.daemon().await?.stop().await?;
+    {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test plays a newer program, while no daemon runs"
+        )]
+        let db = rusqlite::Connection::open(scratch.state().join("jobs.db"))?;
+        db.pragma_update(None, "user_version", 99)?;
+    }
+    let mut command = scratch.command(programs().join("hfetchd"));
+    let output = command
+        .arg("--state-dir")
+        .arg(scratch.state())
+        .stdout(Stdio::null())
+        .output()
+        .await?;
+    assert_eq!(output.status.code(), Some(70));
+    let text = String::from_utf8(output.stderr)?;
+    assert!(text.contains("99") && text.contains("up to 1"), "{text}");
+    Ok(())
+}
