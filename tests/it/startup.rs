@@ -1,6 +1,6 @@
 //! Starting and stopping: who may, how fast, and with what left behind.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Instant};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use hfetch_tests::{
     check,
@@ -8,6 +8,7 @@ use hfetch_tests::{
     sim::{RepoBuilder, SimHub},
 };
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 const MIB: u64 = 1 << 20;
 
