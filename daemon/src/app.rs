@@ -178,6 +178,9 @@ fn hub_options(config: &Config) -> anyhow::Result<HubOptions> {
 fn reload(inputs: &Inputs, sender: &watch::Sender<Arc<Config>>) -> Result<Reloaded, String> {
     let loaded = config::load(inputs).map_err(|mistakes| mistakes.to_string())?;
     let (changed, needs_restart) = sender.borrow().diff(&loaded.config);
+    for warning in &loaded.config.warnings {
+        tracing::warn!("{warning}");
+    }
     sender.send_replace(Arc::new(loaded.config));
     tracing::info!(?changed, ?needs_restart, "configuration read again");
     Ok(Reloaded { changed, needs_restart })

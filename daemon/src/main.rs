@@ -1,6 +1,6 @@
 //! `hfetchd`: parses, runs, maps to an exit code. Everything else is in the library.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser as _, error::ErrorKind};
 use hfetchd::{
@@ -11,11 +11,7 @@ use hfetchd::{
 /// Wrong usage, after sysexits.
 const USAGE: u8 = 64;
 
-#[expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "the terminal is main's, before logs are there"
-)]
+#[expect(clippy::print_stderr, reason = "the terminal is main's, before logs are there")]
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -32,7 +28,8 @@ fn main() -> ExitCode {
         return match app::load(&args) {
             Ok((_, loaded)) => {
                 if args.print_config {
-                    print!("{}", loaded.print());
+                    // `| head` is no failure either.
+                    let _printed = std::io::stdout().write_all(loaded.print().as_bytes());
                 }
                 for warning in &loaded.config.warnings {
                     eprintln!("warning: {warning}");

@@ -56,7 +56,11 @@ impl Environment {
     #[cfg(test)]
     pub(super) fn of(variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter();
-        Self(variables.map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))).collect())
+        Self(
+            variables
+                .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())))
+                .collect(),
+        )
     }
 }
 

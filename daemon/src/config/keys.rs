@@ -9,6 +9,8 @@ pub(super) enum Shape {
     Quantity,
     /// A whole number.
     Integer,
+    /// `true` or `false`.
+    Flag,
     /// A list of texts; commas separate them in a variable.
     List,
     /// A list of texts that hold commas: a variable has one, or a list in TOML.
@@ -78,7 +80,7 @@ pub(super) const KEYS: [Key; 41] = [
     not_yet_at_start("control.client_ca", Shape::Text),
     not_yet("bandwidth.limit", Shape::Quantity),
     not_yet("bandwidth.timezone", Shape::Text),
-    not_yet("bandwidth.yield", Shape::Text),
+    not_yet("bandwidth.yield", Shape::Flag),
     not_yet("windows.NAME.periods", Shape::List),
     not_yet("windows.NAME.limit", Shape::Quantity),
     live("endpoints.name", Shape::Text),

@@ -11,16 +11,19 @@ mod nearest;
 mod origin;
 mod paths;
 mod places;
+mod rules;
 mod section;
 mod sections;
 mod settings;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod timetable;
 mod toml_text;
 mod tree;
 mod values;
 mod variables;
+mod week;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -28,14 +31,23 @@ pub use inputs::Inputs;
 pub use keys::known_keys;
 pub use mistakes::Mistakes;
 pub use places::Mode;
+pub use rules::{Matcher, Network, Rule, Target};
 pub use sections::{
+    bandwidth::BandwidthOptions,
+    control::ControlOptions,
     endpoints::{EndpointOptions, TokenPolicy, is_public_mirror},
     events::EventOptions,
     log::{LogFormat, LogOptions},
+    metrics::MetricsOptions,
+    proxies::ProxyOptions,
+    routing::RoutingOptions,
     storage::{MinFree, PageCache, StorageOptions},
     transfer::TransferOptions,
     users::{Budget, BudgetPeriod, UserOptions, Users},
+    windows::{Period, WindowOptions},
 };
+pub use timetable::{Change, Limit};
+pub use week::Weekdays;
 
 use inputs::{Context, FileText};
 use mistakes::Mistake;
@@ -51,8 +63,18 @@ pub struct Config {
     pub storage: StorageOptions,
     /// `[transfer]`.
     pub transfer: TransferOptions,
+    /// `[control]`.
+    pub control: ControlOptions,
+    /// `[bandwidth]`.
+    pub bandwidth: BandwidthOptions,
+    /// `[windows]`.
+    pub windows: BTreeMap<String, WindowOptions>,
     /// `[[endpoints]]`, or the default one. Never empty.
     pub endpoints: Vec<EndpointOptions>,
+    /// `[[proxies]]`.
+    pub proxies: Vec<ProxyOptions>,
+    /// `[routing]`.
+    pub routing: RoutingOptions,
     /// `[aliases]`.
     pub aliases: BTreeMap<String, String>,
     /// `[events]`.
@@ -61,6 +83,8 @@ pub struct Config {
     pub users: Users,
     /// `[log]`.
     pub log: LogOptions,
+    /// `[metrics]`.
+    pub metrics: MetricsOptions,
     /// What is no mistake, but should be known.
     pub warnings: Vec<String>,
     settings: Vec<Setting>,
@@ -179,20 +203,32 @@ fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) ->
     // All of them are read before the first `?`.
     let storage = sections::storage::read(reader, &mut root, context);
     let transfer = sections::transfer::read(reader, &mut root);
+    let control = sections::control::read(reader, &mut root, context);
+    let bandwidth = sections::bandwidth::read(reader, &mut root);
+    let windows = sections::windows::read(reader, &mut root);
     let endpoints = sections::endpoints::read(reader, &mut root, context);
+    let proxies = sections::proxies::read(reader, &mut root, context);
+    let routing = sections::routing::read(reader, &mut root, context, &proxies.names);
     let aliases = sections::aliases::read(reader, &mut root);
     let users = sections::users::read(reader, &mut root, context);
     let events = sections::events::read(reader, &mut root);
     let log = sections::log::read(reader, &mut root);
+    let metrics = sections::metrics::read(reader, &mut root);
     reader.unknown_sections(root);
     Some(Config {
         storage: storage?,
         transfer: transfer?,
+        control: control?,
+        bandwidth: bandwidth?,
+        windows: windows?,
         endpoints: endpoints?,
+        proxies: proxies.options?,
+        routing: routing?,
         aliases: aliases?,
         events: events?,
         users: users?,
         log: log?,
+        metrics: metrics?,
         warnings: std::mem::take(&mut reader.warnings),
         settings: std::mem::take(&mut reader.settings),
     })

@@ -48,10 +48,7 @@ pub(super) fn near<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Op
 
 /// The names of all sections, in order.
 fn sections() -> Vec<&'static str> {
-    let mut sections: Vec<&str> = KEYS
-        .iter()
-        .filter_map(|key| key.name.split('.').next())
-        .collect();
+    let mut sections: Vec<&str> = KEYS.iter().filter_map(|key| key.name.split('.').next()).collect();
     sections.dedup();
     sections
 }

@@ -57,6 +57,12 @@ impl fmt::Display for Origin {
 pub(super) fn shown(path: &Path) -> String {
     let text = path.to_string_lossy();
     text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
         .collect()
 }

@@ -63,7 +63,10 @@ fn expand(text: &str, environment: &Environment) -> (String, Option<String>) {
     let mut unset = None;
     let mut done = String::new();
     let mut rest = text;
-    if let Some(after) = text.strip_prefix('~').filter(|after| after.is_empty() || after.starts_with('/')) {
+    if let Some(after) = text
+        .strip_prefix('~')
+        .filter(|after| after.is_empty() || after.starts_with('/'))
+    {
         match environment.get("HOME") {
             Some(home) => {
                 done.push_str(home.trim_end_matches('/'));
@@ -124,7 +127,14 @@ mod tests {
             &[home, ("HF_HOME", "/hf"), ("HUGGINGFACE_HUB_CACHE", "/old")],
             Some(("/old", Some("HUGGINGFACE_HUB_CACHE"))),
         );
-        let new = |value| [home, ("HUGGINGFACE_HUB_CACHE", "/old"), ("D", "/d"), ("HF_HUB_CACHE", value)];
+        let new = |value| {
+            [
+                home,
+                ("HUGGINGFACE_HUB_CACHE", "/old"),
+                ("D", "/d"),
+                ("HF_HUB_CACHE", value),
+            ]
+        };
         check(&new("/new"), Some(("/new", Some("HF_HUB_CACHE"))));
         check(&new(""), Some(("/old", Some("HUGGINGFACE_HUB_CACHE"))));
         check(&new("rel/./a/../b"), Some(("/work/rel/b", Some("HF_HUB_CACHE"))));

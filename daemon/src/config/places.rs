@@ -41,7 +41,11 @@ pub(super) fn find(inputs: &Inputs) -> (Places, Vec<Mistake>) {
         .get("STATE_DIRECTORY")
         .and_then(|list| list.split(':').find(|path| !path.is_empty()))
         .map(PathBuf::from);
-    let mode = if from_systemd.is_some() { Mode::System } else { Mode::User };
+    let mode = if from_systemd.is_some() {
+        Mode::System
+    } else {
+        Mode::User
+    };
 
     let given = inputs.state_dir.as_ref().map(absolute);
     let state_dir = given
@@ -133,7 +137,10 @@ mod tests {
     fn users_and_systems() {
         let home = &[("HOME", "/h")];
         check(
-            &Given { variables: home, ..NOTHING },
+            &Given {
+                variables: home,
+                ..NOTHING
+            },
             "User /h/.local/state/hfetch /h/.local/state/hfetch/hfetchd.sock /h/.config/hfetch/config.toml -",
         );
         let all_xdg = &[
@@ -144,24 +151,43 @@ mod tests {
             ("STATE_DIRECTORY", ""),
         ];
         check(
-            &Given { variables: all_xdg, ..NOTHING },
+            &Given {
+                variables: all_xdg,
+                ..NOTHING
+            },
             "User /s/hfetch /r/hfetch/hfetchd.sock /c/hfetch/config.toml -",
         );
         check(
-            &Given { variables: all_xdg, state_dir: Some("st"), config: &["a.toml", "/b.toml"], ..NOTHING },
+            &Given {
+                variables: all_xdg,
+                state_dir: Some("st"),
+                config: &["a.toml", "/b.toml"],
+                ..NOTHING
+            },
             "User /work/st /work/st/hfetchd.sock a.toml,/b.toml! -",
         );
         check(
-            &Given { variables: all_xdg, socket: Some("/x.sock"), ..NOTHING },
+            &Given {
+                variables: all_xdg,
+                socket: Some("/x.sock"),
+                ..NOTHING
+            },
             "User /s/hfetch /x.sock /c/hfetch/config.toml -",
         );
         let system = &[("STATE_DIRECTORY", "/var/lib/hfetch:/var/lib/other")];
         check(
-            &Given { variables: system, ..NOTHING },
+            &Given {
+                variables: system,
+                ..NOTHING
+            },
             "System /var/lib/hfetch /run/hfetch/hfetchd.sock /etc/hfetch/config.toml /etc/hfetch/conf.d",
         );
         check(
-            &Given { variables: system, state_dir: Some("/t"), ..NOTHING },
+            &Given {
+                variables: system,
+                state_dir: Some("/t"),
+                ..NOTHING
+            },
             "System /t /t/hfetchd.sock /etc/hfetch/config.toml /etc/hfetch/conf.d",
         );
     }

@@ -144,10 +144,6 @@ impl Section<'_> {
         self
     }
 
-    pub(super) fn at(&self) -> Origin {
-        self.at.clone()
-    }
-
     /// The value of a key, or of its default. `None` after a mistake, which is told.
     pub(super) fn read<T: Debug>(
         &mut self,

@@ -29,7 +29,8 @@ pub(super) fn conform(shape: Shape, node: &Node) -> Checked<Node> {
 fn plain(shape: Shape, node: &Node) -> Checked<Node> {
     let wanted = match (shape, &node.value) {
         (Shape::Text | Shape::Quantity | Shape::TextOrList, Value::Text(_))
-        | (Shape::Integer, Value::Integer(_)) => return Ok(node.clone()),
+        | (Shape::Integer, Value::Integer(_))
+        | (Shape::Flag, Value::Boolean(_)) => return Ok(node.clone()),
         (Shape::Quantity, Value::Integer(number)) => return Ok(same_place(node, Value::Text(number.to_string()))),
         (Shape::List | Shape::ListWithCommas | Shape::TextOrList, Value::List(items)) => {
             return texts(items).map(|()| node.clone());
@@ -37,6 +38,7 @@ fn plain(shape: Shape, node: &Node) -> Checked<Node> {
         (Shape::Text, _) => "a text in quotes",
         (Shape::Quantity, _) => "a text in quotes, or a whole number",
         (Shape::Integer, _) => "a whole number",
+        (Shape::Flag, _) => "true or false",
         (Shape::List | Shape::ListWithCommas, _) => "a list of texts, such as [\"…\"]",
         (Shape::TextOrList, _) => "a text in quotes, or a list of them",
     };
@@ -60,8 +62,9 @@ fn variable(shape: Shape, node: &Node, raw: &str, parsed: &Result<Box<Value>, St
         _ => raw,
     };
     match (shape, parsed) {
-        (Shape::Integer, Ok(value)) => plain(shape, &same_place(node, (**value).clone())),
+        (Shape::Integer | Shape::Flag, Ok(value)) => plain(shape, &same_place(node, (**value).clone())),
         (Shape::Integer, Err(_)) => Err(fault(node, format!("must be a whole number, not `{raw}`"))),
+        (Shape::Flag, Err(_)) => Err(fault(node, format!("must be true or false, not `{raw}`"))),
         (Shape::Text | Shape::Quantity, _) => Ok(same_place(node, Value::Text(text.to_owned()))),
         (_, Ok(value)) if matches!(**value, Value::List(_)) => plain(shape, &same_place(node, (**value).clone())),
         (_, Err(why)) if raw.trim_start().starts_with('[') => {
@@ -118,5 +121,9 @@ pub(super) fn tables(node: Node) -> Checked<Vec<(Origin, Table)>> {
             Err(Faults(more)) => faults.extend(more),
         }
     }
-    if faults.is_empty() { Ok(found) } else { Err(Faults(faults)) }
+    if faults.is_empty() {
+        Ok(found)
+    } else {
+        Err(Faults(faults))
+    }
 }

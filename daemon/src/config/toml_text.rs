@@ -184,7 +184,11 @@ mod tests {
 
     fn show(path: &str, table: &Table, out: &mut Vec<String>) {
         for (key, entry) in table {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             let place = |origin: &Origin| origin.place().unwrap();
             out.push(format!("{path} {} {}", place(&entry.key_at), place(&entry.node.origin)));
             show_value(&path, &entry.node.value, out);
@@ -209,7 +213,11 @@ mod tests {
         let parsed = parse_text("a = \n[b]\nc = 1\nc = 2\nd = 'x\n[e\nf = 1\ng = 2\n[h]\n");
         let shown: Vec<String> = parsed.mistakes.iter().map(ToString::to_string).collect();
         assert!(shown.len() >= 4, "{shown:#?}");
-        assert!(shown.iter().all(|line| line.contains("this is not TOML: ") && !line.contains('\n')));
+        assert!(
+            shown
+                .iter()
+                .all(|line| line.contains("this is not TOML: ") && !line.contains('\n'))
+        );
         let broken: Vec<usize> = parsed.broken_lines.into_iter().collect();
         assert_eq!(broken, [1, 4, 5, 6, 7, 8]);
     }

@@ -61,6 +61,12 @@ impl From<u32> for Node {
     }
 }
 
+impl From<bool> for Node {
+    fn from(yes: bool) -> Self {
+        Self::built_in(Value::Boolean(yes))
+    }
+}
+
 impl Value {
     /// For "must be …, not …".
     pub(super) fn kind(&self) -> &'static str {

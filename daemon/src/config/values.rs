@@ -11,7 +11,7 @@ use super::{
     shape::{Checked, Faults, fault},
     tree::{Node, Value},
 };
-use crate::model::units::{parse_rate, parse_size};
+use crate::model::units::parse_rate;
 
 /// The text; every other shape was refused before.
 pub(super) fn text(node: &Node) -> Checked<&str> {
@@ -33,7 +33,10 @@ where
 {
     move |node| {
         let Value::Integer(number) = node.value else {
-            return Err(fault(node, format!("must be a whole number, not {}", node.value.kind())));
+            return Err(fault(
+                node,
+                format!("must be a whole number, not {}", node.value.kind()),
+            ));
         };
         T::try_from(number)
             .ok()
@@ -42,6 +45,14 @@ where
                 let (least, most) = (bounds.start(), bounds.end());
                 fault(node, format!("must be from {least} to {most}, not {number}"))
             })
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn flag(node: &Node) -> Checked<bool> {
+    match node.value {
+        Value::Boolean(yes) => Ok(yes),
+        _ => Err(fault(node, format!("must be true or false, not {}", node.value.kind()))),
     }
 }
 
@@ -64,11 +75,6 @@ pub(super) fn duration(node: &Node) -> Checked<Duration> {
     parsed(node, parse_duration)
 }
 
-/// A size in bytes.
-pub(super) fn size(node: &Node) -> Checked<u64> {
-    parsed(node, parse_size)
-}
-
 /// A rate in bytes per second; `None` is `off`.
 pub(super) fn rate(node: &Node) -> Checked<Option<u64>> {
     parsed(node, limit)
@@ -77,7 +83,9 @@ pub(super) fn rate(node: &Node) -> Checked<Option<u64>> {
 /// The same from a text.
 pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
     match parse_rate(text) {
-        Ok(Some(0)) => Err("0 could mean no limit or no bytes: write `off` for no limit; to stop, pause the jobs".into()),
+        Ok(Some(0)) => {
+            Err("0 could mean no limit or no bytes: write `off` for no limit; to stop, pause the jobs".into())
+        }
         Ok(rate) => Ok(rate),
         Err(why) => Err(why.to_string()),
     }
@@ -91,7 +99,11 @@ pub(super) fn path<'c>(context: &'c Context<'_>) -> impl Fn(&Node) -> Checked<Pa
 /// Each item of a list by itself; every mistake is told.
 pub(super) fn each<T>(node: &Node, read: impl Fn(&Node) -> Checked<T>) -> Checked<Vec<T>> {
     let one = std::slice::from_ref(node);
-    let items = if let Value::List(items) = &node.value { items } else { one };
+    let items = if let Value::List(items) = &node.value {
+        items
+    } else {
+        one
+    };
     let mut found = Vec::new();
     let mut faults = Vec::new();
     for item in items {
@@ -100,7 +112,11 @@ pub(super) fn each<T>(node: &Node, read: impl Fn(&Node) -> Checked<T>) -> Checke
             Err(Faults(more)) => faults.extend(more),
         }
     }
-    if faults.is_empty() { Ok(found) } else { Err(Faults(faults)) }
+    if faults.is_empty() {
+        Ok(found)
+    } else {
+        Err(Faults(faults))
+    }
 }
 
 /// `ADDRESS:PORT`.
@@ -114,7 +130,13 @@ pub(super) fn socket_address(node: &Node) -> Checked<SocketAddr> {
 /// A base address with one of some schemes, without user, query and fragment. What is shown of it is never more than its
 /// scheme: it may hold a password.
 pub(super) fn base_url(node: &Node, schemes: &[&str]) -> Checked<Url> {
-    let known = || schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(" or ");
+    let known = || {
+        schemes
+            .iter()
+            .map(|scheme| format!("{scheme}://"))
+            .collect::<Vec<_>>()
+            .join(" or ")
+    };
     parsed(node, |text| {
         let text = text.trim().trim_end_matches('/');
         let Some((scheme, _)) = text.split_once("://") else {

@@ -16,6 +16,18 @@ const OTHERS: [&str; 2] = ["HFETCH_NO_SKIP", "HFETCH_TEST_"];
 /// Kubernetes sets these for a service that is called `hfetch`.
 const FOREIGN: [&str; 2] = ["HFETCH_SERVICE_", "HFETCH_PORT"];
 
+/// Others that the configuration follows: where they cannot be read, going on without them would be a surprise.
+const FOLLOWED: [&str; 8] = [
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HOME",
+    "HUGGINGFACE_HUB_CACHE",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+];
+
 /// What the environment says.
 #[derive(Default)]
 pub(super) struct Said {
@@ -28,13 +40,20 @@ pub(super) struct Said {
 pub(super) fn read(environment: &Environment) -> Said {
     let mut said = Said::default();
     for (name, value) in environment.iter() {
-        let Some(key) = name.strip_prefix(PREFIX) else { continue };
+        let Some(key) = name.strip_prefix(PREFIX) else {
+            if value.is_none() && FOLLOWED.contains(&name) {
+                said.mistakes
+                    .push(Mistake::new(Origin::variable(name), "", "is not UTF-8"));
+            }
+            continue;
+        };
         if OTHERS.iter().any(|other| name.starts_with(other)) {
             continue;
         }
         if FOREIGN.iter().any(|foreign| name.starts_with(foreign)) {
-            said.warnings
-                .push(format!("{name} looks like a variable of Kubernetes, not like one of ours: ignored"));
+            said.warnings.push(format!(
+                "{name} looks like a variable of Kubernetes, not like one of ours: ignored"
+            ));
             continue;
         }
         let origin = Origin::variable(name);

@@ -11,7 +11,9 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table) -> Option<B
         values::parsed(node, |target| {
             let reference = parse(target).map_err(|why| why.to_string())?;
             match reference.path {
-                Some(path) => Err(format!("must be a repository, but names the file or folder `{path}` too")),
+                Some(path) => Err(format!(
+                    "must be a repository, but names the file or folder `{path}` too"
+                )),
                 None => Ok(target.trim().to_owned()),
             }
         })

@@ -166,7 +166,11 @@ fn unconfigured_token(url: &Url) -> TokenPolicy {
 }
 
 fn check_together(reader: &mut Reader, read: &[(Option<EndpointOptions>, Written)]) {
-    let good = || read.iter().enumerate().filter_map(|(number, (one, at))| Some((number, one.as_ref()?, at)));
+    let good = || {
+        read.iter()
+            .enumerate()
+            .filter_map(|(number, (one, at))| Some((number, one.as_ref()?, at)))
+    };
     for (number, endpoint, at) in good() {
         for (_, other, _) in good().filter(|(earlier, ..)| *earlier < number) {
             let key = |key: &str| format!("endpoints[{number}].{key}");

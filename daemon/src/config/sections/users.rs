@@ -103,7 +103,13 @@ fn read_one(
     [max_queued, weight, budget]: [Node; 3],
 ) -> Option<UserOptions> {
     let path = format!("users.{}", key_text(&name));
-    let mut section = reader.open(Header::Table(vec!["users".to_owned(), name]), "users.NAME", path, at, table);
+    let mut section = reader.open(
+        Header::Table(vec!["users".to_owned(), name]),
+        "users.NAME",
+        path,
+        at,
+        table,
+    );
     let max_queued = section.read("max_queued", max_queued, values::number(1..=1_000_000_000));
     let weight = section.read("weight", weight, values::number(1..=1_000));
     let budget = section.read("budget", budget, budget_of);

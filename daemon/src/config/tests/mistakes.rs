@@ -24,8 +24,14 @@ fn all_at_once_with_their_places() {
             ("a.toml:1:1: cache: ", "did you mean `storage.cache`?"),
             ("a.toml:3:1: storage.cachee: ", "did you mean `cache`?"),
             ("a.toml:4:12: storage.min_free: ", "unknown unit `bananas`"),
-            ("a.toml:6:15: transfer.connections: ", "must be a whole number, not a text"),
-            ("a.toml:7:17: transfer.give_up_after: ", "must be a text in quotes, not a whole number"),
+            (
+                "a.toml:6:15: transfer.connections: ",
+                "must be a whole number, not a text",
+            ),
+            (
+                "a.toml:7:17: transfer.give_up_after: ",
+                "must be a text in quotes, not a whole number",
+            ),
             ("a.toml:8:17: transfer.stall_timeout: ", "lacks a unit"),
             ("a.toml:9:17: transfer.max_workers: ", "must be from 1 to 256, not 0"),
             ("a.toml:10:2: trasnfer: ", "unknown section; did you mean `transfer`?"),
@@ -74,14 +80,26 @@ fn variables_are_named() {
         &[
             ("HFETCH_ENDPOINTS: endpoints: ", "must be a list of tables in TOML"),
             ("HFETCH_LOG: log: ", "must be a table"),
-            ("HFETCH_STORAGE_CACHE: storage_cache: ", "did you mean `HFETCH_STORAGE__CACHE`?"),
-            ("HFETCH_STORAGE__CACH: storage.cach: ", "did you mean `HFETCH_STORAGE__CACHE`?"),
+            (
+                "HFETCH_STORAGE_CACHE: storage_cache: ",
+                "did you mean `HFETCH_STORAGE__CACHE`?",
+            ),
+            (
+                "HFETCH_STORAGE__CACH: storage.cach: ",
+                "did you mean `HFETCH_STORAGE__CACHE`?",
+            ),
             ("HFETCH_STORAGE__LOCAL_ROOTS: storage.local_roots: ", "is not TOML"),
             ("HFETCH_STORAGE__MIN_FREE: storage.min_free: ", "unknown unit `much`"),
             ("HFETCH_TRANSFER__: ", "names no key"),
             ("HFETCH_TRANSFER__CONNECTIONS: transfer.connections: ", "not `many`"),
-            ("HFETCH_TRANSFER__MAX_WORKERS: transfer.max_workers: ", "not a number with a point"),
-            ("HFETCH_USERS__ALICE: users.alice: ", "must be a table, not a whole number"),
+            (
+                "HFETCH_TRANSFER__MAX_WORKERS: transfer.max_workers: ",
+                "not a number with a point",
+            ),
+            (
+                "HFETCH_USERS__ALICE: users.alice: ",
+                "must be a table, not a whole number",
+            ),
         ],
     );
     told(
@@ -104,8 +122,14 @@ fn endpoints() {
             ("a.toml:5:7: endpoints[1].url: ", "password"),
             ("a.toml:8:7: endpoints[2].url: ", "must begin with http:// or https://"),
             ("a.toml:10:7: endpoints[3].url: ", "query"),
-            ("a.toml:11:9: endpoints[3].token: ", "must be `never` or `own`, not `mine`"),
-            ("a.toml:12:1: endpoints[3].max_connection: ", "did you mean `max_connections`?"),
+            (
+                "a.toml:11:9: endpoints[3].token: ",
+                "must be `never` or `own`, not `mine`",
+            ),
+            (
+                "a.toml:12:1: endpoints[3].max_connection: ",
+                "did you mean `max_connections`?",
+            ),
         ],
     );
     let text = "[[endpoints]]\nname = 'a'\nurl = 'https://x'\n[[endpoints]]\nname = 'a'\nurl = 'https://y'\n[[endpoints]]\n\
@@ -118,9 +142,18 @@ fn endpoints() {
             ("a.toml:12:9: endpoints[3].token: ", "must be as for `a`"),
         ],
     );
-    told(&user(&["endpoints = []"]), &[("a.toml:1:1: endpoints: ", "at least one")]);
-    told(&user(&["endpoints = ['x']"]), &[("a.toml:1:14: endpoints: ", "must be a table")]);
-    told(&user(&["[endpoints]\nurl = 'x'"]), &[("a.toml:1:1: endpoints: ", "must be a list of tables")]);
+    told(
+        &user(&["endpoints = []"]),
+        &[("a.toml:1:1: endpoints: ", "at least one")],
+    );
+    told(
+        &user(&["endpoints = ['x']"]),
+        &[("a.toml:1:14: endpoints: ", "must be a table")],
+    );
+    told(
+        &user(&["[endpoints]\nurl = 'x'"]),
+        &[("a.toml:1:1: endpoints: ", "must be a list of tables")],
+    );
 }
 
 #[test]
@@ -142,6 +175,93 @@ fn storage() {
             ("a.toml:3:12: storage.min_free: ", "too large"),
         ],
     );
-    told(&user(&["storage.cache = []"]), &[("a.toml:1:17: storage.cache: ", "at least one")]);
-    told(&user(&["storage = 3"]), &[("a.toml:1:11: storage: ", "must be a table")]);
+    told(
+        &user(&["storage.cache = []"]),
+        &[("a.toml:1:17: storage.cache: ", "at least one")],
+    );
+    told(
+        &user(&["storage = 3"]),
+        &[("a.toml:1:11: storage: ", "must be a table")],
+    );
+}
+
+#[test]
+fn control() {
+    let needs = "a.toml:1:18: control.listen: ";
+    told(
+        &user(&["control.listen = '127.0.0.1:7850'\ncontrol.tls_key = 'k'"]),
+        &[
+            (needs, "needs `control.tls_cert`"),
+            (needs, "needs `control.token_file`"),
+            ("a.toml:2:19: control.tls_key: ", "absolute"),
+        ],
+    );
+    let files = "tls_cert = '/c'\ntls_key = '/k'\ntoken_file = '/t'\n";
+    told(
+        &user(&[&format!(
+            "[control]\n{files}listen = 'localhost:7850'\n[metrics]\nlisten = ':9100'"
+        )]),
+        &[
+            ("a.toml:5:10: control.listen: ", "0.0.0.0:7850"),
+            ("a.toml:7:10: metrics.listen: ", "not an address"),
+        ],
+    );
+    assert!(user(&[&format!("[control]\n{files}")]).check().1.is_empty());
+}
+
+#[test]
+fn times_and_limits() {
+    let text = "[bandwidth]\nlimit = 'Mon-Fri 08:00,10Q'\ntimezone = 'Asia/Shangai'\nyield = 'on'\n[windows.night]\nperiods \
+                = ['Mon-Fri 00:30-07:00', 'Mon-Fri 25:00-07:00', 'x']\nlimit = 0\n[windows.day]\n[windows]\nx = 1\n[[endpoints]]\nurl = \
+                'https://x'\nlimit = '100Mbit'";
+    told(
+        &user(&[text]),
+        &[
+            (
+                "a.toml:2:9: bandwidth.limit: ",
+                "at character 15: `10Q` has the unknown unit",
+            ),
+            ("a.toml:3:12: bandwidth.timezone: ", "IANA"),
+            ("a.toml:4:9: bandwidth.yield: ", "must be true or false"),
+            (
+                "a.toml:6:35: windows.night.periods: ",
+                "at character 9: `25:00` is no time",
+            ),
+            ("a.toml:6:58: windows.night.periods: ", "no span of time"),
+            ("a.toml:7:9: windows.night.limit: ", "`off`"),
+            ("a.toml:8:10: windows.day.periods: ", "is missing"),
+            ("a.toml:10:5: windows.x: ", "must be a table"),
+            ("a.toml:13:9: endpoints[0].limit: ", "bits"),
+        ],
+    );
+}
+
+#[test]
+fn routes() {
+    let text = "[[proxies]]\nname = 'clash'\nurl = 'socks4://x'\n[[proxies]]\nname = 'clash'\nurl = 'http://u:hush@x'\n\
+                [[proxies]]\nname = 'DIRECT'\nurl = 'http://x'\n[[proxies]]\nname = 'a,b'\n[routing]\nrules = [\n\
+                'DOMAIN,x,clash', 'MATCH,clsh',\n'FOO,x,DIRECT']\nclash_config = '/x'\nallow_networks = ['10.0.0.0/33']";
+    let (_, mistakes) = user(&[text]).check();
+    assert!(!mistakes.join("\n").contains("hush"));
+    told(
+        &user(&[text]),
+        &[
+            ("a.toml:3:7: proxies[0].url: ", "socks5://"),
+            ("a.toml:5:8: proxies[1].name: ", "another proxy `clash`"),
+            ("a.toml:6:7: proxies[1].url: ", "password"),
+            ("a.toml:8:8: proxies[2].name: ", "means something else"),
+            ("a.toml:10:1: proxies[3].url: ", "is missing"),
+            ("a.toml:11:8: proxies[3].name: ", "comma"),
+            ("a.toml:14:19: routing.rules: ", "did you mean `clash`?"),
+            ("a.toml:15:1: routing.rules: ", "no kind of rule"),
+            ("a.toml:16:16: routing.via: ", "is missing"),
+            ("a.toml:17:19: routing.allow_networks: ", "longer than 32"),
+        ],
+    );
+    let config = user(&["routing.via = 'DIRECT'\nrouting.rules = ['MATCH,DIRECT', 'DOMAIN,x,DIRECT']"]).config();
+    assert!(
+        config.warnings.iter().any(|line| line.contains("never reached")),
+        "{:?}",
+        config.warnings
+    );
 }

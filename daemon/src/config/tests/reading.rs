@@ -41,9 +41,17 @@ fn later_files_cover_earlier_ones_key_by_key() {
     ])
     .config();
     assert_eq!((config.transfer.connections, config.transfer.max_workers), (5, 3));
-    let aliases: Vec<_> = config.aliases.iter().map(|(name, target)| format!("{name} {target}")).collect();
+    let aliases: Vec<_> = config
+        .aliases
+        .iter()
+        .map(|(name, target)| format!("{name} {target}"))
+        .collect();
     assert_eq!(aliases, ["x org/new", "y org/y"]);
-    let endpoints: Vec<_> = config.endpoints.iter().map(|one| format!("{} {}", one.name, one.url)).collect();
+    let endpoints: Vec<_> = config
+        .endpoints
+        .iter()
+        .map(|one| format!("{} {}", one.name, one.url))
+        .collect();
     assert_eq!(endpoints, ["c:8080 https://c:8080/hf"]);
 }
 
@@ -89,7 +97,12 @@ fn users_inherit() {
     .config();
     let shown = |name: &str| {
         let user = config.users.of(name);
-        format!("{} {} {:?}", user.max_queued, user.weight, user.budget.map(|budget| budget.bytes >> 30))
+        format!(
+            "{} {} {:?}",
+            user.max_queued,
+            user.weight,
+            user.budget.map(|budget| budget.bytes >> 30)
+        )
     };
     assert_eq!(shown("carol"), "5 1 Some(500)");
     assert_eq!(shown("alice"), "5 3 Some(500)");
@@ -110,7 +123,11 @@ fn where_tokens_may_go() {
     };
     use TokenPolicy::{Never, Own};
     check(with(&[]), &[("hub", "https://huggingface.co/", Own)], 0);
-    check(with(&[("HF_ENDPOINT", "")]), &[("hub", "https://huggingface.co/", Own)], 0);
+    check(
+        with(&[("HF_ENDPOINT", "")]),
+        &[("hub", "https://huggingface.co/", Own)],
+        0,
+    );
     check(
         with(&[("HF_ENDPOINT", "http://127.0.0.1:8090/")]),
         &[("default", "http://127.0.0.1:8090/", Own)],

@@ -1,0 +1,75 @@
+//! `[routing]`: which way to which host, and where redirects may lead.
+
+use std::path::PathBuf;
+
+use crate::config::{
+    inputs::Context,
+    rules::{Matcher, Network, Rule, Target, parse_network, parse_rule, parse_target},
+    section::Reader,
+    tree::{Node, Table, Value},
+    values,
+};
+
+/// `[routing]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutingOptions {
+    /// Whether there is such a section at all: it replaces the proxies of the environment.
+    pub is_set: bool,
+    /// The first that fits decides.
+    pub rules: Vec<Rule>,
+    /// A Clash file whose domain rules come after these.
+    pub clash_config: Option<PathBuf>,
+    /// What the groups of that file stand for.
+    pub via: Option<Target>,
+    /// Where redirects may lead besides public addresses.
+    pub allow_networks: Vec<Network>,
+}
+
+pub(in crate::config) fn read(
+    reader: &mut Reader,
+    root: &mut Table,
+    context: &Context<'_>,
+    proxies: &[String],
+) -> Option<RoutingOptions> {
+    let is_set = root.contains_key("routing");
+    let mut section = reader.section(root, "routing");
+    let nothing = || Node::built_in(Value::List(Vec::new()));
+    let rules = section.read("rules", nothing(), |node| {
+        values::each(node, |node| values::parsed(node, |text| parse_rule(text, proxies)))
+    });
+    let (via_at, clash_at) = (section.origin_of("via"), section.origin_of("clash_config"));
+    let clash_config = section.read_optional("clash_config", values::path(context));
+    let via = section.read_optional("via", |node| values::parsed(node, |text| parse_target(text, proxies)));
+    let allow_networks = section.read("allow_networks", nothing(), |node| {
+        values::each(node, |node| values::parsed(node, parse_network))
+    });
+    match (via_at, clash_at) {
+        (None, Some(at)) => {
+            let message = "is missing: it says what the groups of `routing.clash_config` stand for";
+            section.mistake(Some(at), "via", message);
+        }
+        (Some(_), None) => section.warn("`routing.via` means nothing without `routing.clash_config`"),
+        _ => {}
+    }
+    let after_all = |rules: &[Rule]| {
+        rules
+            .iter()
+            .position(|rule| rule.matcher == Matcher::All)
+            .map(|at| at + 1)
+    };
+    if let Some(rules) = &rules
+        && let Some(at) = after_all(rules).filter(|at| *at < rules.len())
+    {
+        section.warn(format!(
+            "`routing.rules`: what comes after MATCH, the rule {at}, is never reached"
+        ));
+    }
+    section.finish();
+    Some(RoutingOptions {
+        is_set,
+        rules: rules?,
+        clash_config: clash_config?,
+        via: via?,
+        allow_networks: allow_networks?,
+    })
+}
