@@ -1,0 +1,176 @@
+//! The two stories: a simulated Hub with a kill in the middle, and a real repository.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use hfetch_tests::sim::{Host, Kind, RepoBuilder, SimHub, write_tiny_model};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::{
+    session::{Session, interrupt},
+    stage::{Stage, megabytes, quoted},
+    verify,
+};
+
+/// The model of the demonstration.
+const MODEL: &str = "demo/tiny-bert";
+const WEIGHTS: &str = "model.safetensors";
+/// Bytes per second of the simulated link: slow enough to watch, fast enough not to wait.
+const PACE: u64 = 6_000_000;
+
+/// No argument: everything on this machine.
+///
+/// # Errors
+/// When anything goes wrong.
+pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyhow::Result<()> {
+    stage.title("A Hub to download from, and where to")?;
+    forget(session.cache()).context("the files of the last run are in the way")?;
+    let folder = session.scratch("model");
+    write_tiny_model(&folder, 1)?;
+    let hub = SimHub::builder().repo(RepoBuilder::model(MODEL).folder(&folder)?).start()?;
+    hub.pace().set_total(Some(PACE));
+    let size = weights(&hub)?;
+    let endpoint = hub.endpoint().to_owned();
+    session.talk_to(hub);
+    stage.line(&format!(
+        "  {endpoint} simulates the Hub. It has {MODEL}, a real BERT with made-up weights ({}),\n  and sends {} a second.",
+        megabytes(size),
+        megabytes(PACE),
+    ))?;
+    session.show_environment()?;
+
+    stage.title("A daemon, and a job for it")?;
+    session.start_daemon("in the background").await?;
+    let id = session.answer(&words(&["submit", MODEL]), "answers once the job is safe on disk").await?;
+
+    stage.title("The job is watched, and the daemon killed in the middle")?;
+    let watched = words(&["watch", &id]);
+    let mut watch = session.spawn_hfctl(&watched, "")?;
+    let killed = tokio::select! {
+        ended = watch.wait() => ended.map(|_| false)?,
+        () = sent(session.hub()?, size * 45 / 100) => true,
+    };
+    if killed {
+        interrupt(&watch, Signal::INT);
+        watch.wait().await?;
+        session.kill_daemon("no warning, no time to tidy up").await?;
+        session.start_daemon("its journal knows what is on disk").await?;
+        session.hfctl(&watched, "").await?;
+    }
+    let all = session.hub()?.journal().bytes_sent_for(WEIGHTS);
+    stage.line(&format!(
+        "  For the {} of {WEIGHTS} the Hub sent {}: the kill cost {}.",
+        megabytes(size),
+        megabytes(all),
+        megabytes(all.saturating_sub(size)),
+    ))?;
+
+    let path = show_files(stage, session, &id).await?;
+
+    stage.title("The same again, as a drop-in for `hf download`")?;
+    let before = session.hub()?.journal().body_bytes(Host::Cdn);
+    session.answer(&words(&["download", MODEL, "--quiet"]), "prints the path, and fetches nothing").await?;
+    let again = session.hub()?.journal().body_bytes(Host::Cdn) - before;
+    stage.line(&format!("  {again} bytes of files were fetched."))?;
+    farewell(stage, session.cache(), &path, MODEL, "model")
+}
+
+/// A repository of a real Hub.
+///
+/// # Errors
+/// When anything goes wrong.
+pub(crate) async fn real(stage: &Stage, session: &mut Session<'_>, repo: &str, more: &[OsString]) -> anyhow::Result<()> {
+    stage.title("Where everything goes")?;
+    session.show_environment()?;
+
+    stage.title("A daemon, and a job for it")?;
+    session.start_daemon("in the background").await?;
+    let mut submit = words(&["submit", repo]);
+    submit.extend(more.iter().map(OsString::as_os_str));
+    let id = session.answer(&submit, "answers once the job is safe on disk").await?;
+
+    stage.title("The download. Ctrl-C ends it; what is on disk is used the next time")?;
+    session.hfctl(&words(&["watch", &id]), "").await?;
+
+    let path = show_files(stage, session, &id).await?;
+    let job = job(session, &id).await?;
+    let text = |key: &str| job[key].as_str().unwrap_or_default().to_owned();
+    farewell(stage, session.cache(), &path, &text("repo_id"), &text("repo_type"))
+}
+
+fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
+    words.iter().map(|word| OsStr::new(*word)).collect()
+}
+
+async fn job(session: &Session<'_>, id: &str) -> anyhow::Result<Value> {
+    let text = session.asked(&words(&["show", "--json", id])).await?;
+    serde_json::from_str(&text).context("hfctl printed no JSON")
+}
+
+/// Hashes what was downloaded; gives the folder.
+async fn show_files(stage: &Stage, session: &Session<'_>, id: &str) -> anyhow::Result<PathBuf> {
+    stage.title("Every file is hashed once more, and compared with the name of its blob")?;
+    let job = job(session, id).await?;
+    let path = PathBuf::from(job["path"].as_str().context("a finished job has a path")?);
+    verify::snapshot(stage, &path)?;
+    Ok(path)
+}
+
+/// Waits until so many bytes of the weights are out.
+async fn sent(hub: &SimHub, bytes: u64) {
+    while hub.journal().bytes_sent_for(WEIGHTS) < bytes {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn weights(hub: &SimHub) -> anyhow::Result<u64> {
+    let repo = hub.repo(Kind::Model, MODEL).context("the model is not there")?;
+    let commit = repo.commit("main").context("the model has no main")?;
+    Ok(commit.files[WEIGHTS].content.size())
+}
+
+/// The demonstration begins with nothing; other repositories in the folder stay.
+fn forget(cache: &Path) -> io::Result<()> {
+    let folder = format!("models--{}", MODEL.replace('/', "--"));
+    for path in [cache.join(&folder), cache.join(".locks").join(&folder)] {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where the files lie and how to go on.
+fn farewell(stage: &Stage, cache: &Path, path: &Path, repo: &str, kind: &str) -> anyhow::Result<()> {
+    let hub = quoted(&cache.to_string_lossy());
+    let python = match kind {
+        "model" => format!("from transformers import AutoModel; print(AutoModel.from_pretrained(\"{repo}\"))"),
+        kind => format!(
+            "from huggingface_hub import snapshot_download; print(snapshot_download(\"{repo}\", repo_type=\"{kind}\"))"
+        ),
+    };
+    stage.title("Where the files lie")?;
+    stage.line(&format!("  {}", path.display()))?;
+    stage.line("  Python finds them offline:")?;
+    stage.line(&format!("  HF_HUB_CACHE={hub} HF_HUB_OFFLINE=1 \\\n    python3 -c '{python}'"))?;
+    stage.line(&format!("  They stay there. To remove them: rm -r {hub}"))?;
+    stage.title("How to go on")?;
+    for line in [
+        "cargo install --locked --path daemon && cargo install --locked --path client",
+        "hfctl daemon start      # a daemon of your own; it downloads into your usual cache",
+        "hfctl submit llama-2    # or any org/name; hfctl download does what hf download does",
+        "hfctl watch             # what happens; hfctl --help has the rest",
+    ] {
+        stage.line(&format!("  {line}"))?;
+    }
+    stage.line("\nThe daemon is stopped now, and its scratch state removed. Nothing is left running.")?;
+    Ok(())
+}
