@@ -3,18 +3,33 @@
 use std::process::{Command, Output};
 
 fn hfetchd(args: &[&str], env: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hfetchd")).args(args).env_clear().envs(env.iter().copied()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_hfetchd"))
+        .args(args)
+        .env_clear()
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn version_and_help_succeed() {
     let version = hfetchd(&["--version"], &[]);
     assert!(version.status.success());
-    assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("hfetchd {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        String::from_utf8(version.stdout).unwrap(),
+        format!("hfetchd {}\n", env!("CARGO_PKG_VERSION"))
+    );
     let help = hfetchd(&["--help"], &[]);
     assert!(help.status.success());
     let text = String::from_utf8(help.stdout).unwrap();
-    for flag in ["--config", "--state-dir", "--socket", "--check-config", "--print-config", "--log-format"] {
+    for flag in [
+        "--config",
+        "--state-dir",
+        "--socket",
+        "--check-config",
+        "--print-config",
+        "--log-format",
+    ] {
         assert!(text.contains(flag), "{flag} is not in\n{text}");
     }
 }

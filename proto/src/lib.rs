@@ -5,7 +5,11 @@ pub mod reason;
 pub mod socket;
 
 /// Package `hfetch.v1` as generated from `proto/hfetch/v1/*.proto`, where it is documented.
-#[expect(missing_docs, clippy::all, reason = "generated code; the .proto files carry the documentation")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    reason = "generated code; the .proto files carry the documentation"
+)]
 #[cfg_attr(feature = "client", expect(clippy::missing_errors_doc, reason = "generated code"))]
 #[cfg_attr(feature = "server", expect(clippy::allow_attributes, reason = "generated code"))]
 #[cfg_attr(

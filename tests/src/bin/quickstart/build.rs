@@ -23,7 +23,9 @@ pub(crate) async fn programs(stage: &Stage, folder: &Path) -> anyhow::Result<()>
         let profile = folder.file_name().context("cargo's folder of a profile")?;
         let profile = if profile == "debug" { OsStr::new("dev") } else { profile };
         stage.title("Building hfetchd and hfctl")?;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("the workspace")?;
         // The same choice of packages as `cargo run` had at the root: what this program needed is not compiled again.
         let arguments = ["build", "--locked", "--bin", "hfetchd", "--bin", "hfctl", "--profile"];
         let mut command = Command::new(cargo);
@@ -38,7 +40,11 @@ pub(crate) async fn programs(stage: &Stage, folder: &Path) -> anyhow::Result<()>
     }
     for program in ["hfetchd", "hfctl"] {
         let path = folder.join(OsString::from(program));
-        ensure!(path.is_file(), "{} is not there; run `cargo quickstart`", path.display());
+        ensure!(
+            path.is_file(),
+            "{} is not there; run `cargo quickstart`",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -55,7 +61,11 @@ impl Build {
 impl Drop for Build {
     fn drop(&mut self) {
         // `None` once it was waited for.
-        let group = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = self
+            .0
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         if let Some(group) = group {
             // It may have ended this moment.
             kill_process_group(group, Signal::TERM).ok();

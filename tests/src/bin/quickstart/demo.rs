@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::{
     session::{Session, interrupt},
-    stage::{Stage, megabytes, quoted},
+    stage::{Stage, quoted, size},
     verify,
 };
 
@@ -23,7 +23,9 @@ use crate::{
 const MODEL: &str = "demo/tiny-bert";
 const WEIGHTS: &str = "model.safetensors";
 /// Bytes per second of the simulated link: slow enough to watch, fast enough not to wait.
-const PACE: u64 = 6_000_000;
+const PACE: u64 = 6 << 20;
+/// The daemon is killed when so much of the weights was sent.
+const KILL_AT_PERCENT: u64 = 60;
 
 /// No argument: everything on this machine.
 ///
@@ -34,28 +36,32 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
     forget(session.cache()).context("the files of the last run are in the way")?;
     let folder = session.scratch("model");
     write_tiny_model(&folder, 1)?;
-    let hub = SimHub::builder().repo(RepoBuilder::model(MODEL).folder(&folder)?).start()?;
+    let hub = SimHub::builder()
+        .repo(RepoBuilder::model(MODEL).folder(&folder)?)
+        .start()?;
     hub.pace().set_total(Some(PACE));
-    let size = weights(&hub)?;
+    let weights = weights_bytes(&hub)?;
     let endpoint = hub.endpoint().to_owned();
     session.talk_to(hub);
     stage.line(&format!(
         "  {endpoint} simulates the Hub. It has {MODEL}, a real BERT with made-up weights ({}),\n  and sends {} a second.",
-        megabytes(size),
-        megabytes(PACE),
+        size(weights),
+        size(PACE),
     ))?;
     session.show_environment()?;
 
     stage.title("A daemon, and a job for it")?;
     session.start_daemon("in the background").await?;
-    let id = session.answer(&words(&["submit", MODEL]), "answers once the job is safe on disk").await?;
+    let id = session
+        .answer(&words(&["submit", MODEL]), "answers once the job is safe on disk")
+        .await?;
 
     stage.title("The job is watched, and the daemon killed in the middle")?;
     let watched = words(&["watch", &id]);
     let mut watch = session.spawn_hfctl(&watched, "")?;
     let killed = tokio::select! {
         ended = watch.wait() => ended.map(|_| false)?,
-        () = sent(session.hub()?, size * 45 / 100) => true,
+        () = sent(session.hub()?, weights * KILL_AT_PERCENT / 100) => true,
     };
     if killed {
         interrupt(&watch, Signal::INT);
@@ -66,17 +72,22 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
     }
     let all = session.hub()?.journal().bytes_sent_for(WEIGHTS);
     stage.line(&format!(
-        "  For the {} of {WEIGHTS} the Hub sent {}: the kill cost {}.",
-        megabytes(size),
-        megabytes(all),
-        megabytes(all.saturating_sub(size)),
+        "  The Hub sent {} for the {} of {WEIGHTS}: the kill cost {}, and never costs\n  more than 64 MiB of a file, however large.",
+        size(all),
+        size(weights),
+        size(all.saturating_sub(weights)),
     ))?;
 
     let path = show_files(stage, session, &id).await?;
 
     stage.title("The same again, as a drop-in for `hf download`")?;
     let before = session.hub()?.journal().body_bytes(Host::Cdn);
-    session.answer(&words(&["download", MODEL, "--quiet"]), "prints the path, and fetches nothing").await?;
+    session
+        .answer(
+            &words(&["download", MODEL, "--quiet"]),
+            "prints the path, and fetches nothing",
+        )
+        .await?;
     let again = session.hub()?.journal().body_bytes(Host::Cdn) - before;
     stage.line(&format!("  {again} bytes of files were fetched."))?;
     farewell(stage, session.cache(), &path, MODEL, "model")
@@ -86,7 +97,12 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
 ///
 /// # Errors
 /// When anything goes wrong.
-pub(crate) async fn real(stage: &Stage, session: &mut Session<'_>, repo: &str, more: &[OsString]) -> anyhow::Result<()> {
+pub(crate) async fn real(
+    stage: &Stage,
+    session: &mut Session<'_>,
+    repo: &str,
+    more: &[OsString],
+) -> anyhow::Result<()> {
     stage.title("Where everything goes")?;
     session.show_environment()?;
 
@@ -130,7 +146,7 @@ async fn sent(hub: &SimHub, bytes: u64) {
     }
 }
 
-fn weights(hub: &SimHub) -> anyhow::Result<u64> {
+fn weights_bytes(hub: &SimHub) -> anyhow::Result<u64> {
     let repo = hub.repo(Kind::Model, MODEL).context("the model is not there")?;
     let commit = repo.commit("main").context("the model has no main")?;
     Ok(commit.files[WEIGHTS].content.size())
@@ -160,7 +176,9 @@ fn farewell(stage: &Stage, cache: &Path, path: &Path, repo: &str, kind: &str) ->
     stage.title("Where the files lie")?;
     stage.line(&format!("  {}", path.display()))?;
     stage.line("  Python finds them offline:")?;
-    stage.line(&format!("  HF_HUB_CACHE={hub} HF_HUB_OFFLINE=1 \\\n    python3 -c '{python}'"))?;
+    stage.line(&format!(
+        "  HF_HUB_CACHE={hub} HF_HUB_OFFLINE=1 \\\n    python3 -c '{python}'"
+    ))?;
     stage.line(&format!("  They stay there. To remove them: rm -r {hub}"))?;
     stage.title("How to go on")?;
     for line in [

@@ -38,7 +38,11 @@ pub(crate) fn scratch() -> anyhow::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("hfetch-quickstart-");
     let temp = std::env::temp_dir();
-    let temp = if temp.as_os_str().len() < LONGEST_SCRATCH - 30 { temp } else { PathBuf::from("/tmp") };
+    let temp = if temp.as_os_str().len() < LONGEST_SCRATCH - 30 {
+        temp
+    } else {
+        PathBuf::from("/tmp")
+    };
     builder
         .tempdir_in(&temp)
         .with_context(|| format!("no scratch folder in {}", temp.display()))

@@ -30,7 +30,15 @@ const STOP: Duration = Duration::from_secs(8);
 const LOG_LINES: usize = 12;
 /// What a demonstration keeps of the caller's environment: how to talk to the terminal.
 const TERMINAL: [&str; 9] = [
-    "PATH", "TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LANG", "LC_ALL", "LC_CTYPE", "TZ",
+    "PATH",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "COLUMNS",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
 ];
 /// Would make the daemon a service of somebody else, or its configuration another one.
 const NOT_OURS: [&str; 10] = [
@@ -171,7 +179,12 @@ impl<'a> Session<'a> {
             .open(self.scratch("hfetchd.log"))?;
         let mut command = self.command("hfetchd");
         // A group of its own: Ctrl-C ends it through us, in order.
-        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
+        command
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0);
         if !self.simulated {
             // Jobs carry the token of their submitter.
             command.env_remove("HF_TOKEN").env_remove("HUGGING_FACE_HUB_TOKEN");
@@ -196,7 +209,8 @@ impl<'a> Session<'a> {
     pub(crate) async fn kill_daemon(&mut self, comment: &str) -> anyhow::Result<()> {
         let mut daemon = self.daemon.take().context("no daemon runs")?;
         let pid = daemon.id().context("hfetchd has ended by itself")?.to_string();
-        self.stage.command(&["kill".as_ref(), "-9".as_ref(), pid.as_ref()], comment)?;
+        self.stage
+            .command(&["kill".as_ref(), "-9".as_ref(), pid.as_ref()], comment)?;
         Ok(daemon.kill().await?)
     }
 
@@ -208,7 +222,10 @@ impl<'a> Session<'a> {
         let mut words = vec!["hfctl".as_ref()];
         words.extend(arguments);
         self.stage.command(&words, comment)?;
-        self.command("hfctl").args(arguments).spawn().context("hfctl does not start")
+        self.command("hfctl")
+            .args(arguments)
+            .spawn()
+            .context("hfctl does not start")
     }
 
     /// Runs `hfctl` in the terminal.
@@ -268,7 +285,8 @@ impl<'a> Session<'a> {
             hub.stop().await.ok();
         }
         if let Err(error) = self.scratch.close() {
-            self.stage.failed(&format!("the scratch folder is not removed: {error}"));
+            self.stage
+                .failed(&format!("the scratch folder is not removed: {error}"));
         }
     }
 }

@@ -39,7 +39,10 @@ impl Stage {
         } else {
             self.painted("2", &format!("   # {comment}"))
         };
-        self.line(&format!("{}{comment}", self.painted("1;36", &format!("$ {}", words.join(" ")))))
+        self.line(&format!(
+            "{}{comment}",
+            self.painted("1;36", &format!("$ {}", words.join(" ")))
+        ))
     }
 
     /// A line.
@@ -57,7 +60,11 @@ impl Stage {
     /// # Errors
     /// As [`Stage::title`].
     pub(crate) fn checked(&self, right: bool, text: &str) -> io::Result<()> {
-        let mark = if right { self.painted("32", "ok   ") } else { self.painted("1;31", "WRONG") };
+        let mark = if right {
+            self.painted("32", "ok   ")
+        } else {
+            self.painted("1;31", "WRONG")
+        };
         self.line(&format!("  {mark} {text}"))
     }
 
@@ -87,9 +94,18 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// `43.9 MB`.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+/// `42.7 MiB`, as hfctl writes it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut unit, mut scale) = (0, 1024_u64);
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    while bytes / scale >= 1000 && unit + 1 < UNITS.len() {
+        unit += 1;
+        scale *= 1024;
+    }
+    format!("{}.{} {}", bytes / scale, bytes % scale * 10 / scale, UNITS[unit])
 }
 
 #[cfg(test)]
@@ -102,5 +118,11 @@ mod tests {
         assert_eq!(quoted("*.json"), "'*.json'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let sizes = [0, 999, 1000, 1024, 44_805_120, 2 << 40].map(size);
+        assert_eq!(sizes, ["0 B", "999 B", "0.9 KiB", "1.0 KiB", "42.7 MiB", "2.0 TiB"]);
     }
 }

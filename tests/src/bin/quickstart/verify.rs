@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use hfetch_tests::sim::hex;
 use sha1::Digest as _;
 
-use crate::stage::{Stage, megabytes};
+use crate::stage::{Stage, size};
 
 /// Shows each file of a snapshot with its hash.
 ///
@@ -26,13 +26,19 @@ pub(crate) fn snapshot(stage: &Stage, snapshot: &Path) -> anyhow::Result<()> {
         let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = blob.metadata()?.len();
         let (kind, actual) = match name.len() {
-            40 => ("git  ", hash(sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")), &blob)?),
+            40 => (
+                "git  ",
+                hash(sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")), &blob)?,
+            ),
             _ => ("sha256", hash(sha2::Sha256::new(), &blob)?),
         };
         let right = actual == name;
         wrong += u32::from(!right);
         let file = path.strip_prefix(snapshot).unwrap_or(path).display();
-        stage.checked(right, &format!("{kind:<6} {}…  {:>10}  {file}", &actual[..16], megabytes(bytes)))?;
+        stage.checked(
+            right,
+            &format!("{kind:<6} {}…  {:>10}  {file}", &actual[..16], size(bytes)),
+        )?;
     }
     ensure!(wrong == 0, "{wrong} files have other bytes than their names promise");
     ensure!(!files.is_empty(), "{} is empty", snapshot.display());
