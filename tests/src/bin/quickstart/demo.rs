@@ -78,19 +78,16 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
         size(all.saturating_sub(weights)),
     ))?;
 
-    let path = show_files(stage, session, &id).await?;
+    let job = show_files(stage, session, &id).await?;
 
     stage.title("The same again, as a drop-in for `hf download`")?;
     let before = session.hub()?.journal().body_bytes(Host::Cdn);
     session
-        .answer(
-            &words(&["download", MODEL, "--quiet"]),
-            "prints the path, and fetches nothing",
-        )
+        .answer(&words(&["download", MODEL]), "prints the path, and fetches nothing")
         .await?;
     let again = session.hub()?.journal().body_bytes(Host::Cdn) - before;
     stage.line(&format!("  {again} bytes of files were fetched."))?;
-    farewell(stage, session.cache(), &path, MODEL, "model")
+    farewell(stage, session.cache(), &job)
 }
 
 /// A repository of a real Hub.
@@ -108,35 +105,34 @@ pub(crate) async fn real(
 
     stage.title("A daemon, and a job for it")?;
     session.start_daemon("in the background").await?;
+    // What an interrupted run left waiting; its bytes are used.
+    session.asked(&words(&["cancel", "--all", "--quiet"])).await?;
     let mut submit = words(&["submit", repo]);
     submit.extend(more.iter().map(OsString::as_os_str));
     let id = session.answer(&submit, "answers once the job is safe on disk").await?;
 
-    stage.title("The download. Ctrl-C ends it; what is on disk is used the next time")?;
+    stage.title("The download. After Ctrl-C the same command goes on with what is on disk")?;
     session.hfctl(&words(&["watch", &id]), "").await?;
 
-    let path = show_files(stage, session, &id).await?;
-    let job = job(session, &id).await?;
-    let text = |key: &str| job[key].as_str().unwrap_or_default().to_owned();
-    farewell(stage, session.cache(), &path, &text("repo_id"), &text("repo_type"))
+    let job = show_files(stage, session, &id).await?;
+    farewell(stage, session.cache(), &job)
 }
 
 fn words<'a>(words: &[&'a str]) -> Vec<&'a OsStr> {
     words.iter().map(|word| OsStr::new(*word)).collect()
 }
 
-async fn job(session: &Session<'_>, id: &str) -> anyhow::Result<Value> {
-    let text = session.asked(&words(&["show", "--json", id])).await?;
-    serde_json::from_str(&text).context("hfctl printed no JSON")
+/// Hashes what was downloaded; gives the job.
+async fn show_files(stage: &Stage, session: &Session<'_>, id: &str) -> anyhow::Result<Value> {
+    stage.title("Every file is hashed once more, and compared with what the Hub says of it")?;
+    let text = session.asked(&words(&["show", "--json", "--files", id])).await?;
+    let job: Value = serde_json::from_str(&text).context("hfctl printed no JSON")?;
+    verify::files(stage, &path_of(&job)?, &job)?;
+    Ok(job)
 }
 
-/// Hashes what was downloaded; gives the folder.
-async fn show_files(stage: &Stage, session: &Session<'_>, id: &str) -> anyhow::Result<PathBuf> {
-    stage.title("Every file is hashed once more, and compared with the name of its blob")?;
-    let job = job(session, id).await?;
-    let path = PathBuf::from(job["path"].as_str().context("a finished job has a path")?);
-    verify::snapshot(stage, &path)?;
-    Ok(path)
+fn path_of(job: &Value) -> anyhow::Result<PathBuf> {
+    Ok(job["path"].as_str().context("a finished job has a path")?.into())
 }
 
 /// Waits until so many bytes of the weights are out.
@@ -165,21 +161,31 @@ fn forget(cache: &Path) -> io::Result<()> {
 }
 
 /// Where the files lie and how to go on.
-fn farewell(stage: &Stage, cache: &Path, path: &Path, repo: &str, kind: &str) -> anyhow::Result<()> {
-    let hub = quoted(&cache.to_string_lossy());
-    let python = match kind {
-        "model" => format!("from transformers import AutoModel; print(AutoModel.from_pretrained(\"{repo}\"))"),
-        kind => format!(
-            "from huggingface_hub import snapshot_download; print(snapshot_download(\"{repo}\", repo_type=\"{kind}\"))"
-        ),
-    };
+fn farewell(stage: &Stage, cache: &Path, job: &Value) -> anyhow::Result<()> {
+    let path = path_of(job)?;
+    let text = |key: &str| job[key].as_str().unwrap_or_default();
     stage.title("Where the files lie")?;
     stage.line(&format!("  {}", path.display()))?;
-    stage.line("  Python finds them offline:")?;
-    stage.line(&format!(
-        "  HF_HUB_CACHE={hub} HF_HUB_OFFLINE=1 \\\n    python3 -c '{python}'"
-    ))?;
-    stage.line(&format!("  They stay there. To remove them: rm -r {hub}"))?;
+    if text("local_dir").is_empty() {
+        let python = match text("repo_type") {
+            "model" => {
+                let id = text("repo_id");
+                format!("from transformers import AutoModel; print(AutoModel.from_pretrained(\"{id}\"))")
+            }
+            kind => {
+                let arguments = format!("\"{}\", repo_type=\"{kind}\"", text("repo_id"));
+                format!("from huggingface_hub import snapshot_download; print(snapshot_download({arguments}))")
+            }
+        };
+        let hub = quoted(&cache.to_string_lossy());
+        stage.line("  Python finds them offline:")?;
+        stage.line(&format!(
+            "  HF_HUB_CACHE={hub} HF_HUB_OFFLINE=1 \\\n    python3 -c '{python}'"
+        ))?;
+        // REPO/snapshots/COMMIT
+        let repo = path.ancestors().nth(2).unwrap_or(&path).to_string_lossy();
+        stage.line(&format!("  They stay there. To remove them: rm -r {}", quoted(&repo)))?;
+    }
     stage.title("How to go on")?;
     for line in [
         "cargo install --locked --path daemon && cargo install --locked --path client",
@@ -189,6 +195,6 @@ fn farewell(stage: &Stage, cache: &Path, path: &Path, repo: &str, kind: &str) ->
     ] {
         stage.line(&format!("  {line}"))?;
     }
-    stage.line("\nThe daemon is stopped now, and its scratch state removed. Nothing is left running.")?;
+    stage.line("\nThe daemon stops now, and its scratch state goes. Nothing is left running.")?;
     Ok(())
 }

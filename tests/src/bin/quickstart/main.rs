@@ -2,7 +2,8 @@
 //!
 //! Builds `hfetchd` and `hfctl`, starts a daemon in a scratch state directory, downloads, verifies, and tells where the
 //! files lie. Without an argument the simulated Hub serves a small real model, and the daemon is killed in the middle.
-//! However it ends, no process and no scratch state are left; the downloaded files stay.
+//! However it ends, no process is left. The downloaded files stay; so does the state of an unfinished REPO, which the next
+//! run goes on from.
 
 mod build;
 mod demo;
@@ -11,7 +12,7 @@ mod session;
 mod stage;
 mod verify;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use futures_util::StreamExt as _;
@@ -33,6 +34,9 @@ const INTERRUPTED: u8 = 130;
 struct Options {
     /// Download this from HF_ENDPOINT (default https://huggingface.co) [default: a small model from a simulated Hub]
     repo: Option<String>,
+    /// Put the files into this Hugging Face cache [default: for a REPO $HF_HUB_CACHE, else target/quickstart-files]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
     /// More words for `hfctl submit`, such as files or --include
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     more: Vec<OsString>,
@@ -53,7 +57,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options, stage: &Stage) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let mut session = Session::new(stage, options.repo.is_none())?;
+    let mut session = Session::new(stage, options.repo.is_none(), options.cache_dir.as_deref())?;
     let outcome = tokio::select! {
         outcome = play(options, stage, &mut session) => outcome.map(|()| ExitCode::SUCCESS),
         Some(_) = signals.next() => {
@@ -64,7 +68,7 @@ async fn run(options: &Options, stage: &Stage) -> anyhow::Result<ExitCode> {
     if outcome.is_err() {
         session.tell_log();
     }
-    session.close().await;
+    session.close(matches!(outcome, Ok(ExitCode::SUCCESS))).await;
     outcome
 }
 

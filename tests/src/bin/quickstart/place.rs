@@ -16,21 +16,28 @@ pub(crate) fn programs() -> anyhow::Result<PathBuf> {
     Ok(own.parent().context("this program has no folder")?.to_owned())
 }
 
-/// The Hugging Face cache that stays: the caller's own when HF_HUB_CACHE names one and real files are fetched, else a
-/// folder in cargo's target directory.
+/// The Hugging Face cache that stays: the one that was named, the caller's own when real files are fetched and HF_HUB_CACHE
+/// names one, else a folder in cargo's target directory.
 ///
 /// # Errors
 /// When the working directory is gone.
-pub(crate) fn cache(programs: &Path, simulated: bool) -> anyhow::Result<PathBuf> {
-    let callers = std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty());
-    if let (false, Some(path)) = (simulated, callers) {
-        return Ok(std::path::absolute(path)?);
+pub(crate) fn cache(programs: &Path, simulated: bool, named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let callers = std::env::var_os("HF_HUB_CACHE").filter(|path| !path.is_empty() && !simulated);
+    match named.map(Path::to_owned).or(callers.map(PathBuf::from)) {
+        Some(path) => Ok(std::path::absolute(path)?),
+        None => beside(programs, "quickstart-files"),
     }
-    let target = programs.parent().context("cargo's target directory")?;
-    Ok(target.join("quickstart-files"))
 }
 
-/// A new folder for the state; short, because a socket lies in it. Removed when dropped.
+/// A folder in cargo's target directory.
+///
+/// # Errors
+/// When there is no such directory.
+pub(crate) fn beside(programs: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    Ok(programs.parent().context("cargo's target directory")?.join(name))
+}
+
+/// A new folder for the socket, whose path must be short, and all else that goes. Removed when dropped.
 ///
 /// # Errors
 /// When there is no room for it.

@@ -60,6 +60,7 @@ pub(crate) struct Session<'a> {
     scratch: TempDir,
     programs: PathBuf,
     cache: PathBuf,
+    state: PathBuf,
     simulated: bool,
     more_env: Vec<(&'static str, OsString)>,
     daemon: Option<Child>,
@@ -71,12 +72,19 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// When there is no room for the scratch folder.
-    pub(crate) fn new(stage: &'a Stage, simulated: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(stage: &'a Stage, simulated: bool, cache: Option<&Path>) -> anyhow::Result<Self> {
         let programs = place::programs()?;
+        let scratch = place::scratch()?;
         Ok(Self {
             stage,
-            scratch: place::scratch()?,
-            cache: place::cache(&programs, simulated)?,
+            cache: place::cache(&programs, simulated, cache)?,
+            state: if simulated {
+                scratch.path().join("state")
+            } else {
+                // Outlives a run that is interrupted: it knows which bytes of an unfinished file are good.
+                place::beside(&programs, "quickstart-state")?
+            },
+            scratch,
             programs,
             simulated,
             more_env: Vec::new(),
@@ -114,12 +122,8 @@ impl<'a> Session<'a> {
         self.hub.as_ref().context("no simulated Hub")
     }
 
-    fn state(&self) -> PathBuf {
-        self.scratch("state")
-    }
-
     fn socket(&self) -> PathBuf {
-        self.state().join("hfetchd.sock")
+        self.scratch("hfetchd.sock")
     }
 
     /// The variables by which everything below finds its way; shown, so that what is shown can be repeated.
@@ -170,8 +174,14 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When it ends or is silent.
     pub(crate) async fn start_daemon(&mut self, comment: &str) -> anyhow::Result<()> {
-        let state = self.state();
-        let words = ["hfetchd".as_ref(), "--state-dir".as_ref(), state.as_os_str()];
+        let (state, socket) = (self.state.clone(), self.socket());
+        let words: [&OsStr; 5] = [
+            "hfetchd".as_ref(),
+            "--state-dir".as_ref(),
+            state.as_ref(),
+            "--socket".as_ref(),
+            socket.as_ref(),
+        ];
         self.stage.command(&words, comment)?;
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -191,7 +201,6 @@ impl<'a> Session<'a> {
         }
         let daemon = self.daemon.insert(command.spawn().context("hfetchd does not start")?);
         let deadline = Instant::now() + START;
-        let socket = self.scratch.path().join("state/hfetchd.sock");
         while UnixStream::connect(&socket).await.is_err() {
             if let Some(status) = daemon.try_wait()? {
                 bail!("hfetchd ended with {status}");
@@ -256,7 +265,9 @@ impl<'a> Session<'a> {
     /// As [`Session::hfctl`].
     pub(crate) async fn asked(&self, arguments: &[&OsStr]) -> anyhow::Result<String> {
         let mut command = self.command("hfctl");
-        let output = command.args(arguments).stderr(Stdio::inherit()).output().await?;
+        // Not `output()`, which would keep the messages on stderr from the terminal.
+        let child = command.args(arguments).stdout(Stdio::piped()).spawn();
+        let output = child.context("hfctl does not start")?.wait_with_output().await?;
         check(arguments, output.status)?;
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -271,8 +282,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Stops what runs: asks first, then does not ask. The scratch folder goes with the session.
-    pub(crate) async fn close(mut self) {
+    /// Stops what runs: asks first, then does not ask. The scratch folder goes, and when all is `done` the state too.
+    pub(crate) async fn close(mut self, done: bool) {
         if let Some(mut daemon) = self.daemon.take() {
             interrupt(&daemon, Signal::TERM);
             if timeout(STOP, daemon.wait()).await.is_err() {
@@ -284,9 +295,14 @@ impl<'a> Session<'a> {
             // Its threads end with this process at the latest.
             hub.stop().await.ok();
         }
-        if let Err(error) = self.scratch.close() {
-            self.stage
-                .failed(&format!("the scratch folder is not removed: {error}"));
+        // An unfinished job of a real Hub keeps its state. That of a simulated one lies in the scratch folder.
+        let state = if done && !self.simulated {
+            std::fs::remove_dir_all(&self.state)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = state.and(self.scratch.close()) {
+            self.stage.failed(&format!("not everything was removed: {error}"));
         }
     }
 }

@@ -1,59 +1,49 @@
-//! Hashes every downloaded file once more, by this program and not by the daemon, and compares with the blob's name.
+//! Hashes every downloaded file once more, by this program and not by the daemon, and compares with what the Hub says.
 
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, ensure};
 use hfetch_tests::sim::hex;
+use serde_json::Value;
 use sha1::Digest as _;
 
 use crate::stage::{Stage, size};
 
-/// Shows each file of a snapshot with its hash.
+/// Shows each file of a finished job (as `hfctl show --json --files` prints it) with its hash.
 ///
 /// # Errors
-/// When one is wrong, or the snapshot is empty.
-pub(crate) fn snapshot(stage: &Stage, snapshot: &Path) -> anyhow::Result<()> {
-    let mut files = Vec::new();
-    collect(snapshot, &mut files).with_context(|| format!("cannot read {}", snapshot.display()))?;
-    files.sort();
+/// When one is wrong, or there is none.
+pub(crate) fn files(stage: &Stage, folder: &Path, job: &Value) -> anyhow::Result<()> {
+    let files = job["files"].as_array().context("the job has no list of files")?;
     let mut wrong = 0_u32;
-    for path in &files {
-        let blob = std::fs::canonicalize(path).with_context(|| format!("{} leads nowhere", path.display()))?;
-        let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = blob.metadata()?.len();
-        let (kind, actual) = match name.len() {
+    for file in files {
+        let text = |key: &str| file[key].as_str().unwrap_or_default();
+        let (name, digest) = (text("path"), text("digest"));
+        let path = folder.join(name);
+        let content = std::fs::canonicalize(&path).with_context(|| format!("{} leads nowhere", path.display()))?;
+        let bytes = content.metadata()?.len();
+        let (kind, actual) = match digest.len() {
             40 => (
-                "git  ",
-                hash(sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")), &blob)?,
+                "git",
+                hash(sha1::Sha1::new_with_prefix(format!("blob {bytes}\0")), &content)?,
             ),
-            _ => ("sha256", hash(sha2::Sha256::new(), &blob)?),
+            _ => ("sha256", hash(sha2::Sha256::new(), &content)?),
         };
-        let right = actual == name;
+        // In a cache the path is a link to a blob, which has the digest as its name.
+        let is_link = path.symlink_metadata()?.is_symlink();
+        let right = actual == digest && (!is_link || content.ends_with(digest));
         wrong += u32::from(!right);
-        let file = path.strip_prefix(snapshot).unwrap_or(path).display();
         stage.checked(
             right,
-            &format!("{kind:<6} {}…  {:>10}  {file}", &actual[..16], size(bytes)),
+            &format!("{kind:<6} {}…  {:>10}  {name}", &actual[..16], size(bytes)),
         )?;
     }
-    ensure!(wrong == 0, "{wrong} files have other bytes than their names promise");
-    ensure!(!files.is_empty(), "{} is empty", snapshot.display());
-    Ok(())
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            collect(&entry.path(), files)?;
-        } else {
-            files.push(entry.path());
-        }
-    }
+    ensure!(wrong == 0, "{wrong} files have other bytes than the Hub promised");
+    ensure!(!files.is_empty(), "no file of the repository was selected");
     Ok(())
 }
 
@@ -75,17 +65,22 @@ mod tests {
     #[test]
     fn a_changed_byte_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        let (blobs, snapshot) = (dir.path().join("blobs"), dir.path().join("snapshots/1/deep"));
+        let (blobs, snapshot) = (dir.path().join("blobs"), dir.path().join("snapshots/1"));
         std::fs::create_dir(&blobs).unwrap();
-        std::fs::create_dir_all(&snapshot).unwrap();
+        std::fs::create_dir_all(snapshot.join("deep")).unwrap();
         // `printf hello | git hash-object --stdin`
-        let name = "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0";
-        std::fs::write(blobs.join(name), "hello").unwrap();
-        std::os::unix::fs::symlink(format!("../../../blobs/{name}"), snapshot.join("a.txt")).unwrap();
-        let root = dir.path().join("snapshots/1");
-        super::snapshot(&Stage::new(), &root).unwrap();
-        std::fs::write(blobs.join(name), "hallo").unwrap();
-        super::snapshot(&Stage::new(), &root).unwrap_err();
-        super::snapshot(&Stage::new(), &blobs.join("none")).unwrap_err();
+        let digest = "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0";
+        std::fs::write(blobs.join(digest), "hello").unwrap();
+        std::os::unix::fs::symlink(format!("../../../blobs/{digest}"), snapshot.join("deep/a.txt")).unwrap();
+        std::fs::write(snapshot.join("plain.txt"), "hello").unwrap();
+        let check = |name: &str| {
+            let job = serde_json::json!({ "files": [{ "path": name, "digest": digest }] });
+            files(&Stage::new(), &snapshot, &job)
+        };
+        check("deep/a.txt").unwrap();
+        check("plain.txt").unwrap();
+        check("missing.txt").unwrap_err();
+        std::fs::write(blobs.join(digest), "hallo").unwrap();
+        check("deep/a.txt").unwrap_err();
     }
 }
