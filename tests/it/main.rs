@@ -2,3 +2,4 @@
 
 mod resume;
 mod sim;
+mod tidy;
