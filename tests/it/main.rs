@@ -7,3 +7,4 @@ mod python_main;
 mod resume;
 mod sim;
 mod startup;
+mod tidy;
