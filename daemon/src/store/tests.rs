@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::model::{
-    ByteRange, CommitHash, Destination, Digest, FileState, HoldReason, JobSpec, Owner, Priority, RepoId, RepoKind,
-    RepoPath, Revision, Selection, Trust,
+    CommitHash, Destination, Digest, FileState, HoldReason, JobSpec, Owner, Priority, RepoId, RepoKind, RepoPath,
+    Revision, Selection, Trust,
 };
 
 pub(super) struct Fixture {
     dir: tempfile::TempDir,
-    store: Store,
+    pub(super) store: Store,
     threads: StoreThreads,
     heard: Arc<Mutex<Vec<Event>>>,
 }
@@ -33,7 +33,7 @@ impl Fixture {
         }
     }
 
-    fn reopen(self) -> Self {
+    pub(super) fn reopen(self) -> Self {
         Self::open(self.close())
     }
 
@@ -371,35 +371,4 @@ async fn a_plan_is_stored_and_ticked_off_once() {
         .map(|f| f.path.to_string())
         .collect();
     assert_eq!(paths, ["a", "b"]);
-}
-
-#[tokio::test]
-async fn claims_and_vouchers_come_back_as_they_were() {
-    let fixture = Fixture::new();
-    let claim = Claim {
-        digest: Digest::Sha256([9; 32]),
-        size: 100,
-        dev: u64::MAX,
-        ino: 1 << 63,
-        ranges: vec![ByteRange::new(0, 10), ByteRange::new(50, 100)],
-        hash: vec![1, 2],
-        boot: "b".into(),
-        job: "j".into(),
-    };
-    fixture.store.record_claim("/p".into(), claim.clone()).await.unwrap();
-    let seen = Verified {
-        dev: u64::MAX,
-        ino: 3,
-        size: 4,
-        mtime_ns: -5,
-        ctime_ns: 6,
-        digest: claim.digest,
-    };
-    fixture.store.vouch(seen).await.unwrap();
-    let fixture = fixture.reopen();
-    assert_eq!(fixture.store.claim("/p".into()).await.unwrap(), Some(claim));
-    assert!(fixture.store.is_vouched(seen).await);
-    assert!(!fixture.store.is_vouched(Verified { ctime_ns: 7, ..seen }).await);
-    fixture.store.drop_claim("/p".into()).await.unwrap();
-    assert_eq!(fixture.store.claim("/p".into()).await.unwrap(), None);
 }

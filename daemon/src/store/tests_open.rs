@@ -1,6 +1,7 @@
-//! Opening databases that are not what they should be.
+//! Hints, and databases that are not what they should be.
 
 use super::{tests::Fixture, *};
+use crate::model::{ByteRange, Digest};
 
 fn alter(dir: &Path, file: &str, sql: &str) {
     #[expect(clippy::disallowed_methods, reason = "a test plays another program")]
@@ -59,4 +60,35 @@ fn a_ruined_job_database_is_reported_not_replaced() {
     std::fs::write(dir.path().join("jobs.db"), &ruin).unwrap();
     assert!(Store::open(dir.path(), Box::new(drop)).is_err());
     assert_eq!(std::fs::read(dir.path().join("jobs.db")).unwrap(), ruin);
+}
+
+#[tokio::test]
+async fn claims_and_vouchers_come_back_as_they_were() {
+    let fixture = Fixture::new();
+    let claim = Claim {
+        digest: Digest::Sha256([9; 32]),
+        size: 100,
+        dev: u64::MAX,
+        ino: 1 << 63,
+        ranges: vec![ByteRange::new(0, 10), ByteRange::new(50, 100)],
+        hash: vec![1, 2],
+        boot: "b".into(),
+        job: "j".into(),
+    };
+    fixture.store.record_claim("/p".into(), claim.clone()).await.unwrap();
+    let seen = Verified {
+        dev: u64::MAX,
+        ino: 3,
+        size: 4,
+        mtime_ns: -5,
+        ctime_ns: 6,
+        digest: claim.digest,
+    };
+    fixture.store.vouch(seen).await.unwrap();
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.store.claim("/p".into()).await.unwrap(), Some(claim));
+    assert!(fixture.store.is_vouched(seen).await);
+    assert!(!fixture.store.is_vouched(Verified { ctime_ns: 7, ..seen }).await);
+    fixture.store.drop_claim("/p".into()).await.unwrap();
+    assert_eq!(fixture.store.claim("/p".into()).await.unwrap(), None);
 }
