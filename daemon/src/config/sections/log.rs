@@ -22,8 +22,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Ours; of the libraries only what somebody must know.
-const FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,tonic=warn,tower=warn";
+/// What we do; of what the libraries do only what somebody must know.
+const FILTER: &str = "warn,hfetchd=info";
 
 pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table) -> Option<LogOptions> {
     let mut section = reader.section(root, "log");

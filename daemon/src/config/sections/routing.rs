@@ -11,7 +11,7 @@ use crate::config::{
 };
 
 /// `[routing]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoutingOptions {
     /// Whether there is such a section at all: it replaces the proxies of the environment.
     pub is_set: bool,
@@ -31,7 +31,10 @@ pub(in crate::config) fn read(
     context: &Context<'_>,
     proxies: &[String],
 ) -> Option<RoutingOptions> {
-    let is_set = root.contains_key("routing");
+    if !root.contains_key("routing") {
+        // Not even its defaults: printed, they would be a section.
+        return Some(RoutingOptions::default());
+    }
     let mut section = reader.section(root, "routing");
     let nothing = || Node::built_in(Value::List(Vec::new()));
     let rules = section.read("rules", nothing(), |node| {
@@ -66,7 +69,7 @@ pub(in crate::config) fn read(
     }
     section.finish();
     Some(RoutingOptions {
-        is_set,
+        is_set: true,
         rules: rules?,
         clash_config: clash_config?,
         via: via?,

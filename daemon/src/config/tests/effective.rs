@@ -94,15 +94,8 @@ fn print_is_read_back_to_the_same() {
         let again = again.config();
         assert_eq!(config.diff(&again), (vec![], vec![]), "{text}");
         let same = |config: &Config| {
-            let Config {
-                settings: _,
-                warnings: _,
-                ..
-            } = config;
             let mut plain = config.clone();
             (plain.settings, plain.warnings) = (vec![], vec![]);
-            // Whether there is a `[routing]` is no key.
-            plain.routing.is_set = false;
             format!("{plain:#?}")
         };
         assert_eq!(same(&config), same(&again), "{text}");

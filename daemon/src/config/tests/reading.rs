@@ -23,7 +23,7 @@ fn nothing_is_needed() {
     assert_eq!(config.events.keep, Duration::from_secs(7 * 86_400));
     assert_eq!(config.events.keep_count, 100_000);
     assert_eq!(config.users.of("anyone").max_queued, 1_000_000);
-    assert!(config.log.filter.starts_with("info,h2=warn"));
+    assert_eq!(config.log.filter, "warn,hfetchd=info");
     assert_eq!(config.warnings, [""; 0]);
 
     let config = system(&[]).config();
