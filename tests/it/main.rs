@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod custody;
+mod errors;
 mod grpc_python;
 mod kills;
 mod python_main;

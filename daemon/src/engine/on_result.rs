@@ -8,6 +8,7 @@ use tokio::{task::JoinError, time::Instant};
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
     progress::{Waiting, wall_time},
+    shared::blocking,
     stop::JobStop,
 };
 use crate::{
@@ -174,7 +175,13 @@ impl Dispatcher {
             None => true,
         };
         if stored {
-            self.jobs.remove(id);
+            if let Some(ActiveJob { plan: Some(plan), .. }) = self.jobs.remove(id) {
+                // An empty folder of ours is no use to anybody; one with partial files stays.
+                let store = plan.store;
+                if let Err(error) = blocking(move || store.remove_empty_staging()).await {
+                    tracing::debug!(job = %id, %error, "the staging folder stays");
+                }
+            }
             self.shared.board.remove(id);
             self.look_at_queue = true;
         }

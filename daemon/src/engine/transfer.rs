@@ -228,14 +228,25 @@ pub(super) async fn run(
                 retry.move_on(index);
             }
             Err(stop) => {
-                // What was written is claimed, so that nothing is fetched twice after a clean stop. The stop's own reason is
-                // the one to tell.
-                if let Err(error) = checkpoint::claim(&context, &transfer).await {
-                    tracing::debug!(job = %context.id, ?error, "last claim");
-                }
+                keep_or_clear(&context, transfer, &stop).await;
                 return Err(stop);
             }
         }
+    }
+}
+
+/// What was written is claimed, so that nothing is fetched twice after a clean stop. A file that was refused before its first
+/// byte leaves nothing behind. The stop's own reason is the one to tell.
+async fn keep_or_clear(context: &JobContext, transfer: Arc<FileTransfer>, stop: &JobStop) {
+    let refused = matches!(stop, JobStop::JobFailed(_) | JobStop::FileFailed(_));
+    if refused && lock(&transfer.segments).written().is_empty() {
+        if let Ok((_, staging, _)) = FileTransfer::into_parts(transfer)
+            && let Err(error) = blocking(move || staging.discard()).await
+        {
+            tracing::debug!(job = %context.id, %error, "an empty partial file stays");
+        }
+    } else if let Err(error) = checkpoint::claim(context, &transfer).await {
+        tracing::debug!(job = %context.id, ?error, "last claim");
     }
 }
 

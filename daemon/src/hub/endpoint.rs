@@ -42,7 +42,7 @@ impl Endpoint {
             return Err(bad("only http and https are spoken"));
         }
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(bad("it holds a user name; give a token with `hfctl login`"));
+            return Err(bad("it holds a user name; give a token with HF_TOKEN"));
         }
         if base.query().is_some() || base.fragment().is_some() {
             return Err(bad("it holds a query or a fragment"));

@@ -19,9 +19,11 @@ pub fn failure(error: &HubError) -> Failure {
         }
         HubError::Transport { fault, via, .. } => unreachable(&transport_hint(*fault, via.is_some())),
         HubError::TimedOut { .. } | HubError::Stalled { .. } => {
-            unreachable("the network is slow or cut; try `hfctl doctor`, or another endpoint")
+            unreachable("the network is slow or cut; try another endpoint")
         }
-        HubError::Truncated { .. } => unreachable("something on the way cuts connections; try `hfctl doctor`"),
+        HubError::Truncated { .. } => {
+            unreachable("something on the way cuts connections; try another endpoint or a proxy")
+        }
         HubError::RangeIgnored { .. }
         | HubError::WrongRange { .. }
         | HubError::Encoded { .. }
@@ -67,7 +69,7 @@ fn transport_hint(fault: NetworkFault, by_proxy: bool) -> String {
         | NetworkFault::Timeout
         | NetworkFault::Reset
         | NetworkFault::Tls
-        | NetworkFault::Protocol => "check the network with `hfctl doctor`, or use another endpoint",
+        | NetworkFault::Protocol => "check the network, or use another endpoint",
     };
     text.to_owned()
 }
@@ -91,17 +93,19 @@ fn refused(refusal: &Refusal) -> Failure {
         Situation::NotFound => new(
             FailureKind::NotFound,
             format!("{it} does not exist, or is private"),
-            "check the spelling; if it is private, log in with `hfctl login`".to_owned(),
+            "check the spelling; if it is private, set HF_TOKEN (or `hf auth login`) and run `hfctl retry`".to_owned(),
         ),
         Situation::BadToken => new(
             FailureKind::Unauthorized,
             format!("{endpoint} does not accept the token{said}"),
-            format!("it may be expired or revoked: make a new one at {TOKENS_PAGE} and run `hfctl login`"),
+            format!(
+                "it may be expired or revoked: make a new one at {TOKENS_PAGE}, set HF_TOKEN and run `hfctl retry`"
+            ),
         ),
         Situation::NotLoggedIn => new(
             FailureKind::Unauthorized,
             format!("{endpoint} wants a token{said}"),
-            "log in with `hfctl login`".to_owned(),
+            "set HF_TOKEN (or `hf auth login`), then run `hfctl retry`".to_owned(),
         ),
         Situation::Forbidden if refusal.token_sent => new(
             FailureKind::Unauthorized,
@@ -111,7 +115,7 @@ fn refused(refusal: &Refusal) -> Failure {
         Situation::Forbidden => new(
             FailureKind::Unauthorized,
             format!("{host} refuses access to {it}{said}"),
-            "log in with `hfctl login`, or use another endpoint".to_owned(),
+            "set HF_TOKEN and run `hfctl retry`, or use another endpoint".to_owned(),
         ),
         Situation::Gated if refusal.token_sent => new(
             FailureKind::Gated,
@@ -121,7 +125,10 @@ fn refused(refusal: &Refusal) -> Failure {
         Situation::Gated => new(
             FailureKind::Gated,
             format!("{it} is gated{said}"),
-            format!("accept its terms at {}, then log in with `hfctl login`", page(refusal)),
+            format!(
+                "accept its terms at {}, then set HF_TOKEN and run `hfctl retry`",
+                page(refusal)
+            ),
         ),
         Situation::RevisionNotFound => new(
             FailureKind::RevisionNotFound,
@@ -167,7 +174,7 @@ fn refused(refusal: &Refusal) -> Failure {
             if refusal.token_sent {
                 "try again later"
             } else {
-                "log in with `hfctl login` for a higher limit"
+                "submit with HF_TOKEN set for a higher limit"
             }
             .to_owned(),
         ),

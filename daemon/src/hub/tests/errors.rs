@@ -125,8 +125,8 @@ fn the_rows_of_the_hub() {
     };
     let missing = "model org/tiny on mirror does not exist, or is private";
     let anonymous = || case(401).says("Invalid username or password.");
-    check(anonymous(), Kind::NotFound, missing, "hfctl login");
-    check(anonymous().about_file(), Kind::NotFound, missing, "hfctl login");
+    check(anonymous(), Kind::NotFound, missing, "HF_TOKEN");
+    check(anonymous().about_file(), Kind::NotFound, missing, "HF_TOKEN");
     let hidden = case(404).code("RepoNotFound").with_token();
     check(hidden, Kind::NotFound, "not for this token", "your token may read it");
 
@@ -137,15 +137,15 @@ fn the_rows_of_the_hub() {
     };
     let not_accepted = "does not accept the token";
     check(bad_token(), Kind::Unauthorized, not_accepted, "settings/tokens");
-    check(bad_token(), Kind::Unauthorized, not_accepted, "hfctl login");
+    check(bad_token(), Kind::Unauthorized, not_accepted, "HF_TOKEN");
     let scope = case(403).says("needs read scope").with_token();
     check(scope, Kind::Unauthorized, "needs read scope", "settings/tokens");
-    check(case(403), Kind::Unauthorized, "refuses access", "hfctl login");
+    check(case(403), Kind::Unauthorized, "refuses access", "HF_TOKEN");
 
     let page = "https://huggingface.co/org/tiny";
     let gated = |status| case(status).code("GatedRepo");
     let log_in = gated(401).says("Please log in.");
-    check(log_in, Kind::Gated, "is gated: Please log in.", "hfctl login");
+    check(log_in, Kind::Gated, "is gated: Please log in.", "HF_TOKEN");
     check(gated(401), Kind::Gated, "is gated", page);
     let visit = "Access is restricted. Visit https://huggingface.co/org/tiny to ask for access.";
     check(gated(403).says(visit).with_token(), Kind::Gated, visit, page);

@@ -149,7 +149,7 @@ async fn accounts() {
             panic!("{error}");
         };
         assert_eq!(failure.kind, FailureKind::Unauthorized);
-        assert!(failure.hint.contains("hfctl login"), "{failure:?}");
+        assert!(failure.hint.contains("HF_TOKEN"), "{failure:?}");
         assert!(failure.message.contains(expected), "{failure:?}");
     }
 }
