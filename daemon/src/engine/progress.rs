@@ -53,7 +53,7 @@ pub(super) struct JobProgress {
     meter: Mutex<RateMeter>,
 }
 
-/// A reading of [`JobProgress`].
+/// A reading of the figures of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProgressReading {
     /// Bytes on disk, those of unfinished files included.

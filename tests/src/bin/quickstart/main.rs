@@ -32,7 +32,7 @@ const INTERRUPTED: u8 = 130;
                   cargo quickstart Qwen/Qwen2.5-0.5B"
 )]
 struct Options {
-    /// Download this from HF_ENDPOINT (default https://huggingface.co) [default: a small model from a simulated Hub]
+    /// Download this from HF_ENDPOINT (by default the official Hub) [default: a small model from a simulated Hub]
     repo: Option<String>,
     /// Put the files into this Hugging Face cache [default: for a REPO $HF_HUB_CACHE, else target/quickstart-files]
     #[arg(long, value_name = "DIR")]
