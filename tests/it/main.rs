@@ -4,6 +4,7 @@ mod custody;
 mod grpc_python;
 mod kills;
 mod python_main;
+mod readme;
 mod resume;
 mod sim;
 mod startup;
