@@ -38,7 +38,7 @@ fn users(sources: &[Source], words: &[&str], excused: impl Fn(&str) -> bool) -> 
     let mut faults = Vec::new();
     for source in sources.iter().filter(|source| !excused(&source.name)) {
         for (number, line) in source.code() {
-            if let Some(word) = words.iter().find(|word| source::has_word(line, word)) {
+            if let Some(word) = words.iter().find(|word| source::has_word(&line, word)) {
                 faults.push(format!("{}:{number}: {word}", source.name));
             }
         }

@@ -116,13 +116,19 @@ impl World {
         Ok(Ran::from(output))
     }
 
+    /// What the daemon has logged.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path(".local/state/hfetch/hfetchd.log")).unwrap_or_default()
+    }
+
     /// Runs a step; `exit` is the code that the reader is told.
     pub(crate) async fn step(&mut self, step: &Step, exit: i32) -> anyhow::Result<()> {
         let line = self.with_ids(&step.command)?;
         if let Some(line) = line.strip_suffix('&') {
             return self.beside(line).await;
         }
-        let ran = self.sh(&line).await?;
+        let ran = self.sh(&line).await;
+        let ran = ran.with_context(|| format!("the daemon's log:\n{}", self.log()))?;
         let said = format!("{}{}", ran.stdout, ran.stderr);
         ensure!(ran.code == exit, "exit {} instead of {exit}:\n{said}", ran.code);
         for shown in &step.shown {
