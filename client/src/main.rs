@@ -1,8 +1,9 @@
 //! `hfctl`, the command-line client of hfetchd. It holds no rules about downloads: it turns a command line into calls of
 //! the package `hfetch.v1`, and answers into text. `main` maps the outcome to an exit code and does nothing else.
 //!
-//! Floors, lowest first: `exit`, `error`; `paths`, `token`, `retry`, `connect`, `follow`; `view` (the only place that
-//! prints); `cli` (what can be typed); `context`, `resolve`, `spec`; `commands` (one file per verb); `app`.
+//! Floors, from the ground up; a module imports lower floors only: 0 `exit`; 1 `error`; 2 `paths`; 3 `token`, `retry`; 4
+//! `connect`; 5 `follow`; 6 `cli` (what can be typed); 7 `view` (the only place that prints); 8 `context`, `spec`; 9
+//! `resolve`; 10 `commands` (one file per verb); 11 `app`.
 
 mod app;
 mod cli;

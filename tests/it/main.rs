@@ -5,6 +5,7 @@ mod errors;
 mod grpc_python;
 mod kills;
 mod python_main;
+mod readme;
 mod resume;
 mod sim;
 mod startup;

@@ -82,8 +82,7 @@ fn module_of(path: &str) -> &str {
 
 /// What a file takes from its crate, with the line: `crate::a`, `crate::{a, b::{c, d}}`.
 fn imports(source: &Source) -> Vec<(usize, String)> {
-    let code: Vec<(usize, &str)> = source.code().collect();
-    let text: String = code.iter().map(|(_, line)| format!("{line}\n")).collect();
+    let text: String = source.code().map(|(_, line)| line + "\n").collect();
     let mut found = Vec::new();
     for (at, _) in text.match_indices("crate::") {
         // `$crate::` and `other_crate::` are something else.

@@ -15,17 +15,33 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Lines with their numbers, without comments.
-    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text.lines().enumerate().map(|(index, line)| {
-            // `//` in a string with an address is no comment.
-            let end = line
-                .match_indices("//")
-                .map(|(at, _)| at)
-                .find(|at| !line[..*at].ends_with(':'));
-            (index + 1, &line[..end.unwrap_or(line.len())])
-        })
+    /// Lines with their numbers, without comments and without what stands in quotes.
+    pub(crate) fn code(&self) -> impl Iterator<Item = (usize, String)> {
+        self.text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, code(line)))
     }
+}
+
+/// A line of code without its comment and its texts. A text of several lines counts as code from its second line on.
+fn code(line: &str) -> String {
+    let (mut kept, mut quoted) = (String::new(), false);
+    let mut rest = line.replace("'\"'", "' '");
+    if rest.trim_start().starts_with("//") {
+        rest.clear();
+    }
+    let mut characters = rest.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' if quoted => drop(characters.next()),
+            '"' => quoted = !quoted,
+            '/' if !quoted && characters.peek() == Some(&'/') => break,
+            c if !quoted => kept.push(c),
+            _ => {}
+        }
+    }
+    kept
 }
 
 /// The root of the workspace.
@@ -80,8 +96,8 @@ fn words_and_comments_are_told_apart() {
     assert!(has_word("use tonic::Code;", "tonic") && !has_word("tonic_types", "tonic"));
     let source = Source {
         name: String::new(),
-        text: "let a = \"http://b\"; // c\n/// d".into(),
+        text: "let a = f(\"http://b \\\" tonic\"); // c\n/// d".into(),
     };
     let code: Vec<_> = source.code().collect();
-    assert_eq!(code, [(1, "let a = \"http://b\"; "), (2, "")]);
+    assert_eq!(code, [(1, "let a = f(); ".to_owned()), (2, String::new())]);
 }
