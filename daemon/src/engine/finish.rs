@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use super::{
     dispatcher::OpenedPlan,
     frontier,
+    progress::Counted,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
-    transfer::{Counted, FileTransfer, hint},
+    transfer::{FileTransfer, hint},
 };
 use crate::{
     cache::{self, AfterLimit, Check, FileStamp, Found, Patience, verify},

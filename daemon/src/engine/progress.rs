@@ -206,6 +206,35 @@ impl Drop for Connected {
     }
 }
 
+/// Bytes of an unfinished file in the job's figures; taken off again when the file is recorded, or given up.
+pub(super) struct Counted {
+    progress: Arc<JobProgress>,
+    bytes: AtomicI64,
+}
+
+impl Counted {
+    pub(super) fn new(progress: Arc<JobProgress>, bytes: u64) -> Self {
+        let counted = Self {
+            progress,
+            bytes: AtomicI64::new(0),
+        };
+        counted.add(bytes);
+        counted
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.progress.written(bytes);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.progress.written(-self.bytes.load(Relaxed));
+    }
+}
+
 /// The figures of all active jobs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Board(Arc<Mutex<Figures>>);

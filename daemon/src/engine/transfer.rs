@@ -2,10 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex},
 };
 
 use jiff::Timestamp;
@@ -16,7 +13,7 @@ use super::{
     checkpoint::{self, Unclaimed},
     connection, finish,
     frontier::{self, Frontier},
-    progress::{JobProgress, lock},
+    progress::{Counted, lock},
     retry::Retry,
     shared::{JobContext, blocking},
     stop::{JobStop, integrity},
@@ -376,34 +373,5 @@ async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Re
         Some(early) => Err(early),
         None if lock(&transfer.segments).is_complete() => Ok(()),
         None => Err(JobStop::Cancelled.into()),
-    }
-}
-
-/// Bytes of an unfinished file in the job's figures; taken off again when the file is recorded, or given up.
-pub(super) struct Counted {
-    progress: Arc<JobProgress>,
-    bytes: AtomicI64,
-}
-
-impl Counted {
-    fn new(progress: Arc<JobProgress>, bytes: u64) -> Self {
-        let counted = Self {
-            progress,
-            bytes: AtomicI64::new(0),
-        };
-        counted.add(bytes);
-        counted
-    }
-
-    pub(super) fn add(&self, bytes: u64) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.bytes.fetch_add(bytes, Relaxed);
-        self.progress.written(bytes);
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.progress.written(-self.bytes.load(Relaxed));
     }
 }

@@ -2,7 +2,7 @@
 
 mod glob;
 #[cfg(test)]
-mod python;
+mod python_tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
