@@ -10,3 +10,5 @@ mod resume;
 mod sim;
 mod startup;
 mod tidy;
+mod verbs;
+mod watch;
