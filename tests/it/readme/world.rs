@@ -9,8 +9,8 @@ use hfetch_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
@@ -31,8 +31,8 @@ pub(crate) struct World {
     hub: SimHub,
     /// Ids of jobs, by the id that the reader sees.
     ids: BTreeMap<String, String>,
-    /// What runs beside.
-    background: Vec<Child>,
+    /// What runs beside, with its output: a closed pipe would end it.
+    background: Vec<(Child, Lines<BufReader<ChildStdout>>)>,
     port: Option<u16>,
 }
 
@@ -132,7 +132,7 @@ impl World {
         let said = format!("{}{}", ran.stdout, ran.stderr);
         ensure!(ran.code == exit, "exit {} instead of {exit}:\n{said}", ran.code);
         for shown in &step.shown {
-            if is_id(shown) {
+            if is_sample(shown) {
                 let id = ran.stdout.trim();
                 ensure!(is_id(id), "not an id: {said}");
                 self.ids.insert(shown.clone(), id.to_owned());
@@ -177,7 +177,7 @@ impl World {
             .await
             .context("it says nothing")??
             .context("it ended")?;
-        self.background.push(child);
+        self.background.push((child, lines));
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl World {
         let mut line = command.to_owned();
         let shown: Vec<&str> = command
             .split(|c: char| !c.is_ascii_alphanumeric())
-            .filter(|word| is_id(word))
+            .filter(|word| is_sample(word))
             .collect();
         for id in shown {
             let own = self
@@ -203,7 +203,7 @@ impl World {
 
     /// Ends what runs.
     pub(crate) async fn close(mut self) -> anyhow::Result<()> {
-        for child in &mut self.background {
+        for (child, _) in &mut self.background {
             child.kill().await?;
         }
         self.sh("hfctl daemon stop").await?.ok()?;
@@ -227,8 +227,13 @@ impl Drop for World {
     }
 }
 
-/// Ten characters of Crockford's base32, with a digit among them.
+/// Ten characters of Crockford's base32.
 fn is_id(word: &str) -> bool {
     let fits = |c: char| c.is_ascii_digit() || (c.is_ascii_lowercase() && !"ilou".contains(c));
-    word.len() == 10 && word.chars().all(fits) && word.contains(|c: char| c.is_ascii_digit())
+    word.len() == 10 && word.chars().all(fits)
+}
+
+/// An id as the text shows one: it begins with a digit, so that it is no word.
+fn is_sample(word: &str) -> bool {
+    is_id(word) && word.starts_with(|c: char| c.is_ascii_digit())
 }
