@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
+    io::Write as _,
     path::Path,
     process::{Command, Output},
 };
@@ -172,7 +173,7 @@ fn what_is_printed_can_be_read_again() {
 fn under_systemd_the_places_are_the_system_s() {
     let printed = hfetchd(&["--print-config"], &[("STATE_DIRECTORY", "/var/lib/hfetch:/x")]);
     if Path::new("/etc/hfetch").exists() {
-        println!("skipped: this machine has an /etc/hfetch of its own");
+        writeln!(std::io::stderr(), "SKIPPED: this machine has an /etc/hfetch of its own").unwrap();
         return;
     }
     let shown = text(printed.stdout);

@@ -87,8 +87,7 @@ fn python_holding_the_lock_is_respected() {
     let mut python = Command::new("python3");
     python.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut child) = spawn(&mut python) else {
-        println!("skipped: python3 is not installed");
-        return;
+        return hfetch_tests::python::skip("no python3");
     };
     let bench = Bench::cache();
     let mut stdin = child.stdin.take().unwrap();
