@@ -263,6 +263,32 @@ fn every_failure_and_every_hold_has_a_remedy() {
     }
 }
 
+/// Every key of the configuration has a row that says when it counts.
+#[test]
+fn every_key_of_the_configuration_is_told() {
+    let readme = text();
+    let rows: Vec<Vec<&str>> = readme
+        .lines()
+        .map(|line| line.split(" | ").map(str::trim).collect())
+        .collect();
+    let mut keys = 0;
+    for (list, expected) in [
+        ("    live(", "yes |"),
+        ("    at_start(", "restart |"),
+        ("    not_yet(", "later |"),
+        ("    not_yet_at_start(", "later |"),
+    ] {
+        for key in words("daemon/src/config/keys.rs", list) {
+            keys += 1;
+            let cell = format!("| `{key}`");
+            let row = rows.iter().find(|row| row[0] == cell);
+            let told = row.and_then(|row| row.last());
+            assert_eq!(told, Some(&expected), "README.md on `{key}`");
+        }
+    }
+    assert!(keys >= 41, "{keys}");
+}
+
 #[test]
 fn every_exit_code_is_told() {
     let readme = text();
