@@ -5,6 +5,7 @@ mod errors;
 mod grpc_python;
 mod kills;
 mod python_main;
+mod quickstart;
 mod readme;
 mod resume;
 mod sim;
