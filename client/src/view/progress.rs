@@ -185,7 +185,8 @@ impl Bars {
             multi, jobs, colour, ..
         } = self;
         jobs.entry(id.to_owned()).or_insert_with(|| {
-            let bar = multi.add(ProgressBar::new(0));
+            // Of one byte, not of none: that would be shown as done until the plan is there.
+            let bar = multi.add(ProgressBar::new(1));
             bar.set_style(style(*colour));
             bar.enable_steady_tick(Duration::from_millis(120));
             JobBar {
