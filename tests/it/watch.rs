@@ -159,8 +159,10 @@ async fn events_that_are_gone_are_refused_not_skipped() -> anyhow::Result<()> {
         let watched = async {
             let mut watch = watch.await?;
             while watch.heard.events.last().is_none_or(|event| event.seq < newest) {
-                if let Some(Err(status)) = watch.step().await? {
-                    return Ok::<_, anyhow::Error>(Some(status));
+                match watch.step().await? {
+                    Some(Ok(())) => {}
+                    Some(Err(status)) => return Ok::<_, anyhow::Error>(Some(status)),
+                    None => break,
                 }
             }
             Ok(None)

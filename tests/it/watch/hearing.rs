@@ -74,25 +74,33 @@ impl Watch {
 
     /// Takes messages until a condition holds.
     pub(super) async fn until(&mut self, what: &str, mut enough: impl FnMut(&Heard) -> bool) -> anyhow::Result<()> {
-        while !enough(&self.heard) {
-            match self.step().await? {
-                Some(Ok(())) => {}
-                Some(Err(status)) => bail!("the stream ended before {what}: {status}"),
-                None => bail!("the stream ended before {what}"),
+        // Over all: heartbeats come for ever.
+        let took = timeout(PATIENCE, async {
+            while !enough(&self.heard) {
+                match self.step().await? {
+                    Some(Ok(())) => {}
+                    Some(Err(status)) => bail!("the stream ended before {what}: {status}"),
+                    None => bail!("the stream ended before {what}"),
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        took.await.with_context(|| format!("{what} never came"))?
     }
 
     /// Takes messages until the stream ends.
     pub(super) async fn rest(mut self) -> anyhow::Result<(Heard, Option<Status>)> {
-        loop {
-            match self.step().await? {
-                Some(Ok(())) => {}
-                Some(Err(status)) => return Ok((self.heard, Some(status))),
-                None => return Ok((self.heard, None)),
+        let end = timeout(PATIENCE, async {
+            loop {
+                match self.step().await? {
+                    Some(Ok(())) => {}
+                    Some(Err(status)) => return Ok::<_, anyhow::Error>(Some(status)),
+                    None => return Ok(None),
+                }
             }
-        }
+        });
+        let status = end.await.context("the stream does not end")??;
+        Ok((self.heard, status))
     }
 }
 
