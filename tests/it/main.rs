@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod custody;
+mod faults;
 mod grpc_python;
 mod kills;
 mod python_main;
