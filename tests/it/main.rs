@@ -2,6 +2,7 @@
 
 mod custody;
 mod errors;
+mod faults;
 mod grpc_python;
 mod kills;
 mod python_main;

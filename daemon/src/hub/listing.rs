@@ -210,8 +210,9 @@ impl Hub {
 #[derive(Default)]
 struct Gathered {
     entries: Vec<ManifestEntry>,
-    /// Folders too: a page may hold nothing else.
-    paths: HashSet<String>,
+    /// Folders too: a page may hold nothing else. Whether it is a file is told apart: one name as both is no repetition, but
+    /// for the planner to refuse.
+    paths: HashSet<(String, bool)>,
     pages: HashSet<String>,
 }
 
@@ -221,11 +222,12 @@ impl Gathered {
         if self.paths.len() >= MAX_ENTRIES {
             return Err(HubError::ListingLimit { limit: MAX_ENTRIES });
         }
-        if !self.paths.insert(wire.path.clone()) {
+        // As the Python client: whatever is no file is a folder.
+        let is_file = wire.kind == "file";
+        if !self.paths.insert((wire.path.clone(), is_file)) {
             return Ok(Err("it holds a path for the second time"));
         }
-        // As the Python client: whatever is no file is a folder.
-        if wire.kind != "file" {
+        if !is_file {
             return Ok(Ok(()));
         }
         let size = wire.lfs.as_ref().map(|lfs| lfs.size).or(wire.size);

@@ -1,0 +1,172 @@
+//! Signed addresses that end, and redirects that lead elsewhere.
+
+use std::{fs, time::Duration};
+
+use hfetch_tests::{
+    check,
+    sim::{Fault, Host, Matcher, Rule, SimHub, Token},
+};
+
+use super::{
+    Case, FILE, MIB, all, at_once, cdn, complete, failed, hub, listing, repo, resigning, resolve, scratch, strikes,
+};
+
+const CANARY: &str = "hf_canaryCANARYcanary0123456789";
+
+#[tokio::test]
+async fn addresses_that_live_for_a_second_are_asked_for_again() -> anyhow::Result<()> {
+    let hub = hub()?;
+    hub.switch(|switches| switches.link_life = Duration::from_secs(1));
+    hub.pace().set_total(Some(6 * MIB));
+    let gate = hub.hold_bodies(FILE, 9 * MIB);
+    // Parts are cut in the middle, so that they are asked for when the address is old.
+    for number in [1, 3, 5] {
+        hub.faults().add(Rule::new(cdn(), Fault::CutAfter(MIB)).nth(number));
+    }
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m"]).await?;
+    gate.reached().await;
+    hub.expire_links();
+    gate.release();
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])?;
+    complete(&scratch, &hub)?;
+    let asked = hub
+        .journal()
+        .count(|record| record.host == Host::Hub && record.file.as_deref() == Some(FILE));
+    assert!((2..40).contains(&asked), "{asked}\n{}", hub.journal().text());
+    assert!(hub.journal().duplicate_bytes(FILE) <= 8 * MIB);
+    Ok(())
+}
+
+#[tokio::test]
+async fn withdrawn_addresses_are_asked_for_again() -> anyhow::Result<()> {
+    let hub = hub()?;
+    hub.faults().add(Rule::new(cdn(), Fault::ResetAfter(MIB)).first(5));
+    let gate = hub.hold_bodies(FILE, 3 * MIB);
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m"]).await?;
+    gate.reached().await;
+    hub.expire_links();
+    gate.release();
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])?;
+    complete(&scratch, &hub)?;
+    assert!(
+        hub.journal().count(|record| record.status == 403) > 0,
+        "{}",
+        hub.journal().text()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cdn_that_refuses_for_good_is_believed_soon() -> anyhow::Result<()> {
+    let hub = hub()?;
+    hub.fault(cdn(), Fault::access_denied());
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let job = failed(&scratch, &["org/m"]).await?;
+    assert_eq!(job["failure"]["kind"], "bad_endpoint", "{job}");
+    let message = job["failure"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("AccessDenied"), "{message}");
+    let journal = hub.journal();
+    let refused = journal.count(|record| record.status == 403);
+    let asked = journal.count(|record| record.host == Host::Hub && record.file.as_deref() == Some(FILE));
+    assert!(
+        refused <= 24 && asked <= 6,
+        "{refused} refusals, {asked} addresses\n{}",
+        journal.text()
+    );
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn redirects_that_are_followed() {
+    let dot = || Matcher::any().host(Host::Hub).file("*");
+    all(vec![
+        Case::new("a chain where it is asked", resolve(), Fault::RedirectChain(5), 6),
+        Case::new("a chain of the listing", listing(), Fault::RedirectChain(3), 4),
+        Case::new("a loop, once", resolve(), Fault::RedirectLoop, 3),
+        Case::new(
+            "a redirect without an end, once",
+            dot(),
+            Fault::Redirect(302, "https://[oops/".into()),
+            2,
+        ),
+    ])
+    .await;
+}
+
+/// A Hub that wants a token, and one that must never see it.
+fn two() -> anyhow::Result<(SimHub, SimHub)> {
+    let hub = SimHub::builder()
+        .repo(repo().private(&["alice"]))
+        .token_as(CANARY, Token::read("alice"))
+        .start()?;
+    let other = SimHub::builder().repo(repo()).start()?;
+    Ok((hub, other))
+}
+
+#[tokio::test]
+async fn redirects_that_are_not_followed_are_told_and_get_no_token() {
+    let cases = [
+        ("a loop", Fault::RedirectLoop),
+        ("a way too long", Fault::RedirectChain(40)),
+        ("a file", Fault::Redirect(302, "file:///etc/passwd".into())),
+        ("another scheme", Fault::Redirect(302, "ftp://127.0.0.1/x".into())),
+        ("credentials", Fault::Redirect(302, "http://u:p@127.0.0.1:1/x".into())),
+        ("metadata", Fault::Redirect(302, "http://169.254.169.254/latest".into())),
+        ("a private address", Fault::Redirect(302, "http://10.0.0.1/x".into())),
+    ];
+    at_once(cases.map(|(name, fault)| (name, not_followed(fault)))).await;
+}
+
+async fn not_followed(fault: Fault) -> anyhow::Result<()> {
+    let (hub, _) = two()?;
+    hub.fault(resolve(), fault);
+    let scratch = resigning(hub.endpoint())?;
+    let token = scratch.path("token");
+    fs::write(&token, CANARY)?;
+    let daemon = scratch.daemon().await?;
+    let job = failed(&scratch, &["org/m", "--token-file", token.to_str().unwrap_or_default()]).await?;
+    let text = job["failure"].to_string();
+    anyhow::ensure!(text.contains("redirect") && !text.contains("u:p"), "{text}");
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])?;
+    anyhow::ensure!(strikes(hub.journal()) < 120, "{}", hub.journal().text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_that_moved_is_followed_without_the_token() -> anyhow::Result<()> {
+    // Everything, and only the files.
+    for matcher in [Matcher::any(), resolve()] {
+        let (hub, other) = two()?;
+        hub.fault(matcher, Fault::RedirectTo(308, other.endpoint().to_owned()));
+        let scratch = scratch(hub.endpoint())?;
+        let token = scratch.path("token");
+        fs::write(&token, CANARY)?;
+        let daemon = scratch.daemon().await?;
+        let id = scratch
+            .submit(&["org/m", "--token-file", token.to_str().unwrap_or_default()])
+            .await?;
+        scratch.wait_done(&[&id]).await?;
+        daemon.stop().await?;
+        check::finished(&scratch, &[&hub, &other])?;
+        complete(&scratch, &other)?;
+        assert!(
+            !hub.journal().authorizations(Host::Hub).is_empty(),
+            "the Hub saw the token"
+        );
+        for host in [Host::Hub, Host::Cdn] {
+            assert_eq!(other.journal().authorizations(host), Vec::<String>::new(), "elsewhere");
+        }
+    }
+    Ok(())
+}
