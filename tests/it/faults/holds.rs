@@ -96,7 +96,7 @@ async fn a_wait_that_was_asked_for_is_kept() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_endpoint_in_trouble_is_waited_for() {
-    let api = || Matcher::any().host(Host::Hub);
+    let api = || Matcher::any().host(Host::Hub).path("*/revision/*");
     at_once([
         ("503 for a while", held_by(api(), Fault::status(503), "held (endpoint)")),
         (
