@@ -2,6 +2,7 @@
 //! bytes, or says why it does not.
 
 mod ends;
+mod holds;
 mod links;
 mod listing;
 mod paths;

@@ -25,6 +25,8 @@ const WRITE_BYTES: usize = 512 << 10;
 enum SegmentEnd {
     /// Endpoint, the generation of the link that was used, and what went wrong.
     Hub(usize, Option<u64>, HubError),
+    /// The gate closed while this connection waited for its turn to ask. Nothing of its own went wrong.
+    GateClosed,
     Stop(JobStop),
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -
         let outcome = fetch(&context, &transfer, lease, range).await;
         transfer.release(lease);
         match outcome {
-            Ok(()) => {}
+            Ok(()) | Err(SegmentEnd::GateClosed) => {}
             Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
             Err(SegmentEnd::Hub(index, link, error)) => {
                 if matches!(error, HubError::LinkRefused { .. })
@@ -98,6 +100,10 @@ async fn fetch(
             let _asking = context.unless_stopped(transfer.asking.lock()).await?;
             match transfer.link(index) {
                 Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
+                // Who asked before us may have been told to stay away: that is meant for all.
+                None if context.shared.gates.closed_until(&access.gate()).is_some() => {
+                    return Err(SegmentEnd::GateClosed);
+                }
                 None => {
                     let opened = context.unless_stopped(open(None)).await?;
                     let link = opened.as_ref().ok().map(|opened| opened.link.clone());

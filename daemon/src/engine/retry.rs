@@ -27,6 +27,9 @@ use crate::{
 /// A place that refuses its own fresh addresses so often, without a byte between, refuses the file.
 const FRESH_LINKS: u32 = 2;
 
+/// How often who waits says that it waits.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
+
 /// What has gone wrong so far with one thing that is wanted (a plan, or one file). Shared by its connections.
 pub(super) struct Retry {
     /// Failures in a row without a byte between.
@@ -131,8 +134,7 @@ impl Retry {
         if attempts_made.is_multiple_of(endpoints) {
             let seconds = wait.as_secs_f32();
             let detail = format!("{text}; next attempt in {seconds:.0} s");
-            context.progress.waits(reason, detail, until);
-            context.unless_stopped(sleep_until(until)).await?;
+            wait_aloud(context, reason, &detail, until).await?;
         }
         Ok(Next::Again)
     }
@@ -173,10 +175,7 @@ impl Retry {
                 self.move_on(index);
             }
             let until = opens.unwrap_or_else(Instant::now);
-            context
-                .progress
-                .waits(HoldReason::RateLimited, "the endpoint asked us to wait".into(), until);
-            context.unless_stopped(sleep_until(until)).await?;
+            wait_aloud(context, HoldReason::RateLimited, "the endpoint asked us to wait", until).await?;
         }
     }
 
@@ -215,6 +214,18 @@ impl Retry {
         Err(stop_for(failure.unwrap_or_else(|| {
             Failure::new(FailureKind::Internal, "an endpoint refused without a reason", "")
         })))
+    }
+}
+
+/// Waits, and says so again and again: a byte of another file takes the word back, and may be the last for minutes.
+async fn wait_aloud(context: &JobContext, reason: HoldReason, detail: &str, until: Instant) -> Result<(), JobStop> {
+    loop {
+        context.progress.waits(reason, detail.to_owned(), until);
+        let next = until.min(Instant::now() + SAY_AGAIN);
+        context.unless_stopped(sleep_until(next)).await?;
+        if next == until {
+            return Ok(());
+        }
     }
 }
 

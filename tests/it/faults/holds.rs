@@ -1,0 +1,150 @@
+//! Trouble that lasts: the job is shown as held with the reason, and goes on by itself.
+
+use hfetch_tests::{
+    check,
+    harness::Scratch,
+    sim::{Fault, Host, Matcher, Rule},
+};
+use serde_json::Value;
+
+use super::{FILE, MIB, SIZE, at_once, cdn, complete, hub, resolve, scratch, strikes};
+
+/// What a held job tells: a reason for people, and when it goes on.
+fn told(job: &Value) -> anyhow::Result<()> {
+    let detail = job["detail"].as_str().unwrap_or_default();
+    anyhow::ensure!(!detail.is_empty(), "held without a reason: {job}");
+    Ok(())
+}
+
+/// A fault until the job is held in this state.
+async fn held_by(matcher: Matcher, fault: Fault, state: &str) -> anyhow::Result<()> {
+    let hub = hub()?;
+    hub.fault(matcher, fault);
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m"]).await?;
+    told(&scratch.until(&id, state).await?)?;
+    hub.faults().clear();
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])?;
+    complete(&scratch, &hub)?;
+    anyhow::ensure!(strikes(hub.journal()) > 0);
+    anyhow::ensure!(hub.journal().len() < 60, "a storm\n{}", hub.journal().text());
+    anyhow::ensure!(hub.journal().duplicate_bytes(FILE) <= 8 * MIB);
+    Ok(())
+}
+
+const LIMITED: &str = "held (rate_limited)";
+
+#[tokio::test]
+async fn too_many_requests_in_every_form() {
+    let info = || Matcher::any().host(Host::Hub).path("*/revision/*");
+    at_once([
+        ("RateLimit", held_by(resolve(), Fault::too_many_ratelimit(5), LIMITED)),
+        ("Retry-After", held_by(resolve(), Fault::too_many_seconds(5), LIMITED)),
+        (
+            "Retry-After as a date",
+            held_by(resolve(), Fault::too_many_date(6), LIMITED),
+        ),
+        ("nothing", held_by(resolve(), Fault::too_many_bare(), LIMITED)),
+    ])
+    .await;
+    at_once([
+        (
+            "RateLimit for the plan",
+            held_by(info(), Fault::too_many_ratelimit(5), LIMITED),
+        ),
+        (
+            "Retry-After at the CDN",
+            held_by(cdn(), Fault::too_many_seconds(5), LIMITED),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_wait_that_was_asked_for_is_kept() -> anyhow::Result<()> {
+    let hub = hub()?;
+    hub.faults()
+        .add(Rule::new(resolve(), Fault::too_many_seconds(4)).once());
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m"]).await?;
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    let asked = hub
+        .journal()
+        .filter(|record| record.host == Host::Hub && record.file.as_deref() == Some(FILE));
+    let refused = asked
+        .iter()
+        .find(|record| record.status == 429)
+        .expect("one was refused");
+    // Nobody asks this origin before: not for this file, not for the other.
+    let next = hub
+        .journal()
+        .filter(|record| record.host == Host::Hub && record.seq > refused.seq && record.path.contains("/resolve/"));
+    let end = refused.ended.unwrap_or_default();
+    let early: Vec<_> = next
+        .iter()
+        .filter(|record| record.file.as_deref() == Some(FILE))
+        .filter(|record| record.started.saturating_sub(end).as_millis() < 3900)
+        .collect();
+    assert!(early.is_empty(), "{early:#?}");
+    check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn an_endpoint_in_trouble_is_waited_for() {
+    let api = || Matcher::any().host(Host::Hub).path("*/revision/*");
+    at_once([
+        ("503 for a while", held_by(api(), Fault::status(503), "held (endpoint)")),
+        (
+            "503 with a wish",
+            held_by(
+                resolve(),
+                Fault::Answer(503, vec![("Retry-After".into(), "4".into())], vec![]),
+                "held (endpoint)",
+            ),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_is_waited_for() {
+    at_once([
+        ("the Hub, before", goes_down(Host::Hub, 0)),
+        ("the CDN, before", goes_down(Host::Cdn, 0)),
+        ("the CDN, in the middle", goes_down(Host::Cdn, 7 * MIB)),
+    ])
+    .await;
+}
+
+async fn goes_down(host: Host, after: u64) -> anyhow::Result<()> {
+    let hub = hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    // One connection: the failures of several are counted together, and the waits grow accordingly.
+    let args = ["org/m", "-x", "1"];
+    let id = if after == 0 {
+        hub.take_down(host).await;
+        scratch.submit(&args).await?
+    } else {
+        let gate = hub.hold_bodies(FILE, after);
+        let id = scratch.submit(&args).await?;
+        gate.reached().await;
+        hub.take_down(host).await;
+        id
+    };
+    told(&scratch.until(&id, "held (endpoint)").await?)?;
+    hub.bring_up(host)?;
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])?;
+    complete(&scratch, &hub)?;
+    let sent = hub.journal().bytes_sent_for(FILE);
+    // What the kernel of a dead server had is lost; the rest is kept.
+    anyhow::ensure!(sent <= SIZE + 8 * MIB, "{} MiB were sent", sent / MIB);
+    Ok(())
+}
