@@ -82,7 +82,7 @@ pub(super) async fn find(
         };
         let found = files.find(&commit, &wanted.path, wanted.size, &wanted.digest, &check)?;
         if matches!(found, Found::BlobPresent(_)) {
-            let waiting = |wait: &cache::LockWait| lock_note(&progress, wait);
+            let waiting = |wait: &cache::LockWait| lock_note(&progress, &wanted, wait);
             let stamp = files.link(&commit, &wanted.path, &wanted.digest, &patience(&waiting, stopped))?;
             return Ok(Found::Published(stamp));
         }
@@ -152,7 +152,7 @@ pub(super) async fn check_space(
 /// Hashes the rest of the partial file. `None`: it is right; else what is wrong.
 pub(super) async fn verify(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<Option<String>, JobStop> {
     let path = transfer.file.path.as_str().escape_debug().to_string();
-    context.progress.stage(format!("verifying {path}"));
+    context.progress.file_stage(&transfer.file, "verifying");
     let mut actual = frontier::finish(context, transfer).await?;
     if actual != transfer.file.digest {
         // Once more from the disk alone: a hash that was carried over a restart, or memory, may have been wrong instead.
@@ -182,13 +182,11 @@ pub(super) async fn publish(
 ) -> Result<Counted, JobStop> {
     let (file, staging, counted) = FileTransfer::into_parts(transfer)?;
     let partial = staging.path().to_owned();
-    context
-        .progress
-        .stage(format!("publishing {}", file.path.as_str().escape_debug()));
+    context.progress.file_stage(&file, "publishing");
     let (files, commit, digest) = (store.clone(), commit.clone(), file.digest);
     let progress = context.clone();
     let stamp = blocking_until_stopped(context, move |stopped| {
-        let waiting = |wait: &cache::LockWait| lock_note(&progress, wait);
+        let waiting = |wait: &cache::LockWait| lock_note(&progress, &file, wait);
         files.publish(staging, &commit, &file.path, &digest, &patience(&waiting, stopped))
     })
     .await?;
@@ -243,10 +241,13 @@ pub(super) async fn finish_job(
 }
 
 /// What the user sees while another program holds a lock.
-fn lock_note(context: &JobContext, wait: &cache::LockWait) {
-    context
-        .progress
-        .stage(format!("waiting for {}, held by {}", wait.path.display(), wait.holder));
+fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
+    let doing = format!(
+        "waiting for {}, held by {}, to publish",
+        wait.path.display(),
+        wait.holder
+    );
+    context.progress.file_stage(file, &doing);
 }
 
 /// How long we wait for Python's locks.

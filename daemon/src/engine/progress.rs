@@ -1,7 +1,7 @@
 //! Live figures of active jobs: counters that transfers bump, rates sampled now and then. Never stored.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    model::{HoldReason, Job, JobId},
+    model::{FileId, FileRecord, HoldReason, Job, JobId},
     sched::rate::{RateMeter, eta_sec},
     store::Scope,
 };
@@ -50,6 +50,8 @@ pub(super) struct JobProgress {
     is_waiting: AtomicBool,
     waiting: Mutex<Option<Waiting>>,
     stage: Mutex<String>,
+    /// What is done with each file in hand. The largest is the one to tell of: small ones come and go.
+    files: Mutex<BTreeMap<(u64, FileId), String>>,
     meter: Mutex<RateMeter>,
 }
 
@@ -98,6 +100,7 @@ impl JobProgress {
             is_waiting: AtomicBool::default(),
             waiting: Mutex::default(),
             stage: Mutex::default(),
+            files: Mutex::default(),
             meter: Mutex::default(),
         }
     }
@@ -159,6 +162,24 @@ impl JobProgress {
         *lock(&self.stage) = text.into();
     }
 
+    /// What is being done with one file, for people; until the [`FileInHand`] is dropped.
+    pub(super) fn file_stage(&self, file: &FileRecord, doing: &str) {
+        let text = format!("{doing} {}", file.path.as_str().escape_debug());
+        lock(&self.files).insert((file.size, file.id), text);
+    }
+
+    pub(super) fn file_in_hand(self: &Arc<Self>, file: &FileRecord) -> FileInHand {
+        FileInHand(self.clone(), (file.size, file.id))
+    }
+
+    fn detail(&self) -> String {
+        if let Some(waiting) = self.waiting() {
+            return waiting.detail;
+        }
+        let largest = lock(&self.files).last_key_value().map(|(_, text)| text.clone());
+        largest.unwrap_or_else(|| lock(&self.stage).clone())
+    }
+
     pub(super) fn connected(self: &Arc<Self>) -> Connected {
         self.connections.fetch_add(1, Relaxed);
         Connected(self.clone())
@@ -181,9 +202,6 @@ impl JobProgress {
         let partial = u64::try_from(self.partial.load(Relaxed)).unwrap_or(0);
         let bytes_done = (self.published.load(Relaxed) + partial).min(bytes_total);
         let bytes_per_sec = self.bytes_per_sec.load(Relaxed);
-        let detail = self
-            .waiting()
-            .map_or_else(|| lock(&self.stage).clone(), |waiting| waiting.detail);
         ProgressReading {
             bytes_done,
             bytes_total,
@@ -192,8 +210,17 @@ impl JobProgress {
             files_done: self.files_done.load(Relaxed),
             files_total: self.files_total.load(Relaxed),
             connections: self.connections.load(Relaxed),
-            detail,
+            detail: self.detail(),
         }
+    }
+}
+
+/// A file that is being worked on; nothing is told of it any more when this is dropped.
+pub(super) struct FileInHand(Arc<JobProgress>, (u64, FileId));
+
+impl Drop for FileInHand {
+    fn drop(&mut self) {
+        lock(&self.0.files).remove(&self.1);
     }
 }
 
@@ -298,4 +325,32 @@ impl Waiting {
 /// A panic while one of these was held leaves a counter or a text behind, nothing half-changed.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, FileState, RepoPath};
+
+    #[test]
+    fn the_largest_file_is_told_of() {
+        let progress = Arc::new(JobProgress::unstored());
+        progress.stage("finishing");
+        let file = |id, path: &str, size| FileRecord {
+            id: FileId(id),
+            path: RepoPath::parse(path).unwrap(),
+            size,
+            digest: Digest::parse(&"0".repeat(64)).unwrap(),
+            state: FileState::Pending,
+            reused: false,
+            failure: None,
+        };
+        let (small, large) = (file(1, "a.json", 10), file(2, "b.bin", 1000));
+        let in_hand = [&small, &large].map(|file| progress.file_in_hand(file));
+        progress.file_stage(&large, "downloading");
+        progress.file_stage(&small, "publishing");
+        assert_eq!(progress.read().detail, "downloading b.bin");
+        drop(in_hand);
+        assert_eq!(progress.read().detail, "finishing");
+    }
 }

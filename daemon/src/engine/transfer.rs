@@ -169,12 +169,11 @@ pub(super) async fn run(
     commit: CommitHash,
     file: FileRecord,
 ) -> Result<Published, JobStop> {
-    context.progress.stage(format!(
-        "waiting for another transfer of {}",
-        file.path.as_str().escape_debug()
-    ));
+    let _in_hand = context.progress.file_in_hand(&file);
+    context.progress.file_stage(&file, "waiting for another transfer of");
     let turn = context.shared.turns.take(store.staging_key(&file.digest));
     let _turn = context.unless_stopped(turn).await?;
+    context.progress.file_stage(&file, "looking for");
     let retry = Arc::new(Retry::new(&context));
     let mut mismatches = 0;
     let mut pieces = 0;
@@ -318,9 +317,7 @@ async fn stage(
 /// Runs the connections until the file is whole, with claims and hashing beside them.
 async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<(), TransferEnd> {
     let connections = transfer.connections;
-    context
-        .progress
-        .stage(format!("downloading {}", transfer.file.path.as_str().escape_debug()));
+    context.progress.file_stage(&transfer.file, "downloading");
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
         tasks.spawn(connection::run(context.clone(), transfer.clone()));

@@ -44,9 +44,9 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
     let endpoint = hub.endpoint().to_owned();
     session.talk_to(hub);
     stage.line(&format!(
-        "  {endpoint} simulates the Hub. It has {MODEL}, a real BERT with made-up weights ({}),\n  and sends {} a second.",
-        size(weights),
+        "  {endpoint} simulates the Hub, at {}/s. It has {MODEL},\n  a real BERT with made-up weights ({}).",
         size(PACE),
+        size(weights),
     ))?;
     session.show_environment()?;
 
@@ -68,6 +68,7 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
         watch.wait().await?;
         session.kill_daemon("no warning, no time to tidy up").await?;
         session.start_daemon("its journal knows what is on disk").await?;
+        taken_up(session, &id).await?;
         session.hfctl(&watched, "").await?;
     }
     let all = session.hub()?.journal().bytes_sent_for(WEIGHTS);
@@ -133,6 +134,19 @@ async fn show_files(stage: &Stage, session: &Session<'_>, id: &str) -> anyhow::R
 
 fn path_of(job: &Value) -> anyhow::Result<PathBuf> {
     Ok(job["path"].as_str().context("a finished job has a path")?.into())
+}
+
+/// Waits until the daemon counts what the journal says of the unfinished file: it looks when its turn comes.
+async fn taken_up(session: &Session<'_>, id: &str) -> anyhow::Result<()> {
+    for _ in 0..50 {
+        let text = session.asked(&words(&["show", "--json", id])).await?;
+        let job: Value = serde_json::from_str(&text).context("hfctl printed no JSON")?;
+        if job["bytes_done"].as_u64() > Some(1 << 20) {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// Waits until so many bytes of the weights are out.

@@ -122,8 +122,13 @@ impl<'a> Session<'a> {
         self.hub.as_ref().context("no simulated Hub")
     }
 
+    /// In the scratch folder, for its path must be short; hfetchd's own choice when the state is there too.
     fn socket(&self) -> PathBuf {
-        self.scratch("hfetchd.sock")
+        self.scratch(if self.simulated {
+            "state/hfetchd.sock"
+        } else {
+            "hfetchd.sock"
+        })
     }
 
     /// The variables by which everything below finds its way; shown, so that what is shown can be repeated.
@@ -175,13 +180,10 @@ impl<'a> Session<'a> {
     /// When it ends or is silent.
     pub(crate) async fn start_daemon(&mut self, comment: &str) -> anyhow::Result<()> {
         let (state, socket) = (self.state.clone(), self.socket());
-        let words: [&OsStr; 5] = [
-            "hfetchd".as_ref(),
-            "--state-dir".as_ref(),
-            state.as_ref(),
-            "--socket".as_ref(),
-            socket.as_ref(),
-        ];
+        let mut words: Vec<&OsStr> = vec!["hfetchd".as_ref(), "--state-dir".as_ref(), state.as_ref()];
+        if !socket.starts_with(&state) {
+            words.extend([OsStr::new("--socket"), socket.as_ref()]);
+        }
         self.stage.command(&words, comment)?;
         let log = std::fs::OpenOptions::new()
             .create(true)
