@@ -4,7 +4,11 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,8 +24,8 @@ use crate::{
 
 /// Open calls may take so long to end.
 const SERVER_STOP: Duration = Duration::from_secs(1);
-/// Transfers may take so long to keep what they have. Together below the 5 s that we promise.
-const ENGINE_STOP: Duration = Duration::from_millis(3500);
+/// All of it may take so long, well below the 5 s that we promise.
+const STOP: Duration = Duration::from_secs(4);
 
 /// Exit codes, after sysexits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +163,11 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     }
     tracing::info!("stopping");
     stopping.cancel();
+    let deadline = Instant::now() + STOP;
     if timeout(SERVER_STOP, server.join_all()).await.is_err() {
         tracing::debug!("some callers were cut off");
     }
-    if timeout(ENGINE_STOP, running.stop()).await.is_err() {
+    if timeout_at(deadline, running.stop()).await.is_err() {
         tracing::warn!("some transfers were cut off; they go on from their last claim");
     }
     tracing::info!("stopped");

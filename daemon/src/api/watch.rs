@@ -130,7 +130,7 @@ impl Watch {
         }
         send(sender, Body::Ready(v1::Ready { seq: self.seen.0 })).await?;
         self.catch_up(sender).await?;
-        let mut tick = interval(self.samples.map_or(HEARTBEAT, |samples| samples.min(HEARTBEAT)));
+        let mut tick = interval(self.samples.map_or(HEARTBEAT / 2, |samples| samples.min(HEARTBEAT / 2)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_sent = Instant::now();
         loop {

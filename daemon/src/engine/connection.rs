@@ -53,7 +53,8 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -
                     continue;
                 }
                 let next = transfer.retry.failed(&context, index, &error).await?;
-                if next == Next::WholeFile || transfer.in_one_piece {
+                // In one piece, what broke off cannot be gone on with; what never began can be tried again as it is.
+                if next == Next::WholeFile || (transfer.in_one_piece && transfer.front() > 0) {
                     return Err(TransferEnd::WholeFile);
                 }
             }

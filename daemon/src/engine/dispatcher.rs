@@ -63,8 +63,10 @@ pub(super) struct ActiveJob {
     pub(super) finishing: bool,
     /// How it shall end, once its tasks are gone.
     pub(super) ending: Option<Ending>,
-    /// It is shown as held while its transfers wait.
-    pub(super) held: bool,
+    /// It is shown as held while its transfers wait until then.
+    pub(super) held_until: Option<Instant>,
+    /// Its row says that nothing has come for a while.
+    pub(super) stuck: bool,
     /// The first file that was given up.
     pub(super) file_failure: Option<Failure>,
 }
@@ -85,6 +87,8 @@ pub(super) struct Dispatcher {
     pub(super) root: CancellationToken,
     /// The queue, or the room for it, may have changed.
     pub(super) look_at_queue: bool,
+    /// Jobs that a user may have taken away, whose rows could not be read.
+    pub(super) unread: HashSet<JobId>,
     /// When to look at held jobs and at the queue in any case.
     pub(super) next_look: Option<Instant>,
 }
@@ -98,6 +102,7 @@ impl Dispatcher {
             task_jobs: HashMap::new(),
             root,
             look_at_queue: true,
+            unread: HashSet::new(),
             next_look: None,
         }
     }
@@ -168,12 +173,13 @@ impl Dispatcher {
     }
 
     /// Ends the tasks of jobs that users took away. The event may be old: what counts is the row.
-    async fn stop_moved(&mut self, ids: HashSet<JobId>) {
+    pub(super) async fn stop_moved(&mut self, ids: HashSet<JobId>) {
         for id in ids {
-            let state = match self.shared.store.job(Scope::All, &id).await {
-                Ok(job) => job.state,
+            let state = match self.shared.store.state_of(&id).await {
+                Ok(state) => state,
                 Err(error) => {
                     tracing::error!(job = %id, %error, "a job cannot be read");
+                    self.unread.insert(id);
                     continue;
                 }
             };
@@ -213,10 +219,10 @@ impl Dispatcher {
     /// Takes jobs off the queue while there is room.
     async fn start_jobs(&mut self) {
         let most = self.shared.config().transfer.max_active_jobs as usize;
-        let working = self.jobs.values().filter(|active| !active.held).count();
+        let working = self.jobs.values().filter(|active| active.held_until.is_none()).count();
         let room = most
             .saturating_sub(working)
-            .min(MOST_IN_MEMORY.saturating_sub(self.jobs.len()));
+            .min(most.max(MOST_IN_MEMORY).saturating_sub(self.jobs.len()));
         if room == 0 {
             return;
         }
@@ -265,7 +271,8 @@ impl Dispatcher {
                 tasks: 0,
                 finishing: false,
                 ending: None,
-                held: false,
+                held_until: None,
+                stuck: job.stuck_since.is_some(),
                 file_failure: None,
             },
         );

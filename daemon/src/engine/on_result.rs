@@ -10,10 +10,11 @@ use super::{
     progress::{Waiting, wall_time},
     shared::blocking,
     stop::JobStop,
+    transfer::hint,
 };
 use crate::{
     model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState},
-    store::{MoveNote, Scope, StoreError, Stuck},
+    store::{MoveNote, StoreError, Stuck},
 };
 
 /// A job that waits without a byte for so long is shown as held.
@@ -22,6 +23,15 @@ const SHOW_HELD_AFTER: Duration = Duration::from_secs(2);
 const LEAVE_AFTER: Duration = Duration::from_secs(60);
 /// How much later: a part of the time that it is stuck already, between these.
 const RETURN_AFTER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
+
+/// What became of a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Moved,
+    /// The job is in a state that does not allow it.
+    Refused(JobState),
+    StoreFailed,
+}
 
 impl Dispatcher {
     /// All files that are there are stored first, then failures are heard, and only then is anything new begun: a job must not
@@ -168,14 +178,19 @@ impl Dispatcher {
         let Some(active) = self.jobs.get(id).filter(|active| active.tasks == 0) else {
             return;
         };
-        let (ending, held) = (active.ending.clone(), active.held);
+        let ending = active.ending.clone();
         let stored = match ending {
-            Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note, held).await,
+            Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note).await,
             Some(Ending::Told) => self.disown(id).await,
             None => true,
         };
         if stored {
-            if let Some(ActiveJob { plan: Some(plan), .. }) = self.jobs.remove(id) {
+            let removed = self.jobs.remove(id);
+            if let Some(active) = &removed {
+                let kept = active.context.progress.kept();
+                hint(self.shared.store.note_partial(active.context.row, kept).await);
+            }
+            if let Some(ActiveJob { plan: Some(plan), .. }) = removed {
                 // An empty folder of ours is no use to anybody; one with partial files stays.
                 let store = plan.store;
                 if let Err(error) = blocking(move || store.remove_empty_staging()).await {
@@ -187,11 +202,7 @@ impl Dispatcher {
         }
     }
 
-    async fn store_ending(&mut self, id: &JobId, job_move: JobMove, note: MoveNote, held: bool) -> bool {
-        if held && job_move == JobMove::Finish && !self.try_move(id, JobMove::Start, MoveNote::default()).await {
-            // Its last bytes came while it was still shown as held.
-            return false;
-        }
+    async fn store_ending(&mut self, id: &JobId, job_move: JobMove, note: MoveNote) -> bool {
         if matches!(job_move, JobMove::Hold(_)) {
             let wait = note.next_attempt_at.map(|at| Timestamp::now().duration_until(at));
             self.look_within(wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default());
@@ -199,7 +210,15 @@ impl Dispatcher {
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");
         }
-        self.try_move(id, job_move, note).await
+        match self.try_move(id, job_move, note.clone()).await {
+            // Its last bytes came while it was still shown as held.
+            Outcome::Refused(JobState::Held) => {
+                let started = self.try_move(id, JobMove::Start, MoveNote::default()).await;
+                started == Outcome::Moved && self.try_move(id, job_move, note).await != Outcome::StoreFailed
+            }
+            Outcome::Moved | Outcome::Refused(_) => true,
+            Outcome::StoreFailed => false,
+        }
     }
 
     /// A job whose tasks were told to end. If no user moved it (a store that was closed for a moment), it is queued again; at
@@ -208,32 +227,23 @@ impl Dispatcher {
         if self.root.is_cancelled() {
             return true;
         }
-        match self.shared.store.job(Scope::All, id).await {
-            Ok(job) if matches!(job.state, JobState::Active | JobState::Held) => {
-                self.try_move(id, JobMove::Requeue, MoveNote::default()).await
-            }
-            Ok(_) => true,
-            Err(error) => {
-                tracing::error!(job = %id, %error, "a job cannot be read");
-                false
-            }
-        }
+        self.try_move(id, JobMove::Requeue, MoveNote::default()).await != Outcome::StoreFailed
     }
 
-    /// Moves a job; a user who was quicker wins. False when the store failed.
-    async fn try_move(&self, id: &JobId, job_move: JobMove, note: MoveNote) -> bool {
-        match self.shared.store.move_job(Scope::All, id, job_move, note).await {
+    /// Moves a job that is being worked on; a user who was quicker wins.
+    async fn try_move(&self, id: &JobId, job_move: JobMove, note: MoveNote) -> Outcome {
+        match self.shared.store.move_running(id, job_move, note).await {
             Ok(job) => {
                 tracing::info!(job = %id, state = %job.state, detail = job.detail, "moved");
-                true
+                Outcome::Moved
             }
             Err(StoreError::IllegalMove(illegal)) => {
                 tracing::debug!(job = %id, %illegal, "somebody else moved it first");
-                true
+                Outcome::Refused(illegal.from)
             }
             Err(error) => {
                 tracing::error!(job = %id, %error, "a job cannot be moved");
-                false
+                Outcome::StoreFailed
             }
         }
     }
@@ -245,7 +255,11 @@ impl Dispatcher {
         let mut closing = Vec::new();
         let mut moving = Vec::new();
         let mut leaving = Vec::new();
-        for (id, active) in &mut self.jobs {
+        let mut unstuck = Vec::new();
+        for (id, active) in &self.jobs {
+            if active.stuck && active.context.progress.has_received() {
+                unstuck.push(id.clone());
+            }
             if active.ending.is_some() {
                 if active.tasks == 0 {
                     closing.push(id.clone());
@@ -263,10 +277,26 @@ impl Dispatcher {
             self.end(&id, stop).await;
         }
         for (id, (job_move, note)) in moving {
-            self.try_move(&id, job_move, note).await;
-            // A held job leaves its place to another.
-            self.look_at_queue = true;
+            if self.try_move(&id, job_move, note).await == Outcome::Moved
+                && let Some(active) = self.jobs.get_mut(&id)
+            {
+                active.held_until = match job_move {
+                    JobMove::Hold(_) => active.context.progress.waiting().map(|waiting| waiting.until),
+                    _ => None,
+                };
+                // A held job leaves its place to another.
+                self.look_at_queue = true;
+            }
         }
+        for id in unstuck {
+            if let Some(active) = self.jobs.get_mut(&id)
+                && self.shared.store.unstick(active.context.row).await.is_ok()
+            {
+                active.stuck = false;
+            }
+        }
+        let unread = std::mem::take(&mut self.unread);
+        self.stop_moved(unread).await;
     }
 }
 
@@ -297,11 +327,10 @@ fn leave(active: &ActiveJob) -> Option<JobStop> {
     })
 }
 
-/// Whether the shown state of a job should change between active and held.
-fn held_move(active: &mut ActiveJob) -> Option<(JobMove, MoveNote)> {
+/// Whether the shown state of a job should change: between active and held, or to another time of the next attempt.
+fn held_move(active: &ActiveJob) -> Option<(JobMove, MoveNote)> {
     match active.context.progress.waiting() {
-        Some(waiting) if !active.held && waiting.lasts() > SHOW_HELD_AFTER => {
-            active.held = true;
+        Some(waiting) if active.held_until != Some(waiting.until) && waiting.lasts() > SHOW_HELD_AFTER => {
             let Waiting {
                 reason, detail, until, ..
             } = waiting;
@@ -312,10 +341,7 @@ fn held_move(active: &mut ActiveJob) -> Option<(JobMove, MoveNote)> {
             };
             Some((JobMove::Hold(reason), note))
         }
-        None if active.held => {
-            active.held = false;
-            Some((JobMove::Start, MoveNote::default()))
-        }
+        None if active.held_until.is_some() => Some((JobMove::Start, MoveNote::default())),
         _ => None,
     }
 }

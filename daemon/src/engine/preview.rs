@@ -18,7 +18,7 @@ use super::{
     submit::{self, Submit},
 };
 use crate::{
-    cache::{self, Check, Found},
+    cache::{Check, Found},
     config::Mode,
     model::{Failure, FileRecord, FileState, JobSpec},
 };
@@ -75,18 +75,14 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     };
     warnings.extend(draft.notes);
     let (commit, mut files, to_open) = (draft.commit, draft.files, spec.clone());
+    let opener = shared.clone();
     let looked = blocking(move || {
         let root = existing(to_open.destination.path());
         let disk_free = rustix::fs::statvfs(&root).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
         if !to_open.destination.path().is_dir() {
             return (to_open.destination.path().clone(), files, disk_free, None);
         }
-        let store = match cache::Store::open(
-            &to_open.destination,
-            to_open.kind,
-            &to_open.repo_id,
-            cache::Options::default(),
-        ) {
+        let store = match opener.open_destination(&to_open) {
             Ok(store) => store,
             Err(error) => {
                 return (

@@ -37,6 +37,8 @@ pub(super) struct JobProgress {
     published: AtomicU64,
     /// Bytes of unfinished files that are in their partial files.
     partial: AtomicI64,
+    /// Bytes of unfinished files whose transfers have ended.
+    kept: AtomicU64,
     /// Bytes received over the network since the job became active.
     received: AtomicU64,
     /// Milliseconds after `started` when the last byte came.
@@ -90,6 +92,7 @@ impl JobProgress {
             started: Instant::now(),
             published: AtomicU64::default(),
             partial: AtomicI64::default(),
+            kept: AtomicU64::default(),
             received: AtomicU64::default(),
             last_byte_ms: AtomicU64::default(),
             bytes_per_sec: AtomicU64::default(),
@@ -121,6 +124,17 @@ impl JobProgress {
         self.moved();
     }
 
+    /// A transfer ended before its file did; so many of its bytes stay on disk.
+    pub(super) fn keep(&self, counted: &Counted) {
+        let bytes = u64::try_from(counted.bytes.load(Relaxed)).unwrap_or(0);
+        self.kept.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes of the files whose transfers ended early.
+    pub(super) fn kept(&self) -> u64 {
+        self.kept.load(Relaxed)
+    }
+
     /// A byte came since the job became active.
     pub(super) fn has_received(&self) -> bool {
         self.received.load(Relaxed) > 0
@@ -134,7 +148,9 @@ impl JobProgress {
     /// Something shows that the job moves.
     pub(super) fn moved(&self) {
         if self.is_waiting.load(Relaxed) {
-            *lock(&self.waiting) = None;
+            let mut waiting = lock(&self.waiting);
+            *waiting = None;
+            // Under the lock: a wait that begins now must not lose its mark.
             self.is_waiting.store(false, Relaxed);
         }
     }

@@ -24,6 +24,8 @@ use crate::{
     sched::backoff,
 };
 
+/// A run tries for at least so long before it gives up.
+const LEAST_TRIED: Duration = Duration::from_secs(20);
 /// A place that refuses its own fresh addresses so often, without a byte between, refuses the file.
 const FRESH_LINKS: u32 = 2;
 
@@ -41,6 +43,8 @@ pub(super) struct Retry {
     seen: Mutex<Vec<Seen>>,
     /// When the present row of failures began.
     failing_since: Mutex<Option<Instant>>,
+    /// Until when the connections that failed last wait.
+    pause: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -68,6 +72,7 @@ impl Retry {
             endpoint: AtomicUsize::new(0),
             seen: Mutex::new(vec![Seen::default(); context.endpoints.len()]),
             failing_since: Mutex::new(None),
+            pause: Mutex::new(None),
         }
     }
 
@@ -87,7 +92,12 @@ impl Retry {
     /// When trying again is of no use, or the job was stopped.
     pub(super) async fn failed(&self, context: &JobContext, index: usize, error: &HubError) -> Result<Next, JobStop> {
         let text = chain(error);
-        let attempts_made = self.attempts_made.fetch_add(1, Relaxed) + 1;
+        // Connections that fail together have failed once: they wait together.
+        let together = lock(&self.pause).filter(|until| *until > Instant::now());
+        let attempts_made = match together {
+            Some(_) => self.attempts_made.load(Relaxed).max(1),
+            None => self.attempts_made.fetch_add(1, Relaxed) + 1,
+        };
         let failing_since = *lock(&self.failing_since).get_or_insert_with(Instant::now);
         tracing::debug!(job = %context.id, endpoint = %context.endpoints[index].endpoint.base(), attempts_made, error = text, "an attempt failed");
         let (server_wish, reason) = match classify(error) {
@@ -124,14 +134,19 @@ impl Retry {
             }
         };
         self.give_up(context, failing_since, &text)?;
-        let wait = backoff::wait(attempts_made, server_wish, &mut fastrand::Rng::new());
+        let wait = match (together, server_wish) {
+            (Some(until), None) => until.saturating_duration_since(Instant::now()),
+            _ => backoff::wait(attempts_made, server_wish, &mut fastrand::Rng::new()),
+        };
         let until = Instant::now() + wait;
         if reason == HoldReason::RateLimited {
             context.shared.gates.close(&context.endpoints[index].gate(), until);
         }
         // Another endpoint may answer at once: wait only when all had their turn.
-        let endpoints = u32::try_from(context.endpoints.len()).unwrap_or(u32::MAX);
+        let left = lock(&self.seen).iter().filter(|seen| seen.refusal.is_none()).count();
+        let endpoints = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
         if attempts_made.is_multiple_of(endpoints) {
+            *lock(&self.pause) = Some(until);
             let seconds = wait.as_secs_f32();
             let detail = format!("{text}; next attempt in {seconds:.0} s");
             wait_aloud(context, reason, &detail, until).await?;
@@ -148,7 +163,8 @@ impl Retry {
             context.stuck_for
         };
         let idle = failing_since.elapsed().min(context.progress.idle());
-        if idle.saturating_add(before) <= limit {
+        // Never at the first failure of a run: after a reboot the network may come later than we do.
+        if idle.saturating_add(before) <= limit || idle < limit.min(LEAST_TRIED) {
             return Ok(());
         }
         Err(JobStop::JobFailed(Failure::new(

@@ -100,7 +100,13 @@ impl Shared {
                 .unwrap_or_else(|| PathBuf::from("/dev/null"));
             return cache::Store::open_below(&base, destination, kind, repo, self.cache_options);
         }
-        cache::Store::open(destination, kind, repo, self.cache_options)
+        cache::Store::open(destination, kind, repo, self.cache_options).map_err(|error| match error {
+            // We may make all of it, and could not: waiting for a disk to be mounted does not help.
+            CacheError::RootMissing { path } if self.cache_options.create_parents => {
+                CacheError::Permission { act: "create", path }
+            }
+            other => other,
+        })
     }
 
     pub(super) fn config(&self) -> Arc<Config> {
@@ -167,6 +173,20 @@ impl JobContext {
                 Duration::try_from(since.duration_until(Timestamp::now())).unwrap_or_default()
             }),
             cancel,
+        })
+    }
+
+    /// The same job with a token of its own, for work that may be ended before the job.
+    pub(super) fn child(&self) -> Arc<Self> {
+        Arc::new(Self {
+            shared: self.shared.clone(),
+            id: self.id.clone(),
+            row: self.row,
+            spec: self.spec.clone(),
+            endpoints: self.endpoints.clone(),
+            progress: self.progress.clone(),
+            stuck_for: self.stuck_for,
+            cancel: self.cancel.child_token(),
         })
     }
 

@@ -11,7 +11,7 @@ use super::{
     shared::{Shared, blocking},
 };
 use crate::{
-    config::{Config, Mode},
+    config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
     model::{Destination, JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
@@ -151,6 +151,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
     let revision = one_of("revision", asked, reference.revision.clone())?.unwrap_or_else(Revision::main);
     let selection = selection(wish.selection, &reference)?;
     let endpoints = endpoints(&config, mode, &wish.endpoints, &wish.preferred_endpoint, &mut warnings)?;
+    check_host(&wish.name, &endpoints)?;
     let positive = |field, value: Option<u32>, most: u32| match value {
         Some(value) if value == 0 || value > most => Err(CallError::invalid(field, format!("must be 1 to {most}"))),
         other => Ok(other),
@@ -179,6 +180,32 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         endpoints,
         warnings,
     })
+}
+
+/// A web address names a page of the Hub or of one of the endpoints; a page of somebody else is no repository.
+fn check_host(name: &str, endpoints: &[Endpoint]) -> Result<(), CallError> {
+    let Some(host) = url::Url::parse(name)
+        .ok()
+        .filter(|url| url.scheme() != "hf")
+        .and_then(|url| url.host_str().map(str::to_owned))
+    else {
+        return Ok(());
+    };
+    let known = ["huggingface.co", "hf.co"]
+        .iter()
+        .any(|hub| host == *hub || host.ends_with(&format!(".{hub}")));
+    if known
+        || is_public_mirror(&host)
+        || endpoints
+            .iter()
+            .any(|endpoint| endpoint.base().host_str() == Some(&host))
+    {
+        return Ok(());
+    }
+    Err(CallError::invalid(
+        "name",
+        format!("{host} is neither the Hub nor an endpoint of this job (--endpoint)"),
+    ))
 }
 
 /// What the flag says and what the name says; both may say it, but not differently.

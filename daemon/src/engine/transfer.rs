@@ -241,7 +241,10 @@ async fn keep_or_clear(context: &JobContext, transfer: Arc<FileTransfer>, stop: 
         {
             tracing::debug!(job = %context.id, %error, "an empty partial file stays");
         }
-    } else if let Err(error) = checkpoint::claim(context, &transfer).await {
+        return;
+    }
+    context.progress.keep(&transfer.counted);
+    if let Err(error) = checkpoint::claim(context, &transfer).await {
         tracing::debug!(job = %context.id, ?error, "last claim");
     }
 }
@@ -318,16 +321,26 @@ async fn stage(
 async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<(), TransferEnd> {
     let connections = transfer.connections;
     context.progress.file_stage(&transfer.file, "downloading");
+    // Ended by their token, never aborted: a write on the blocking pool would go on holding the partial file.
+    let work = context.child();
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
-        tasks.spawn(connection::run(context.clone(), transfer.clone()));
+        tasks.spawn(connection::run(work.clone(), transfer.clone()));
     }
     let finished = CancellationToken::new();
     let beside = async {
-        tokio::try_join!(
-            checkpoint::run(context, transfer, &finished),
-            frontier::run(context, transfer, &finished),
-        )
+        let claims = async {
+            let claimed = checkpoint::run(context, transfer, &finished).await;
+            finished.cancel();
+            claimed
+        };
+        let hashing = async {
+            let hashed = frontier::run(context, transfer, &finished).await;
+            finished.cancel();
+            hashed
+        };
+        let (claimed, hashed) = tokio::join!(claims, hashing);
+        claimed.and(hashed)
     };
     tokio::pin!(beside);
     let mut end: Option<TransferEnd> = None;
@@ -338,23 +351,20 @@ async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Re
                 None => break,
                 Some(Ok(Ok(()))) => {}
                 Some(Ok(Err(early))) => {
-                    // The first reason counts. At the end of a job the others hear of it themselves, and keep what they have.
-                    if !context.cancel.is_cancelled() {
-                        tasks.abort_all();
-                    }
+                    // The first reason counts; the others keep what they have and follow.
                     end.get_or_insert(early);
+                    work.cancel.cancel();
                 }
                 Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Some(Err(_aborted)) => {}
+                Some(Err(_)) => {
+                    end.get_or_insert(JobStop::Cancelled.into());
+                }
             },
             ended = &mut beside, if running => {
                 running = false;
                 if let Err(refused) = ended {
-                    // At the end of a job this is the news that the connections hear, too: they keep what they have.
-                    if !context.cancel.is_cancelled() {
-                        tasks.abort_all();
-                    }
                     end.get_or_insert(refused.into());
+                    work.cancel.cancel();
                 }
             }
         }

@@ -320,6 +320,8 @@ pub struct Job {
     pub bytes_done: u64,
     /// Bytes of files that were there before.
     pub bytes_reused: u64,
+    /// Bytes of unfinished files, as they were when the job last stopped moving.
+    pub bytes_partial: u64,
     /// Files selected.
     pub files_total: u64,
     /// Files published.

@@ -9,7 +9,7 @@ use super::{
     thread::WriteContext,
 };
 use crate::model::{
-    Destination, EventKind, Failure, HoldReason, Job, JobId, JobMove, JobSpec, JobState, NewEvent, Owner,
+    Destination, EventKind, Failure, HoldReason, IllegalMove, Job, JobId, JobMove, JobSpec, JobState, NewEvent, Owner,
 };
 
 /// Whose rows a call may see; part of every query that a user can cause.
@@ -81,7 +81,7 @@ pub enum Stuck {
     /// Not at all.
     #[default]
     AsBefore,
-    /// Bytes came: it is not stuck.
+    /// Bytes came, or a user took it into his hands: it is not stuck.
     No,
     /// Nothing came; counted from before if it was stuck already.
     Yes,
@@ -230,6 +230,20 @@ pub(super) fn get(db: &Connection, scope: Scope, id: &JobId) -> Result<Job, Stor
     }
 }
 
+/// Moves a job that is being worked on: refused when a user has taken it away meanwhile.
+pub(super) fn apply_to_running(
+    context: &mut WriteContext<'_>,
+    id: &JobId,
+    job_move: JobMove,
+    note: &MoveNote,
+) -> Result<Job, StoreError> {
+    let from = get(context.db, Scope::All, id)?.state;
+    match from {
+        JobState::Active | JobState::Held => apply(context, Scope::All, id, job_move, note),
+        _ => Err(IllegalMove { from, job_move }.into()),
+    }
+}
+
 /// Moves one job: compare and set, with the event of the change.
 pub(super) fn apply(
     context: &mut WriteContext<'_>,
@@ -267,7 +281,10 @@ pub(super) fn apply(
                 failure.map(|failure| failure.message.as_str()),
                 failure.map(|failure| failure.hint.as_str()),
                 now.as_millisecond(),
-                note.stuck as i64,
+                match job_move {
+                    JobMove::Pause | JobMove::Resume | JobMove::Retry => Stuck::No,
+                    _ => note.stuck,
+                } as i64,
             ])
         })
         .act("move a job")?;
@@ -279,7 +296,7 @@ pub(super) fn apply(
             .and_then(|_| {
                 context.db.execute(
                     "UPDATE jobs SET planned = 0, stuck_since = NULL, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
-                     bytes_reused = 0, files_total = 0, files_done = 0 WHERE row = ?1",
+                     bytes_reused = 0, bytes_partial = 0, files_total = 0, files_done = 0 WHERE row = ?1",
                     [job.row],
                 )
             })
@@ -304,6 +321,27 @@ fn previous_hold(db: &Connection, job: &Job) -> Result<Option<HoldReason>, Store
         .and_then(|mut statement| statement.query_row([job.id.as_str()], |row| row.get(0)).optional())
         .act("read the newest event")?;
     Ok(word.flatten().and_then(|word| HoldReason::parse(&word)))
+}
+
+/// Keeps how far the unfinished files are, for those who look while nothing moves.
+pub(super) fn note_partial(context: &mut WriteContext<'_>, job_row: i64, bytes: u64) -> Result<(), StoreError> {
+    context
+        .db
+        .execute(
+            "UPDATE jobs SET bytes_partial = ?2 WHERE row = ?1",
+            params![job_row, bytes],
+        )
+        .act("note the bytes of unfinished files")?;
+    Ok(())
+}
+
+/// Bytes came: the time without one begins anew.
+pub(super) fn unstick(context: &mut WriteContext<'_>, job_row: i64) -> Result<(), StoreError> {
+    context
+        .db
+        .execute("UPDATE jobs SET stuck_since = NULL WHERE row = ?1", [job_row])
+        .act("note that a job moves")?;
+    Ok(())
 }
 
 pub(super) fn set_token_ref(context: &mut WriteContext<'_>, id: &JobId, reference: &str) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ mod open;
 mod progress;
 mod queries;
 mod row;
+mod running;
 mod thread;
 
 use std::{path::Path, thread::JoinHandle, time::Duration};

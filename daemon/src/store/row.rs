@@ -125,6 +125,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         bytes_total: columns.get("bytes_total")?,
         bytes_done: columns.get("bytes_done")?,
         bytes_reused: columns.get("bytes_reused")?,
+        bytes_partial: columns.get("bytes_partial")?,
         files_total: columns.get("files_total")?,
         files_done: columns.get("files_done")?,
         created_at: columns.time("created_at")?,

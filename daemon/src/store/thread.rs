@@ -157,7 +157,11 @@ fn run(db: &Connection, mut queue: mpsc::Receiver<Command>, on_commit: &OnCommit
 fn commit_group(db: &Connection, group: Vec<Write>, on_commit: &OnCommit, failed: &CancellationToken) {
     let mut replies = Vec::with_capacity(group.len());
     let mut events = Vec::new();
-    let mut trouble = step(db, "BEGIN IMMEDIATE", failed);
+    // Once nobody knows what is on the disk, nobody is told "ok" any more.
+    let mut trouble = match failed.is_cancelled() {
+        true => Err(GroupFailure::Other("the database failed before".into())),
+        false => step(db, "BEGIN IMMEDIATE", failed),
+    };
     for write in group {
         // After trouble the rest is not tried: it could not be committed.
         if trouble.is_ok() {
@@ -175,7 +179,12 @@ fn commit_group(db: &Connection, group: Vec<Write>, on_commit: &OnCommit, failed
         replies.push(reply);
         if !keep {
             events.truncate(before);
-            trouble = step(db, "ROLLBACK TO one", failed);
+            trouble = if db.is_autocommit() {
+                // A full disk in the middle of a statement: SQLite has undone the whole transaction by itself.
+                Err(GroupFailure::Full)
+            } else {
+                step(db, "ROLLBACK TO one", failed)
+            };
         }
         if trouble.is_ok() {
             trouble = step(db, "RELEASE one", failed);

@@ -77,6 +77,9 @@ fn socket(context: &Context, args: &StartArgs, state_dir: &Path) -> Result<PathB
     if let Some(address) = context.address.as_deref().filter(|text| !text.is_empty()) {
         return connect::parse_address(address, &context.cwd, &process_env);
     }
+    if args.place.state_dir.is_some() {
+        return Ok(state_dir.join("hfetchd.sock"));
+    }
     match paths::non_empty(&process_env, "XDG_RUNTIME_DIR").filter(|dir| dir.starts_with('/')) {
         Some(dir) => Ok(PathBuf::from(dir).join("hfetch/hfetchd.sock")),
         None => Ok(state_dir.join("hfetchd.sock")),
@@ -137,8 +140,11 @@ fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log
         command.env_remove(name);
     }
     // The daemon leaves our directory, so that it does not keep a file system busy; relative paths must survive that.
-    for name in ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"] {
-        if let Some(path) = context.env(name).filter(|path| path.starts_with('.')) {
+    for name in ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"] {
+        if let Some(path) = context
+            .env(name)
+            .filter(|path| !path.is_empty() && !path.starts_with(['/', '~', '$']))
+        {
             command.env(name, paths::absolute(&path, &context.cwd, &process_env));
         }
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
             Exit::Failed,
             "this is the system's hfetchd, which systemd starts and stops",
         )
-        .hint("sudo systemctl stop hfetchd.socket hfetchd.service"));
+        .hint("sudo systemctl stop hfetchd"));
     }
     daemon.admin().shutdown(ShutdownRequest {}).await?;
     context.on_interrupt("interrupted; hfetchd goes on stopping");

@@ -76,6 +76,12 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         Destination::LocalDir(path) => (String::new(), path.display().to_string()),
     };
     let live = live.filter(|_| !job.state.is_final());
+    let partial = if job.state == JobState::Done {
+        0
+    } else {
+        job.bytes_partial
+    };
+    let stored = (job.bytes_done + partial).min(job.bytes_total);
     v1::Job {
         id: job.id.to_string(),
         repo_id: job.spec.repo_id.to_string(),
@@ -88,7 +94,7 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         priority: priority(job.spec.priority).into(),
         user: job.owner.user.clone(),
         bytes_total: job.bytes_total,
-        bytes_done: live.map_or(job.bytes_done, |live| live.bytes_done.max(job.bytes_done)),
+        bytes_done: live.map_or(stored, |live| live.bytes_done.max(job.bytes_done)),
         bytes_per_sec: live.map_or(0, |live| live.bytes_per_sec),
         eta_sec: live.and_then(|live| live.eta_sec),
         files_total: job.files_total,

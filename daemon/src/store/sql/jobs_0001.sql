@@ -30,6 +30,8 @@ CREATE TABLE jobs (
     bytes_total     INTEGER NOT NULL DEFAULT 0,
     bytes_done      INTEGER NOT NULL DEFAULT 0,
     bytes_reused    INTEGER NOT NULL DEFAULT 0,
+    -- Bytes of unfinished files, as they were when the job last stopped moving.
+    bytes_partial   INTEGER NOT NULL DEFAULT 0,
     files_total     INTEGER NOT NULL DEFAULT 0,
     files_done      INTEGER NOT NULL DEFAULT 0,
     created_at      INTEGER NOT NULL,
