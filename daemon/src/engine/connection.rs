@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
+use tokio::{sync::MutexGuard, task::JoinHandle};
 
 use super::{
     retry::Next,
@@ -22,15 +22,15 @@ use crate::{
 const WRITE_BYTES: usize = 512 << 10;
 
 /// Why a segment was not finished.
-enum SegmentEnd {
-    /// Endpoint, the generation of the link that was used, and what went wrong.
-    Hub(usize, Option<u64>, HubError),
+enum SegmentEnd<'a> {
+    /// Endpoint, the generation of the link that was used, what went wrong, and the right to ask where the bytes lie.
+    Hub(usize, Option<u64>, HubError, Option<MutexGuard<'a, ()>>),
     /// The gate closed while this connection waited for its turn to ask. Nothing of its own went wrong.
     GateClosed,
     Stop(JobStop),
 }
 
-impl<E: Into<JobStop>> From<E> for SegmentEnd {
+impl<E: Into<JobStop>> From<E> for SegmentEnd<'_> {
     fn from(stop: E) -> Self {
         Self::Stop(stop.into())
     }
@@ -44,7 +44,7 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -
         match outcome {
             Ok(()) | Err(SegmentEnd::GateClosed) => {}
             Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
-            Err(SegmentEnd::Hub(index, link, error)) => {
+            Err(SegmentEnd::Hub(index, link, error, _asking)) => {
                 if matches!(error, HubError::LinkRefused { .. })
                     && let Some(generation) = link
                     && !transfer.forget_link(generation)
@@ -63,12 +63,12 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -
     Ok(())
 }
 
-async fn fetch(
+async fn fetch<'a>(
     context: &Arc<JobContext>,
-    transfer: &Arc<FileTransfer>,
+    transfer: &'a Arc<FileTransfer>,
     lease: LeaseId,
     range: ByteRange,
-) -> Result<(), SegmentEnd> {
+) -> Result<(), SegmentEnd<'a>> {
     // The gate first: who waits there holds no slot. It may have closed while we waited for the slot.
     let (index, access, _slot) = loop {
         let (index, access) = transfer.retry.pass_gate(context).await?;
@@ -98,7 +98,7 @@ async fn fetch(
     let (generation, opened) = match transfer.link(index) {
         Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
         None => {
-            let _asking = context.unless_stopped(transfer.asking.lock()).await?;
+            let asking = context.unless_stopped(transfer.asking.lock()).await?;
             match transfer.link(index) {
                 Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
                 // Who asked before us may have been told to stay away: that is meant for all.
@@ -107,18 +107,24 @@ async fn fetch(
                 }
                 None => {
                     let opened = context.unless_stopped(open(None)).await?;
-                    let link = opened.as_ref().ok().map(|opened| opened.link.clone());
-                    (link.map(|link| transfer.set_link(index, link)), opened)
+                    let opened = match opened {
+                        Ok(opened) => opened,
+                        // The right to ask is kept over the wait that follows: nobody asks the same in vain meanwhile.
+                        Err(error) => return Err(SegmentEnd::Hub(index, None, error, Some(asking))),
+                    };
+                    (Some(transfer.set_link(index, opened.link.clone())), Ok(opened))
                 }
             }
         }
     };
-    let mut body = opened.map_err(|error| SegmentEnd::Hub(index, generation, error))?.body;
+    let mut body = opened
+        .map_err(|error| SegmentEnd::Hub(index, generation, error, None))?
+        .body;
     let mut writer = SegmentWriter::new(context, transfer, lease, range.start);
     let outcome = loop {
         match context.unless_stopped(body.chunk()).await {
             Err(stop) => break Err(SegmentEnd::Stop(stop)),
-            Ok(Err(error)) => break Err(SegmentEnd::Hub(index, generation, error)),
+            Ok(Err(error)) => break Err(SegmentEnd::Hub(index, generation, error, None)),
             Ok(Ok(None)) => break Ok(()),
             Ok(Ok(Some(chunk))) => {
                 transfer.retry.progressed();
