@@ -142,12 +142,7 @@ async fn all(cases: Vec<Case>) {
 
 /// Runs cases side by side, for most of their time is waiting, and tells of every one that fails.
 async fn at_once(cases: impl IntoIterator<Item = (&'static str, impl Future<Output = anyhow::Result<()>>)>) {
-    let outcomes = stream::iter(cases).map(|(name, case)| async move {
-        let began = tokio::time::Instant::now();
-        let outcome = case.await;
-        println!("{name}: {} ms", began.elapsed().as_millis());
-        (name, outcome)
-    });
+    let outcomes = stream::iter(cases).map(|(name, case)| async move { (name, case.await) });
     let outcomes: Vec<_> = outcomes.buffer_unordered(AT_A_TIME).collect().await;
     let faults: Vec<String> = outcomes
         .into_iter()
