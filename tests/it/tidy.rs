@@ -63,7 +63,13 @@ fn each_library_has_one_user() {
         (&["rusqlite"], "daemon/src/store/"),
         (&["reqwest"], "daemon/src/hub/"),
         (
-            &["tonic", "tonic_health", "tonic_reflection", "tonic_types"],
+            &[
+                "tonic",
+                "tonic_health",
+                "tonic_reflection",
+                "tonic_types",
+                "hfetch_proto::v1",
+            ],
             "daemon/src/api/",
         ),
     ];
