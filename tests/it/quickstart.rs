@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 fn quickstart(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(programs().join("quickstart"));
     command
-        .args(["--cache-dir", "hub"])
+        .args(["--cache-dir", "hub", "--state-dir", "."])
         .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -52,7 +52,8 @@ fn left_behind(home: &Path) -> Vec<String> {
     }
     let entries = std::fs::read_dir(home).expect("the folder").filter_map(Result::ok);
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    left.extend(names.filter(|name| name != "hub"));
+    // The state of what did not succeed stays on purpose.
+    left.extend(names.filter(|name| name != "hub" && name != "quickstart-state"));
     left
 }
 

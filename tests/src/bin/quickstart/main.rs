@@ -19,7 +19,7 @@ use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
-use crate::{session::Session, stage::Stage};
+use crate::{place::Places, session::Session, stage::Stage};
 
 /// As a shell tells it of a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
@@ -37,6 +37,9 @@ struct Options {
     /// Put the files into this Hugging Face cache [default: for a REPO $HF_HUB_CACHE, else target/quickstart-files]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Where the state of an unfinished REPO stays, as quickstart-state [default: target]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// More words for `hfctl submit`, such as files or --include
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     more: Vec<OsString>,
@@ -57,7 +60,12 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options, stage: &Stage) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let mut session = Session::new(stage, options.repo.is_none(), options.cache_dir.as_deref())?;
+    let places = Places::new(
+        options.repo.is_none(),
+        options.cache_dir.as_deref(),
+        options.state_dir.as_deref(),
+    )?;
+    let mut session = Session::new(stage, places);
     let outcome = tokio::select! {
         outcome = play(options, stage, &mut session) => outcome.map(|()| ExitCode::SUCCESS),
         Some(_) = signals.next() => {

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use hfetch_tests::sim::SimHub;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tokio::{
     net::UnixStream,
     process::{Child, Command},
@@ -18,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    place,
+    place::Places,
     stage::{Stage, quoted},
 };
 
@@ -57,55 +56,37 @@ const NOT_OURS: [&str; 10] = [
 /// Everything that is started, and where it lives.
 pub(crate) struct Session<'a> {
     stage: &'a Stage,
-    scratch: TempDir,
-    programs: PathBuf,
-    cache: PathBuf,
-    state: PathBuf,
-    simulated: bool,
+    places: Places,
     more_env: Vec<(&'static str, OsString)>,
     daemon: Option<Child>,
     hub: Option<SimHub>,
 }
 
 impl<'a> Session<'a> {
-    /// Nothing runs yet. `simulated`: nothing of the caller's configuration counts, no token of theirs is seen.
-    ///
-    /// # Errors
-    /// When there is no room for the scratch folder.
-    pub(crate) fn new(stage: &'a Stage, simulated: bool, cache: Option<&Path>) -> anyhow::Result<Self> {
-        let programs = place::programs()?;
-        let scratch = place::scratch()?;
-        Ok(Self {
+    /// Nothing runs yet.
+    pub(crate) fn new(stage: &'a Stage, places: Places) -> Self {
+        Self {
             stage,
-            cache: place::cache(&programs, simulated, cache)?,
-            state: if simulated {
-                scratch.path().join("state")
-            } else {
-                // Outlives a run that is interrupted: it knows which bytes of an unfinished file are good.
-                place::beside(&programs, "quickstart-state")?
-            },
-            scratch,
-            programs,
-            simulated,
+            places,
             more_env: Vec::new(),
             daemon: None,
             hub: None,
-        })
+        }
     }
 
     /// Folder of the programs.
     pub(crate) fn programs(&self) -> &Path {
-        &self.programs
+        &self.places.programs
     }
 
     /// The cache that stays.
     pub(crate) fn cache(&self) -> &Path {
-        &self.cache
+        &self.places.cache
     }
 
     /// A scratch folder for files of the demonstration.
     pub(crate) fn scratch(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
+        self.places.scratch.path().join(name)
     }
 
     /// Keeps a Hub for as long as the session lasts; clients and daemons talk to it from now on.
@@ -124,7 +105,7 @@ impl<'a> Session<'a> {
 
     /// In the scratch folder, for its path must be short; hfetchd's own choice when the state is there too.
     fn socket(&self) -> PathBuf {
-        self.scratch(if self.simulated {
+        self.scratch(if self.places.simulated {
             "state/hfetchd.sock"
         } else {
             "hfetchd.sock"
@@ -146,14 +127,17 @@ impl<'a> Session<'a> {
     fn environment(&self) -> Vec<(&'static str, OsString)> {
         let mut address = OsString::from("unix:");
         address.push(self.socket());
-        let mut all = vec![("HFCTL_ADDRESS", address), ("HF_HUB_CACHE", self.cache.clone().into())];
+        let mut all = vec![
+            ("HFCTL_ADDRESS", address),
+            ("HF_HUB_CACHE", self.places.cache.clone().into()),
+        ];
         all.extend(self.more_env.iter().cloned());
         all
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        if self.simulated {
+        let mut command = Command::new(self.places.programs.join(program));
+        if self.places.simulated {
             command.env_clear().env("HOME", self.scratch("home"));
             for name in TERMINAL {
                 command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -179,7 +163,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When it ends or is silent.
     pub(crate) async fn start_daemon(&mut self, comment: &str) -> anyhow::Result<()> {
-        let (state, socket) = (self.state.clone(), self.socket());
+        let (state, socket) = (self.places.state.clone(), self.socket());
         let mut words: Vec<&OsStr> = vec!["hfetchd".as_ref(), "--state-dir".as_ref(), state.as_ref()];
         if !socket.starts_with(&state) {
             words.extend([OsStr::new("--socket"), socket.as_ref()]);
@@ -197,7 +181,7 @@ impl<'a> Session<'a> {
             .stdout(Stdio::null())
             .stderr(log)
             .process_group(0);
-        if !self.simulated {
+        if !self.places.simulated {
             // Jobs carry the token of their submitter.
             command.env_remove("HF_TOKEN").env_remove("HUGGING_FACE_HUB_TOKEN");
         }
@@ -297,13 +281,20 @@ impl<'a> Session<'a> {
             // Its threads end with this process at the latest.
             hub.stop().await.ok();
         }
-        // An unfinished job of a real Hub keeps its state. That of a simulated one lies in the scratch folder.
-        let state = if done && !self.simulated {
-            std::fs::remove_dir_all(&self.state)
-        } else {
-            Ok(())
+        let state = &self.places.state;
+        let removed = match (self.places.simulated, done) {
+            // It lies in the scratch folder.
+            (true, _) => Ok(()),
+            (false, true) => std::fs::remove_dir_all(state),
+            (false, false) => {
+                let state = state.display();
+                self.stage.failed(&format!(
+                    "the same command goes on from {state}; remove that to begin anew"
+                ));
+                Ok(())
+            }
         };
-        if let Err(error) = state.and(self.scratch.close()) {
+        if let Err(error) = removed.and(self.places.scratch.close()) {
             self.stage.failed(&format!("not everything was removed: {error}"));
         }
     }
