@@ -6,7 +6,11 @@ use hfetch_proto::reason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{engine::CallError, model::IllegalMove, store::StoreError};
+use crate::{
+    engine::{CallError, chain},
+    model::IllegalMove,
+    store::StoreError,
+};
 
 /// A status with its reason.
 pub(super) fn refuse(code: Code, reason: &str, message: String) -> Status {
@@ -74,7 +78,7 @@ fn from_store(error: StoreError) -> Status {
         | StoreError::OldSqlite { .. }
         | StoreError::Row { .. }
         | StoreError::Sqlite { .. }
-        | StoreError::Io { .. } => internal(&message),
+        | StoreError::Io { .. } => internal(&chain(&error)),
     }
 }
 

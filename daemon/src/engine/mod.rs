@@ -34,6 +34,7 @@ pub use self::{
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
+    stop::chain,
     submit::{Submit, Wish},
 };
 use crate::{
