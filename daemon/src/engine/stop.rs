@@ -42,7 +42,7 @@ impl From<StoreError> for JobStop {
             StoreError::NotCommitted(_) => hold(error.to_string()),
             other => Self::JobFailed(Failure::new(
                 FailureKind::Internal,
-                other.to_string(),
+                chain(&other),
                 "look at the daemon's log; `hfctl retry` tries again",
             )),
         }
