@@ -279,6 +279,27 @@ impl Daemon<'_> {
         Ok(kill_process(pid, signal)?)
     }
 
+    /// Returns once every thread has felt a SIGSTOP.
+    ///
+    /// # Errors
+    /// When the process is gone, or goes on.
+    pub async fn stands_still(&self) -> anyhow::Result<()> {
+        let threads = PathBuf::from(format!("/proc/{}/task", self.pid()));
+        eventually("a stopped daemon", async || {
+            for thread in std::fs::read_dir(&threads).map_err(|error| error.to_string())? {
+                let stat = thread.map_err(|error| error.to_string())?.path().join("stat");
+                // The state stands after the name, which may hold anything. A thread that ended stands still too.
+                let stat = std::fs::read_to_string(stat).unwrap_or_default();
+                let state = stat.rsplit_once(") ").map_or("T", |(_, rest)| &rest[..1]);
+                if !matches!(state, "T" | "t" | "Z" | "X") {
+                    return Err(stat);
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// SIGKILL, and wait until it is gone.
     ///
     /// # Errors

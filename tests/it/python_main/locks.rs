@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use hfetch_tests::harness::{Daemon, eventually};
+use hfetch_tests::harness::{Daemon, PATIENCE};
 use hfetch_tests::python::Python;
 use hfetch_tests::sim::{Kind, Record, RepoBuilder, SimHub};
 use rustix::fs::{FlockOperation, flock};
@@ -77,13 +77,15 @@ async fn python_waits_for_our_lock_and_goes_on() -> anyhow::Result<()> {
         return Ok(());
     };
     let mut repo = RepoBuilder::model("org/many");
-    for number in 0..200 {
-        repo = repo.seeded(&format!("part-{number:03}.bin"), 1000 + number, number);
+    for number in 0..6 {
+        repo = repo.seeded(&format!("part-{number}.bin"), 16 * MIB, number);
     }
     let hub = SimHub::builder().repo(repo).start()?;
     let user = User::new(python, &hub)?;
     let daemon = user.scratch.daemon().await?;
-    let job = user.hfctl(&["submit", "org/many"]).await?;
+    user.hfctl(&["submit", "org/many", "--wait"]).await?;
+    // Now each blob is hashed under its lock before the new one is dropped: long enough to be seen.
+    let job = user.hfctl(&["submit", "org/many", "--force-download"]).await?;
     let etag = stop_with_a_lock(&daemon, &lock_folder(&user, "org/many")).await?;
     let there = hub.repo(Kind::Model, "org/many").context("there")?;
     let files = &there.commit("main").context("main")?.files;
@@ -113,29 +115,35 @@ async fn python_waits_for_our_lock_and_goes_on() -> anyhow::Result<()> {
 
 /// Stops the daemon (SIGSTOP) at a moment when it holds a lock file; gives the etag.
 async fn stop_with_a_lock(daemon: &Daemon<'_>, folder: &Path) -> anyhow::Result<String> {
-    eventually("a lock of the daemon", async || {
-        let look = || -> anyhow::Result<Option<String>> {
-            daemon.signal(Signal::STOP)?;
-            let mut held = None;
-            for entry in std::fs::read_dir(folder).into_iter().flatten() {
-                let path = entry?.path();
-                let file = std::fs::File::open(&path)?;
-                if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-                    held = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+    let catch = async {
+        loop {
+            if held_lock(folder)?.is_some() {
+                daemon.signal(Signal::STOP)?;
+                // The signal reaches the threads one by one: what is held once all stand still stays held.
+                daemon.stands_still().await?;
+                if let Some(etag) = held_lock(folder)? {
+                    return Ok(etag);
                 }
-            }
-            if held.is_none() {
                 daemon.signal(Signal::CONT)?;
             }
-            Ok(held)
-        };
-        match look() {
-            Ok(Some(etag)) => Ok(etag),
-            Ok(None) => Err("it holds none".to_owned()),
-            Err(error) => Err(error.to_string()),
+            tokio::task::yield_now().await;
         }
-    })
-    .await
+    };
+    tokio::time::timeout(PATIENCE, catch)
+        .await
+        .context("no lock was seen")?
+}
+
+/// A lock file that somebody holds.
+fn held_lock(folder: &Path) -> anyhow::Result<Option<String>> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry?.path();
+        let file = std::fs::File::open(&path)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Ok(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+        }
+    }
+    Ok(None)
 }
 
 #[tokio::test]
