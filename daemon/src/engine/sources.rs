@@ -1,0 +1,546 @@
+//! The servers that bytes come from, as the whole daemon knows them: how many connections each is worth, how fast it is, and
+//! whether it answers at all. Who wants a connection asks here; what is free goes to the file that has fewest.
+//!
+//! One small mutex guards the books and is never held over an await; bytes are counted without it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::progress::lock;
+use crate::{
+    hub::Endpoint,
+    sched::{
+        backoff,
+        connections::{ConnectionLimit, Reading},
+    },
+};
+
+/// The number of connections is thought over so often while bytes come.
+const SAMPLE_MS: u64 = 25;
+/// Failures in a row without a byte after which a source is left alone for a while.
+const BREAKER: u32 = 5;
+/// A transfer that brought less tells nothing of the speed of a connection.
+const TELLS_SPEED: u64 = 256 << 10;
+/// Weight of the newest observation in a mean.
+const NEWEST: f64 = 0.3;
+/// What held us a moment ago still shows in the rate.
+const HELD_MS: u64 = 200;
+/// What all connections together may gather before they write, and the bounds for one of them.
+const GATHER: (usize, usize, usize) = (16 << 20, 128 << 10, 512 << 10);
+
+/// Number of a source; good as long as the daemon runs.
+pub(super) type SourceId = usize;
+
+/// All sources. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Sources {
+    started: Instant,
+    book: Arc<Mutex<Book>>,
+    /// When our own limits last held a transfer.
+    held_ms: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Book {
+    ids: HashMap<String, SourceId>,
+    sources: Vec<State>,
+    waiting: Vec<Waiting>,
+    next_ticket: u64,
+    active: u32,
+    most: u32,
+}
+
+struct State {
+    counters: Arc<Counters>,
+    limit: ConnectionLimit,
+    active: u32,
+    /// Failures in a row without a byte.
+    failures: u32,
+    closed_until: Option<Duration>,
+    bytes_per_sec: f64,
+    first_byte: f64,
+}
+
+/// Counted without the book's lock.
+#[derive(Default)]
+struct Counters {
+    bytes: AtomicU64,
+    last_byte_ms: AtomicU64,
+    next_sample_ms: AtomicU64,
+}
+
+struct Waiting {
+    ticket: u64,
+    wish: Wish,
+    grant: oneshot::Sender<Slot>,
+}
+
+/// A wish for one more connection.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    /// Sources that would do, the preferred one first.
+    pub(super) any_of: Vec<SourceId>,
+    /// Connections that the file has already: who has fewer comes first.
+    pub(super) has: u32,
+    /// Bytes to be fetched, to weigh speed against the time to the first byte.
+    pub(super) bytes: u64,
+}
+
+/// What is known of one connection to a source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Usual {
+    /// Bytes per second of one connection; 0 before anything is known.
+    pub(super) bytes_per_sec: u64,
+    /// From the request to the first byte.
+    pub(super) first_byte: Duration,
+}
+
+/// The right to one connection to a source, until it is dropped.
+pub(super) struct Slot {
+    sources: Sources,
+    /// To which.
+    pub(super) source: SourceId,
+}
+
+/// A wish that waits. Dropped, it is withdrawn.
+pub(super) struct Request {
+    sources: Sources,
+    ticket: u64,
+    granted: oneshot::Receiver<Slot>,
+}
+
+impl Sources {
+    /// None known yet; `most` connections in all.
+    pub(super) fn new(most: u32) -> Self {
+        Self {
+            started: Instant::now(),
+            book: Arc::new(Mutex::new(Book {
+                most,
+                ..Book::default()
+            })),
+            held_ms: Arc::default(),
+        }
+    }
+
+    /// The source that an endpoint is, which takes at most `most` connections.
+    pub(super) fn of(&self, endpoint: &Endpoint, most: u32) -> SourceId {
+        let key = endpoint.origin().ascii_serialization();
+        let mut book = lock(&self.book);
+        if let Some(id) = book.ids.get(&key).copied() {
+            book.sources[id].limit.set_most(most);
+            return id;
+        }
+        let id = book.sources.len();
+        book.sources.push(State {
+            counters: Arc::default(),
+            limit: ConnectionLimit::new(most),
+            active: 0,
+            failures: 0,
+            closed_until: None,
+            bytes_per_sec: 0.0,
+            first_byte: 0.0,
+        });
+        book.ids.insert(key, id);
+        id
+    }
+
+    /// Asks for a connection.
+    pub(super) fn request(&self, wish: Wish) -> Request {
+        let (grant, granted) = oneshot::channel();
+        let ticket = {
+            let mut book = lock(&self.book);
+            let ticket = book.next_ticket;
+            book.next_ticket += 1;
+            book.waiting.push(Waiting { ticket, wish, grant });
+            ticket
+        };
+        self.give();
+        Request {
+            sources: self.clone(),
+            ticket,
+            granted,
+        }
+    }
+
+    /// Gives what is free to those who wait.
+    fn give(&self) {
+        let grants = {
+            let mut book = lock(&self.book);
+            let now = self.now();
+            book.match_up(now)
+        };
+        // Without the lock: a grant that nobody takes any more gives itself back.
+        for (grant, source) in grants {
+            let slot = Slot {
+                sources: self.clone(),
+                source,
+            };
+            let _withdrawn = grant.send(slot);
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A meter for the bytes of one connection to a source.
+    pub(super) fn meter(&self, source: SourceId) -> SourceMeter {
+        SourceMeter {
+            sources: self.clone(),
+            source,
+            counters: lock(&self.book).sources[source].counters.clone(),
+        }
+    }
+
+    /// Our own limits hold a transfer: its speed says nothing of the source now.
+    pub(super) fn held_by_us(&self) {
+        self.held_ms.store(self.now_ms(), Relaxed);
+    }
+
+    /// How one connection to a source usually does.
+    pub(super) fn usual(&self, source: SourceId) -> Usual {
+        lock(&self.book).sources[source].usual()
+    }
+
+    /// Time since a connection to a source got a byte.
+    pub(super) fn idle(&self, source: SourceId) -> Duration {
+        let last = lock(&self.book).sources[source].counters.last_byte_ms.load(Relaxed);
+        self.now().saturating_sub(Duration::from_millis(last))
+    }
+
+    /// Until when a source is left alone because nothing came from it; `None` when it may be tried.
+    pub(super) fn closed_until(&self, source: SourceId) -> Option<Instant> {
+        let until = lock(&self.book).sources[source].closed_until?;
+        (until > self.now()).then(|| self.started + until)
+    }
+
+    /// Connections that may be open to a source now.
+    #[cfg(test)]
+    pub(super) fn limit(&self, source: SourceId) -> u32 {
+        lock(&self.book).sources[source].limit.get()
+    }
+
+    /// How much a connection should gather before it writes: many connections together stay small.
+    pub(super) fn gather_bytes(&self) -> usize {
+        let (all, least, most) = GATHER;
+        let active = usize::try_from(lock(&self.book).active).unwrap_or(usize::MAX);
+        (all / active.max(1)).clamp(least, most)
+    }
+
+    /// A connection ended well or not, after so many bytes, which took so long once the first had come after `first_byte`.
+    pub(super) fn observed(&self, source: SourceId, bytes: u64, took: Duration, first_byte: Duration) {
+        let held = self.is_held();
+        let state = &mut lock(&self.book).sources[source];
+        mean(&mut state.first_byte, first_byte.as_secs_f64());
+        if bytes >= TELLS_SPEED && !held && !took.is_zero() {
+            #[expect(clippy::cast_precision_loss, reason = "a mean for decisions")]
+            mean(&mut state.bytes_per_sec, bytes as f64 / took.as_secs_f64());
+        }
+    }
+
+    /// A connection failed without a byte. Many such in a row close the source for a while.
+    pub(super) fn failed(&self, source: SourceId) {
+        let now = self.now();
+        let state = &mut lock(&self.book).sources[source];
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= BREAKER {
+            let wait = backoff::wait(state.failures - BREAKER + 1, None, &mut fastrand::Rng::new());
+            state.closed_until = Some(now + wait);
+        }
+    }
+
+    /// The server refused a connection. True when others to it go on, so that the number was the reason.
+    pub(super) fn refused(&self, source: SourceId) -> bool {
+        let now = self.now();
+        let state = &mut lock(&self.book).sources[source];
+        let serves = now.saturating_sub(Duration::from_millis(state.counters.last_byte_ms.load(Relaxed)));
+        // The refused one still counts as active.
+        let working = state.active.saturating_sub(1);
+        let too_many = working > 0 && serves < Duration::from_secs(1) && state.failures == 0;
+        if too_many {
+            state.limit.refused(now, working);
+        }
+        too_many
+    }
+
+    /// A connection broke before it brought anything worth having.
+    pub(super) fn broke(&self, source: SourceId) {
+        let now = self.now();
+        lock(&self.book).sources[source].limit.broke(now);
+    }
+
+    /// The server asked for fewer requests.
+    pub(super) fn rate_limited(&self, source: SourceId) {
+        let now = self.now();
+        lock(&self.book).sources[source].limit.rate_limited(now);
+    }
+
+    fn is_held(&self) -> bool {
+        let held = self.held_ms.load(Relaxed);
+        held > 0 && self.now_ms().saturating_sub(held) < HELD_MS
+    }
+
+    fn sample(&self, source: SourceId) {
+        let (now, held_by_us) = (self.now(), self.is_held());
+        let changed = {
+            let mut book = lock(&self.book);
+            let wanted_more = book.waiting.iter().any(|waiting| waiting.wish.any_of.contains(&source));
+            let state = &mut book.sources[source];
+            state.failures = 0;
+            state.closed_until = None;
+            let reading = Reading {
+                bytes: state.counters.bytes.load(Relaxed),
+                active: state.active,
+                wanted_more,
+                held_by_us,
+                first_byte: state.usual().first_byte,
+            };
+            let changed = state.limit.sample(now, &reading);
+            if changed {
+                tracing::debug!(source, limit = state.limit.get(), "connections");
+            }
+            changed
+        };
+        if changed {
+            self.give();
+        }
+    }
+}
+
+fn mean(mean: &mut f64, newest: f64) {
+    *mean = if *mean == 0.0 {
+        newest
+    } else {
+        *mean * (1.0 - NEWEST) + newest * NEWEST
+    };
+}
+
+impl State {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a mean of positive numbers"
+    )]
+    fn usual(&self) -> Usual {
+        Usual {
+            bytes_per_sec: self.bytes_per_sec as u64,
+            first_byte: Duration::from_secs_f64(self.first_byte),
+        }
+    }
+
+    fn has_room(&self, now: Duration) -> bool {
+        match self.closed_until {
+            Some(until) if until > now => false,
+            // After a pause one connection finds out for all.
+            Some(_) => self.active == 0,
+            None => self.active < self.limit.get(),
+        }
+    }
+
+    /// Seconds that so many bytes would take; nothing while nothing is known, so that everyone is tried.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn expected(&self, bytes: u64) -> f64 {
+        match self.bytes_per_sec > 0.0 {
+            true => self.first_byte + bytes as f64 / self.bytes_per_sec,
+            false => 0.0,
+        }
+    }
+}
+
+impl Book {
+    /// Pairs those who wait with free connections, counting them as in use.
+    fn match_up(&mut self, now: Duration) -> Vec<(oneshot::Sender<Slot>, SourceId)> {
+        let mut grants = Vec::new();
+        while self.active < self.most && !self.waiting.is_empty() {
+            let best = self
+                .waiting
+                .iter()
+                .enumerate()
+                .filter_map(|(index, waiting)| {
+                    let source = self.best_of(&waiting.wish, now)?;
+                    Some((waiting.wish.has, waiting.ticket, index, source))
+                })
+                .min();
+            let Some((.., index, source)) = best else { break };
+            let waiting = self.waiting.swap_remove(index);
+            self.active += 1;
+            self.sources[source].active += 1;
+            grants.push((waiting.grant, source));
+        }
+        grants
+    }
+
+    /// The source with room that would be done first.
+    fn best_of(&self, wish: &Wish, now: Duration) -> Option<SourceId> {
+        let with_room = wish.any_of.iter().copied().filter(|id| self.sources[*id].has_room(now));
+        with_room.min_by(|one, other| {
+            let [one, other] = [one, other].map(|id| self.sources[*id].expected(wish.bytes));
+            one.total_cmp(&other)
+        })
+    }
+}
+
+impl Request {
+    /// Resolves with the slot. Safe to cancel: a slot that was granted meanwhile is kept for the next call.
+    pub(super) async fn granted(&mut self) -> Slot {
+        match (&mut self.granted).await {
+            Ok(slot) => slot,
+            // The book outlives all requests, and answers each.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        lock(&self.sources.book)
+            .waiting
+            .retain(|waiting| waiting.ticket != self.ticket);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        {
+            let mut book = lock(&self.sources.book);
+            book.active -= 1;
+            book.sources[self.source].active -= 1;
+        }
+        self.sources.give();
+    }
+}
+
+/// Counts the bytes of a source.
+pub(super) struct SourceMeter {
+    sources: Sources,
+    source: SourceId,
+    counters: Arc<Counters>,
+}
+
+impl SourceMeter {
+    /// Bytes came.
+    pub(super) fn received(&self, bytes: u64) {
+        let now = self.sources.now_ms();
+        self.counters.bytes.fetch_add(bytes, Relaxed);
+        self.counters.last_byte_ms.store(now, Relaxed);
+        let due = self.counters.next_sample_ms.load(Relaxed);
+        // One of those that find it due takes the sample.
+        if now >= due
+            && self
+                .counters
+                .next_sample_ms
+                .compare_exchange(due, now + SAMPLE_MS, Relaxed, Relaxed)
+                .is_ok()
+        {
+            self.sources.sample(self.source);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(most: u32, each: &[u32]) -> (Sources, Vec<SourceId>) {
+        let sources = Sources::new(most);
+        let ids = each
+            .iter()
+            .enumerate()
+            .map(|(index, most)| {
+                let endpoint = Endpoint::parse("e", &format!("http://127.0.0.{}", index + 1)).unwrap();
+                sources.of(&endpoint, *most)
+            })
+            .collect();
+        (sources, ids)
+    }
+
+    fn wish(any_of: &[SourceId], has: u32) -> Wish {
+        Wish {
+            any_of: any_of.to_vec(),
+            has,
+            bytes: 1 << 20,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_with_fewest_connections_comes_first() {
+        let (sources, ids) = sources(64, &[1]);
+        let slot = sources.request(wish(&ids, 0)).granted().await;
+        let mut many = sources.request(wish(&ids, 3));
+        let mut few = sources.request(wish(&ids, 0));
+        drop(slot);
+        let slot = few.granted().await;
+        assert!(futures_util::FutureExt::now_or_never(many.granted()).is_none());
+        drop(slot);
+        assert_eq!(many.granted().await.source, ids[0]);
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_wish_takes_nothing_with_it() {
+        let (sources, ids) = sources(1, &[5]);
+        let first = sources.request(wish(&ids, 0));
+        // Granted, and never looked at.
+        drop(first);
+        let slot = sources.request(wish(&ids, 0)).granted().await;
+        let waiting = sources.request(wish(&ids, 0));
+        drop(waiting);
+        drop(slot);
+        let _slot = sources.request(wish(&ids, 0)).granted().await;
+    }
+
+    #[tokio::test]
+    async fn all_sources_add_up_and_the_quicker_one_is_preferred() {
+        let (sources, ids) = sources(64, &[2, 2]);
+        sources.observed(ids[0], 10 << 20, Duration::from_secs(10), Duration::from_millis(10));
+        sources.observed(ids[1], 10 << 20, Duration::from_secs(1), Duration::from_millis(10));
+        let mut slots = Vec::new();
+        for _ in 0..4 {
+            slots.push(sources.request(wish(&ids, 0)).granted().await);
+        }
+        let granted: Vec<SourceId> = slots.iter().map(|slot| slot.source).collect();
+        assert_eq!(granted, [ids[1], ids[1], ids[0], ids[0]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_never_answers_is_left_alone_and_then_tried_by_one() {
+        let (sources, ids) = sources(64, &[8]);
+        for _ in 0..BREAKER {
+            assert!(sources.closed_until(ids[0]).is_none());
+            sources.failed(ids[0]);
+        }
+        let until = sources.closed_until(ids[0]).expect("it is closed");
+        let mut request = sources.request(wish(&ids, 0));
+        assert!(futures_util::FutureExt::now_or_never(request.granted()).is_none());
+        drop(request);
+        tokio::time::sleep_until(until).await;
+        let _one = sources.request(wish(&ids, 0)).granted().await;
+        let mut second = sources.request(wish(&ids, 0));
+        assert!(futures_util::FutureExt::now_or_never(second.granted()).is_none());
+        sources.meter(ids[0]).received(1);
+        sources.give();
+        second.granted().await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_counts_only_beside_others_that_are_served() {
+        let (sources, ids) = sources(64, &[8]);
+        let _one = sources.request(wish(&ids, 0)).granted().await;
+        assert!(!sources.refused(ids[0]), "it was the only one");
+        let _two = sources.request(wish(&ids, 0)).granted().await;
+        sources.meter(ids[0]).received(1);
+        assert!(sources.refused(ids[0]));
+        assert_eq!(sources.limit(ids[0]), 1);
+    }
+}
