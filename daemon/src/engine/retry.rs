@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     hub::{HubError, RetryReason, Verdict, classify},
-    model::{Failure, FailureKind, HoldReason},
+    model::{Failure, FailureKind, HoldReason, Trust},
     sched::backoff,
 };
 
@@ -30,6 +30,8 @@ const SAY_AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Retry {
     /// By the endpoint's number in the job.
     tried: Vec<Tried>,
+    /// The one that is asked alone, to find out who sends wrong bytes.
+    alone: Option<usize>,
     /// When the present row of failures began.
     failing_since: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Retry {
     pub(super) fn new(context: &JobContext) -> Self {
         Self {
             tried: vec![Tried::default(); context.endpoints.len()],
+            alone: None,
             failing_since: None,
         }
     }
@@ -199,7 +202,12 @@ impl Retry {
 
     fn is_usable(&self, index: usize, in_parts: bool) -> bool {
         let tried = &self.tried[index];
-        tried.refusal.is_none() && !(in_parts && tried.no_ranges) && !(tried.lied && self.another_is_honest(index))
+        tried.refusal.is_none()
+            && !(in_parts && tried.no_ranges)
+            && !(tried.lied && self.another_is_honest(index))
+            && self
+                .alone
+                .is_none_or(|alone| alone == index || self.tried[alone].refusal.is_some())
     }
 
     fn another_is_honest(&self, index: usize) -> bool {
@@ -247,9 +255,20 @@ impl Retry {
         }
     }
 
-    /// An endpoint sent wrong bytes: it is asked no more for this file while another one may be.
-    pub(super) fn lied(&mut self, index: usize) {
-        self.tried[index].lied = true;
+    /// The bytes of these endpoints were wrong together. A single one is asked no more for this file while another may be; of
+    /// several, the most trusted one is asked alone to find out which it was.
+    pub(super) fn wrong_bytes(&mut self, context: &JobContext, from: &[usize]) {
+        self.alone = None;
+        match from {
+            [] => {}
+            [liar] => self.tried[*liar].lied = true,
+            several => {
+                self.alone = several
+                    .iter()
+                    .copied()
+                    .min_by_key(|index| (context.endpoints[*index].trust != Trust::Origin, *index));
+            }
+        }
     }
 
     /// All that are left ignore ranges.

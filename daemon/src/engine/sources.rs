@@ -3,8 +3,11 @@
 //!
 //! One small mutex guards the books and is never held over an await; bytes are counted without it.
 
+mod book;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,6 +17,8 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
+use self::book::{Book, State, Waiting, mean};
+pub(super) use self::book::{Usual, Wish};
 use super::progress::lock;
 use crate::{
     hub::Endpoint,
@@ -29,8 +34,6 @@ const SAMPLE_MS: u64 = 25;
 const BREAKER: u32 = 5;
 /// A transfer that brought less tells nothing of the speed of a connection.
 const TELLS_SPEED: u64 = 256 << 10;
-/// Weight of the newest observation in a mean.
-const NEWEST: f64 = 0.3;
 /// What held us a moment ago still shows in the rate.
 const HELD_MS: u64 = 200;
 /// What all connections together may gather before they write, and the bounds for one of them.
@@ -48,59 +51,12 @@ pub(super) struct Sources {
     held_ms: Arc<AtomicU64>,
 }
 
-#[derive(Default)]
-struct Book {
-    ids: HashMap<String, SourceId>,
-    sources: Vec<State>,
-    waiting: Vec<Waiting>,
-    next_ticket: u64,
-    active: u32,
-    most: u32,
-}
-
-struct State {
-    counters: Arc<Counters>,
-    limit: ConnectionLimit,
-    active: u32,
-    /// Failures in a row without a byte.
-    failures: u32,
-    closed_until: Option<Duration>,
-    bytes_per_sec: f64,
-    first_byte: f64,
-}
-
 /// Counted without the book's lock.
 #[derive(Default)]
 struct Counters {
     bytes: AtomicU64,
     last_byte_ms: AtomicU64,
     next_sample_ms: AtomicU64,
-}
-
-struct Waiting {
-    ticket: u64,
-    wish: Wish,
-    grant: oneshot::Sender<Slot>,
-}
-
-/// A wish for one more connection.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    /// Sources that would do, the preferred one first.
-    pub(super) any_of: Vec<SourceId>,
-    /// Connections that the file has already: who has fewer comes first.
-    pub(super) has: u32,
-    /// Bytes to be fetched, to weigh speed against the time to the first byte.
-    pub(super) bytes: u64,
-}
-
-/// What is known of one connection to a source.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usual {
-    /// Bytes per second of one connection; 0 before anything is known.
-    pub(super) bytes_per_sec: u64,
-    /// From the request to the first byte.
-    pub(super) first_byte: Duration,
 }
 
 /// The right to one connection to a source, until it is dropped.
@@ -319,79 +275,6 @@ impl Sources {
     }
 }
 
-fn mean(mean: &mut f64, newest: f64) {
-    *mean = if *mean == 0.0 {
-        newest
-    } else {
-        *mean * (1.0 - NEWEST) + newest * NEWEST
-    };
-}
-
-impl State {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a mean of positive numbers"
-    )]
-    fn usual(&self) -> Usual {
-        Usual {
-            bytes_per_sec: self.bytes_per_sec as u64,
-            first_byte: Duration::from_secs_f64(self.first_byte),
-        }
-    }
-
-    fn has_room(&self, now: Duration) -> bool {
-        match self.closed_until {
-            Some(until) if until > now => false,
-            // After a pause one connection finds out for all.
-            Some(_) => self.active == 0,
-            None => self.active < self.limit.get(),
-        }
-    }
-
-    /// Seconds that so many bytes would take; nothing while nothing is known, so that everyone is tried.
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    fn expected(&self, bytes: u64) -> f64 {
-        match self.bytes_per_sec > 0.0 {
-            true => self.first_byte + bytes as f64 / self.bytes_per_sec,
-            false => 0.0,
-        }
-    }
-}
-
-impl Book {
-    /// Pairs those who wait with free connections, counting them as in use.
-    fn match_up(&mut self, now: Duration) -> Vec<(oneshot::Sender<Slot>, SourceId)> {
-        let mut grants = Vec::new();
-        while self.active < self.most && !self.waiting.is_empty() {
-            let best = self
-                .waiting
-                .iter()
-                .enumerate()
-                .filter_map(|(index, waiting)| {
-                    let source = self.best_of(&waiting.wish, now)?;
-                    Some((waiting.wish.has, waiting.ticket, index, source))
-                })
-                .min();
-            let Some((.., index, source)) = best else { break };
-            let waiting = self.waiting.swap_remove(index);
-            self.active += 1;
-            self.sources[source].active += 1;
-            grants.push((waiting.grant, source));
-        }
-        grants
-    }
-
-    /// The source with room that would be done first.
-    fn best_of(&self, wish: &Wish, now: Duration) -> Option<SourceId> {
-        let with_room = wish.any_of.iter().copied().filter(|id| self.sources[*id].has_room(now));
-        with_room.min_by(|one, other| {
-            let [one, other] = [one, other].map(|id| self.sources[*id].expected(wish.bytes));
-            one.total_cmp(&other)
-        })
-    }
-}
-
 impl Request {
     /// Resolves with the slot. Safe to cancel: a slot that was granted meanwhile is kept for the next call.
     pub(super) async fn granted(&mut self) -> Slot {
@@ -446,101 +329,5 @@ impl SourceMeter {
         {
             self.sources.sample(self.source);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sources(most: u32, each: &[u32]) -> (Sources, Vec<SourceId>) {
-        let sources = Sources::new(most);
-        let ids = each
-            .iter()
-            .enumerate()
-            .map(|(index, most)| {
-                let endpoint = Endpoint::parse("e", &format!("http://127.0.0.{}", index + 1)).unwrap();
-                sources.of(&endpoint, *most)
-            })
-            .collect();
-        (sources, ids)
-    }
-
-    fn wish(any_of: &[SourceId], has: u32) -> Wish {
-        Wish {
-            any_of: any_of.to_vec(),
-            has,
-            bytes: 1 << 20,
-        }
-    }
-
-    #[tokio::test]
-    async fn the_file_with_fewest_connections_comes_first() {
-        let (sources, ids) = sources(64, &[1]);
-        let slot = sources.request(wish(&ids, 0)).granted().await;
-        let mut many = sources.request(wish(&ids, 3));
-        let mut few = sources.request(wish(&ids, 0));
-        drop(slot);
-        let slot = few.granted().await;
-        assert!(futures_util::FutureExt::now_or_never(many.granted()).is_none());
-        drop(slot);
-        assert_eq!(many.granted().await.source, ids[0]);
-    }
-
-    #[tokio::test]
-    async fn a_withdrawn_wish_takes_nothing_with_it() {
-        let (sources, ids) = sources(1, &[5]);
-        let first = sources.request(wish(&ids, 0));
-        // Granted, and never looked at.
-        drop(first);
-        let slot = sources.request(wish(&ids, 0)).granted().await;
-        let waiting = sources.request(wish(&ids, 0));
-        drop(waiting);
-        drop(slot);
-        let _slot = sources.request(wish(&ids, 0)).granted().await;
-    }
-
-    #[tokio::test]
-    async fn all_sources_add_up_and_the_quicker_one_is_preferred() {
-        let (sources, ids) = sources(64, &[2, 2]);
-        sources.observed(ids[0], 10 << 20, Duration::from_secs(10), Duration::from_millis(10));
-        sources.observed(ids[1], 10 << 20, Duration::from_secs(1), Duration::from_millis(10));
-        let mut slots = Vec::new();
-        for _ in 0..4 {
-            slots.push(sources.request(wish(&ids, 0)).granted().await);
-        }
-        let granted: Vec<SourceId> = slots.iter().map(|slot| slot.source).collect();
-        assert_eq!(granted, [ids[1], ids[1], ids[0], ids[0]]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_source_that_never_answers_is_left_alone_and_then_tried_by_one() {
-        let (sources, ids) = sources(64, &[8]);
-        for _ in 0..BREAKER {
-            assert!(sources.closed_until(ids[0]).is_none());
-            sources.failed(ids[0]);
-        }
-        let until = sources.closed_until(ids[0]).expect("it is closed");
-        let mut request = sources.request(wish(&ids, 0));
-        assert!(futures_util::FutureExt::now_or_never(request.granted()).is_none());
-        drop(request);
-        tokio::time::sleep_until(until).await;
-        let _one = sources.request(wish(&ids, 0)).granted().await;
-        let mut second = sources.request(wish(&ids, 0));
-        assert!(futures_util::FutureExt::now_or_never(second.granted()).is_none());
-        sources.meter(ids[0]).received(1);
-        sources.give();
-        second.granted().await;
-    }
-
-    #[tokio::test]
-    async fn a_refusal_counts_only_beside_others_that_are_served() {
-        let (sources, ids) = sources(64, &[8]);
-        let _one = sources.request(wish(&ids, 0)).granted().await;
-        assert!(!sources.refused(ids[0]), "it was the only one");
-        let _two = sources.request(wish(&ids, 0)).granted().await;
-        sources.meter(ids[0]).received(1);
-        assert!(sources.refused(ids[0]));
-        assert_eq!(sources.limit(ids[0]), 1);
     }
 }

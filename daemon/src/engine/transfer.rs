@@ -29,7 +29,7 @@ use crate::{
 
 /// Fewer bytes than this for one more connection are not worth its round trips.
 const BYTES_PER_CONNECTION: u64 = 1 << 20;
-/// A file that came wrong so often is given up, unless there are more endpoints than this.
+/// A file that came wrong so often for each endpoint is given up.
 const MISMATCHES: usize = 2;
 /// Files of this size reserve their space one after the other.
 const RESERVED_ALONE: u64 = 16 << 20;
@@ -250,14 +250,12 @@ pub(super) async fn run(
             }
             Ok(Some(wrong)) => {
                 mismatches += 1;
-                let came_from = transfer.came_from();
+                let from: Vec<usize> = transfer.came_from().iter().map(|(index, _)| *index).collect();
                 finish::reject(&context, transfer, &wrong).await?;
-                if mismatches >= MISMATCHES.max(context.endpoints.len()) {
+                if mismatches >= MISMATCHES * context.endpoints.len() {
                     return Err(JobStop::FileFailed(integrity(wrong)));
                 }
-                for (index, _) in came_from {
-                    retry.lied(index);
-                }
+                retry.wrong_bytes(&context, &from);
             }
             Err(stop) => {
                 keep_or_clear(&context, transfer, &stop).await;
