@@ -11,6 +11,7 @@ mod quickstart;
 mod readme;
 mod resume;
 mod sim;
+mod sources;
 mod startup;
 mod tidy;
 mod verbs;

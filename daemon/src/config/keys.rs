@@ -87,7 +87,7 @@ pub(super) const KEYS: [Key; 41] = [
     live("endpoints.url", Shape::Text),
     live("endpoints.token", Shape::Text),
     not_yet("endpoints.limit", Shape::Quantity),
-    not_yet("endpoints.max_connections", Shape::Integer),
+    live("endpoints.max_connections", Shape::Integer),
     not_yet("proxies.name", Shape::Text),
     not_yet("proxies.url", Shape::Text),
     not_yet("proxies.password_file", Shape::Text),

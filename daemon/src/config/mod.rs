@@ -35,7 +35,7 @@ pub use rules::{Matcher, Network, Rule, Target};
 pub use sections::{
     bandwidth::BandwidthOptions,
     control::ControlOptions,
-    endpoints::{EndpointOptions, TokenPolicy, is_public_mirror},
+    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_public_mirror},
     events::EventOptions,
     log::{LogFormat, LogOptions},
     metrics::MetricsOptions,

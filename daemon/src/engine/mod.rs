@@ -4,6 +4,7 @@
 mod access;
 mod checkpoint;
 mod connection;
+mod crew;
 mod dispatcher;
 mod error;
 mod finish;
@@ -15,6 +16,7 @@ mod preview;
 mod progress;
 mod retry;
 mod shared;
+mod sources;
 mod stop;
 mod submit;
 mod transfer;
