@@ -67,13 +67,16 @@ impl Environment {
     }
 }
 
+/// Gives the text of a file, and whether others may read it.
+pub(super) type NamedFiles = dyn Fn(&Path) -> Result<(String, bool), String>;
+
 /// What the defaults depend on.
 pub(super) struct Context<'a> {
     pub(super) mode: super::Mode,
     pub(super) environment: &'a Environment,
     pub(super) current_dir: &'a Path,
-    /// Reads a file that a key names; with it, whether others may read it too.
-    pub(super) read_file: &'a dyn Fn(&Path) -> Result<(String, bool), String>,
+    /// Reads files that keys name.
+    pub(super) read_file: &'a NamedFiles,
 }
 
 /// A file's text, or why it cannot be read.

@@ -51,7 +51,7 @@ pub struct RouteTable {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Rules {
-    Environment(ProxyRules),
+    Environment(Box<ProxyRules>),
     List(Vec<Rule>),
 }
 
@@ -139,7 +139,7 @@ impl RouteTable {
         let point = |url: &Url| Arc::new(ProxyPoint::new(&host_of(url), url.clone(), None));
         Self {
             proxies: rules.proxies().into_iter().map(point).collect(),
-            rules: Rules::Environment(rules),
+            rules: Rules::Environment(Box::new(rules)),
             allowed: Arc::default(),
         }
     }
