@@ -9,6 +9,7 @@ mod python_main;
 mod quickstart;
 mod readme;
 mod resume;
+mod routes;
 mod sim;
 mod startup;
 mod tidy;

@@ -8,6 +8,7 @@ use tokio::{task::JoinError, time::Instant};
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
     progress::{Waiting, wall_time},
+    routes,
     shared::blocking,
     stop::JobStop,
     transfer::hint,
@@ -189,6 +190,7 @@ impl Dispatcher {
             if let Some(active) = &removed {
                 let kept = active.context.progress.kept();
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
+                routes::close(&self.shared, id, active.context.row).await;
             }
             if let Some(ActiveJob { plan: Some(plan), .. }) = removed {
                 // An empty folder of ours is no use to anybody; one with partial files stays.

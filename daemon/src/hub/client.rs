@@ -197,6 +197,23 @@ impl Hub {
         })
     }
 
+    /// A way that somebody else chose, for one request.
+    pub(super) fn take_way(
+        &self,
+        endpoint: &Endpoint,
+        traffic: Traffic,
+        url: &Url,
+        way: &Way,
+    ) -> Result<Taken, HubError> {
+        Ok(Taken {
+            client: self.client(endpoint, traffic, url, way)?,
+            way: way.clone(),
+            chosen: false,
+            tally: None,
+            host: host_of(url),
+        })
+    }
+
     /// Remembers that a way did not work, if there was a choice.
     pub(super) fn way_failed(&self, taken: &Taken) {
         if taken.chosen {

@@ -33,6 +33,7 @@ mod scrub;
 mod search;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transport;
 mod wording;
 
@@ -52,6 +53,7 @@ pub use ratelimit::RateState;
 pub use refusal::{About, Asked, ErrorCode, Refusal};
 pub use routes::{Decision, ProxyPoint, RouteTable, Way};
 pub use search::RepoSummary;
+pub use trace::{Hop, Reading};
 pub use transport::NetworkFault;
 pub use wording::failure;
 

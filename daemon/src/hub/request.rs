@@ -183,7 +183,8 @@ async fn read_json(mut response: Response, url: &Url, taken: &Taken) -> Result<V
     Ok(body)
 }
 
-fn send(
+/// Sends one request; dropping the future gives it up.
+pub(super) fn send(
     taken: &Taken,
     call: &Call<'_>,
     url: &Url,
