@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod bench;
 mod custody;
 mod errors;
 mod faults;
@@ -11,6 +12,7 @@ mod readme;
 mod resume;
 mod routes;
 mod sim;
+mod sources;
 mod startup;
 mod tidy;
 mod verbs;

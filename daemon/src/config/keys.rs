@@ -87,7 +87,7 @@ pub(super) const KEYS: [Key; 41] = [
     live("endpoints.url", Shape::Text),
     live("endpoints.token", Shape::Text),
     not_yet("endpoints.limit", Shape::Quantity),
-    not_yet("endpoints.max_connections", Shape::Integer),
+    live("endpoints.max_connections", Shape::Integer),
     live("proxies.name", Shape::Text),
     live("proxies.url", Shape::Text),
     live("proxies.password_file", Shape::Text),

@@ -36,7 +36,7 @@ pub use places::Mode;
 pub use sections::{
     bandwidth::BandwidthOptions,
     control::ControlOptions,
-    endpoints::{EndpointOptions, TokenPolicy, is_public_mirror},
+    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_public_mirror},
     events::EventOptions,
     log::{LogFormat, LogOptions},
     metrics::MetricsOptions,

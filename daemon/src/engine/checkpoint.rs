@@ -42,6 +42,11 @@ impl Unclaimed {
         }
     }
 
+    /// The disk is behind.
+    pub(super) fn is_much(&self) -> bool {
+        self.bytes.load(Relaxed) >= STOP_BYTES
+    }
+
     /// Waits while the disk is behind: the network is read no further.
     pub(super) async fn below_limit(&self) {
         loop {

@@ -1,82 +1,184 @@
-//! One connection of one file: takes a segment, fetches it, writes it, takes the next.
+//! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::{sync::MutexGuard, task::JoinHandle};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    retry::Next,
+    progress::lock,
     shared::JobContext,
+    sources::{Slot, SourceMeter},
     stop::JobStop,
-    transfer::{FileTransfer, TransferEnd},
+    transfer::FileTransfer,
 };
 use crate::{
     cache::CacheError,
-    hub::{FileTarget, HubError, Link},
+    hub::{FileTarget, HubError},
     model::ByteRange,
     plan::LeaseId,
+    sched::rate::RateMeter,
 };
 
-/// Bytes that go to the disk in one call: large enough to be few, small enough that a hundred connections are cheap.
-const WRITE_BYTES: usize = 512 << 10;
+/// What a connection is to do.
+pub(super) struct Task {
+    /// Number of the endpoint in the job.
+    pub(super) index: usize,
+    pub(super) lease: LeaseId,
+    pub(super) range: ByteRange,
+    pub(super) slot: Slot,
+    pub(super) flow: Arc<Flow>,
+}
+
+/// What became of it. What was fetched is written and recorded either way.
+pub(super) struct Ended {
+    pub(super) index: usize,
+    pub(super) lease: LeaseId,
+    pub(super) outcome: Result<(), SegmentEnd>,
+}
 
 /// Why a segment was not finished.
-enum SegmentEnd<'a> {
-    /// Endpoint, the generation of the link that was used, what went wrong, and the right to ask where the bytes lie.
-    Hub(usize, Option<u64>, HubError, Option<MutexGuard<'a, ()>>),
-    /// The gate closed while this connection waited for its turn to ask. Nothing of its own went wrong.
-    GateClosed,
+pub(super) enum SegmentEnd {
+    /// The generation of the link that was used, and what went wrong.
+    Hub(Option<u64>, HubError),
+    /// The crew ended it.
+    Cut,
     Stop(JobStop),
 }
 
-impl<E: Into<JobStop>> From<E> for SegmentEnd<'_> {
+impl<E: Into<JobStop>> From<E> for SegmentEnd {
     fn from(stop: E) -> Self {
         Self::Stop(stop.into())
     }
 }
 
-/// Works until no segment is missing that nobody else has.
-pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>) -> Result<(), TransferEnd> {
-    while let Some((lease, range)) = transfer.lease() {
-        let outcome = fetch(&context, &transfer, lease, range).await;
-        transfer.release(lease);
-        match outcome {
-            Ok(()) | Err(SegmentEnd::GateClosed) => {}
-            Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
-            Err(SegmentEnd::Hub(index, link, error, _asking)) => {
-                if matches!(error, HubError::LinkRefused { .. })
-                    && let Some(generation) = link
-                    && !transfer.forget_link(generation)
-                {
-                    // Another connection has a new one already: one refusal of the old one counts once.
-                    continue;
-                }
-                let next = transfer.retry.failed(&context, index, &error).await?;
-                // In one piece, what broke off cannot be gone on with; what never began can be tried again as it is.
-                if next == Next::WholeFile || (transfer.in_one_piece && transfer.front() > 0) {
-                    return Err(TransferEnd::WholeFile);
-                }
-            }
-        }
-    }
-    Ok(())
+/// How far a connection has come; seen by its crew, which may end it earlier.
+pub(super) struct Flow {
+    started: Instant,
+    ahead: Mutex<Ahead>,
+    /// Ends it at once; what came is kept.
+    pub(super) cut: CancellationToken,
 }
 
-async fn fetch<'a>(
-    context: &Arc<JobContext>,
-    transfer: &'a Arc<FileTransfer>,
-    lease: LeaseId,
-    range: ByteRange,
-) -> Result<(), SegmentEnd<'a>> {
-    // The gate first: who waits there holds no slot. It may have closed while we waited for the slot.
-    let (index, access, _slot) = loop {
-        let (index, access) = transfer.retry.pass_gate(context).await?;
-        let slot = context.unless_stopped(context.shared.connections.acquire()).await?;
-        if context.shared.gates.closed_until(&access.gate()).is_none() {
-            break (index, access, slot);
+struct Ahead {
+    /// The next byte that is expected.
+    at: u64,
+    /// It ends here; the crew may set an earlier end, never one behind what has come.
+    end: u64,
+    first_byte: Option<Instant>,
+    last_byte: Option<Instant>,
+    received: u64,
+    meter: RateMeter,
+    recent: u64,
+}
+
+/// A reading of a [`Flow`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FlowReading {
+    pub(super) left: u64,
+    pub(super) received: u64,
+    /// Since the last byte, or since it asked for the first.
+    pub(super) idle: Duration,
+    pub(super) age: Duration,
+    /// From asking to the first byte, once it has come.
+    pub(super) first_byte: Option<Duration>,
+    /// Over the last seconds, or since the first byte.
+    pub(super) bytes_per_sec: u64,
+}
+
+impl Flow {
+    pub(super) fn new(range: ByteRange) -> Arc<Self> {
+        Arc::new(Self {
+            started: Instant::now(),
+            ahead: Mutex::new(Ahead {
+                at: range.start,
+                end: range.end,
+                first_byte: None,
+                last_byte: None,
+                received: 0,
+                meter: RateMeter::default(),
+                recent: 0,
+            }),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// Takes as much of a chunk as is still wanted; true when that was the last.
+    fn take(&self, chunk: &mut Bytes) -> bool {
+        let mut ahead = lock(&self.ahead);
+        let now = Instant::now();
+        let room = usize::try_from(ahead.end - ahead.at).unwrap_or(usize::MAX);
+        chunk.truncate(room);
+        ahead.at += chunk.len() as u64;
+        ahead.received += chunk.len() as u64;
+        ahead.first_byte.get_or_insert(now);
+        ahead.last_byte = Some(now);
+        ahead.at >= ahead.end
+    }
+
+    /// Leaves the owner at most `keep` more bytes and gives the new end. Nothing from there on is ever written by it.
+    pub(super) fn end_after(&self, keep: u64) -> u64 {
+        let mut ahead = lock(&self.ahead);
+        ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
+        ahead.end
+    }
+
+    pub(super) fn read(&self) -> FlowReading {
+        let mut ahead = lock(&self.ahead);
+        let now = Instant::now();
+        let age = now - self.started;
+        let received = ahead.received;
+        ahead.recent = ahead.meter.sample(age, received);
+        let flowing = ahead.first_byte.map_or(Duration::ZERO, |first| now - first);
+        // The meter needs two looks; until then the mean will do.
+        let bytes_per_sec = match flowing < Duration::from_secs(1) {
+            true => mean_rate(received, flowing),
+            false => ahead.recent,
+        };
+        FlowReading {
+            left: ahead.end - ahead.at,
+            received,
+            idle: now - ahead.last_byte.unwrap_or(self.started),
+            age,
+            first_byte: ahead.first_byte.map(|first| first - self.started),
+            bytes_per_sec,
         }
-    };
+    }
+}
+
+/// Bytes per second; 0 when the time is too short to tell.
+fn mean_rate(bytes: u64, time: Duration) -> u64 {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    match millis < 20 {
+        true => 0,
+        false => bytes.saturating_mul(1000) / millis,
+    }
+}
+
+/// Fetches the segment. Never to be aborted: a write on the blocking pool would go on holding the partial file.
+pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>, task: Task) -> Ended {
+    let outcome = fetch(&context, &transfer, &task).await;
+    let reading = task.flow.read();
+    if let Some(first_byte) = reading.first_byte {
+        let took = reading.age.saturating_sub(first_byte);
+        context
+            .shared
+            .sources
+            .observed(task.slot.source, reading.received, took, first_byte);
+    }
+    Ended {
+        index: task.index,
+        lease: task.lease,
+        outcome,
+    }
+}
+
+async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &Task) -> Result<(), SegmentEnd> {
+    let access = &context.endpoints[task.index];
     let target = FileTarget {
         kind: context.spec.kind,
         repo_id: context.spec.repo_id.clone(),
@@ -85,57 +187,61 @@ async fn fetch<'a>(
         size: transfer.file.size,
         digest: transfer.file.digest,
     };
-    let hub = &context.shared.hub;
     let _counted = context.progress.connected();
-    let open = |link: Option<Link>| {
-        let (target, access) = (&target, &access);
-        async move {
-            hub.open(&access.endpoint, access.token.as_ref(), target, range, link.as_ref())
-                .await
-        }
+    let known = transfer.link(task.index);
+    let (generation, link) = known.map_or((None, None), |(generation, link)| (Some(generation), Some(link)));
+    let opening = context.shared.hub.open(
+        &access.endpoint,
+        access.token.as_ref(),
+        &target,
+        task.range,
+        link.as_ref(),
+    );
+    let opened = unless_cut(context, task, opening)
+        .await?
+        .map_err(|error| SegmentEnd::Hub(generation, error))?;
+    let generation = match generation {
+        Some(generation) => generation,
+        None => transfer.set_link(task.index, opened.link.clone()),
     };
-    // One connection asks where the bytes lie, the others wait for its answer: one request to the Hub a file.
-    let (generation, opened) = match transfer.link(index) {
-        Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
-        None => {
-            let asking = context.unless_stopped(transfer.asking.lock()).await?;
-            match transfer.link(index) {
-                Some((generation, link)) => (Some(generation), context.unless_stopped(open(Some(link))).await?),
-                // Who asked before us may have been told to stay away: that is meant for all.
-                None if context.shared.gates.closed_until(&access.gate()).is_some() => {
-                    return Err(SegmentEnd::GateClosed);
-                }
-                None => {
-                    let opened = context.unless_stopped(open(None)).await?;
-                    let opened = match opened {
-                        Ok(opened) => opened,
-                        // The right to ask is kept over the wait that follows: nobody asks the same in vain meanwhile.
-                        Err(error) => return Err(SegmentEnd::Hub(index, None, error, Some(asking))),
-                    };
-                    (Some(transfer.set_link(index, opened.link.clone())), Ok(opened))
-                }
-            }
-        }
-    };
-    let mut body = opened
-        .map_err(|error| SegmentEnd::Hub(index, generation, error, None))?
-        .body;
-    let mut writer = SegmentWriter::new(context, transfer, lease, range.start);
+    let mut body = opened.body;
+    let meter = context.shared.sources.meter(task.slot.source);
+    let mut writer = SegmentWriter::new(context, transfer, task.lease, task.range.start);
     let outcome = loop {
-        match context.unless_stopped(body.chunk()).await {
-            Err(stop) => break Err(SegmentEnd::Stop(stop)),
-            Ok(Err(error)) => break Err(SegmentEnd::Hub(index, generation, error, None)),
+        match unless_cut(context, task, body.chunk()).await {
+            Err(end) => break Err(end),
+            Ok(Err(error)) => break Err(SegmentEnd::Hub(Some(generation), error)),
             Ok(Ok(None)) => break Ok(()),
-            Ok(Ok(Some(chunk))) => {
-                transfer.retry.progressed();
-                context.progress.received(chunk.len() as u64);
+            Ok(Ok(Some(mut chunk))) => {
+                arrived(context, &meter, chunk.len() as u64);
+                let last = task.flow.take(&mut chunk);
                 writer.take(chunk).await?;
+                // Shortened by the crew: what else comes is another's. At the natural end the body is read out, so that the
+                // connection can be used again.
+                if last && body.got() < task.range.len() {
+                    break Ok(());
+                }
             }
         }
     };
     // Also after a failure and at the end of the daemon: what came is kept.
     writer.finish().await?;
     outcome
+}
+
+fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
+    context.progress.received(bytes);
+    meter.received(bytes);
+}
+
+/// Waits unless the job is stopped or the crew cuts this connection.
+async fn unless_cut<T>(context: &JobContext, task: &Task, future: impl Future<Output = T>) -> Result<T, SegmentEnd> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
+        () = task.flow.cut.cancelled() => Err(SegmentEnd::Cut),
+        value = future => Ok(value),
+    }
 }
 
 /// Gathers chunks and writes them in the background, one write at a time, while the next ones come.
@@ -147,6 +253,8 @@ struct SegmentWriter<'a> {
     offset: u64,
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
+    /// Bytes that go to the disk in one call.
+    write_bytes: usize,
     writing: Option<(u64, JoinHandle<Result<(), CacheError>>)>,
 }
 
@@ -159,6 +267,7 @@ impl<'a> SegmentWriter<'a> {
             offset,
             gathered: Vec::new(),
             gathered_bytes: 0,
+            write_bytes: context.shared.sources.gather_bytes(),
             writing: None,
         }
     }
@@ -166,8 +275,9 @@ impl<'a> SegmentWriter<'a> {
     async fn take(&mut self, chunk: Bytes) -> Result<(), JobStop> {
         self.gathered_bytes += chunk.len();
         self.gathered.push(chunk);
-        if self.gathered_bytes >= WRITE_BYTES {
+        if self.gathered_bytes >= self.write_bytes {
             self.write().await?;
+            self.write_bytes = self.context.shared.sources.gather_bytes();
         }
         Ok(())
     }
@@ -178,14 +288,19 @@ impl<'a> SegmentWriter<'a> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        self.context
-            .unless_stopped(self.transfer.unclaimed.below_limit())
-            .await
-            .or_else(|stop| match stop {
-                // Stopped: what is in hand is written all the same.
-                JobStop::Cancelled => Ok(()),
-                other => Err(other),
+        if self.transfer.unclaimed.is_much() {
+            // The disk is behind, not the network.
+            self.context.shared.sources.held_by_us();
+            let waited = self.context.unless_stopped(self.transfer.unclaimed.below_limit()).await;
+            // Stopped: what is in hand is written all the same.
+            waited.or_else(|stop| {
+                if matches!(stop, JobStop::Cancelled) {
+                    Ok(())
+                } else {
+                    Err(stop)
+                }
             })?;
+        }
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;

@@ -4,6 +4,7 @@
 mod access;
 mod checkpoint;
 mod connection;
+mod crew;
 mod dispatcher;
 mod error;
 mod finish;
@@ -16,6 +17,7 @@ mod progress;
 mod retry;
 mod routes;
 mod shared;
+mod sources;
 mod stop;
 mod submit;
 mod transfer;

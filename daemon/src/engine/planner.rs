@@ -65,18 +65,19 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
 
 /// The part that changes nothing: asks until an endpoint answers.
 async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
-    let retry = Retry::new(context);
+    let mut retry = Retry::new(context);
     let (access, listing) = loop {
-        let (index, access) = retry.pass_gate(context).await?;
-        match context.unless_stopped(list(context, &access)).await? {
+        let index = retry.next_open(context).await?;
+        let access = &context.endpoints[index];
+        match context.unless_stopped(list(context, access)).await? {
             Ok(listing) => break (access, listing),
             Err(error) => {
-                retry.failed(context, index, &error).await?;
+                retry.failed(context, index, &error, 0)?;
             }
         }
     };
     context.progress.moved();
-    drafted(context, &access, listing).await
+    drafted(context, access, listing).await
 }
 
 /// The same for a dry run: each endpoint is asked once.

@@ -53,6 +53,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         id: crate::model::JobId::random(&mut fastrand::Rng::new()),
         row: 0,
         spec: spec.clone(),
+        sources: shared.sources_of(&endpoints),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
         stuck_for: Duration::ZERO,

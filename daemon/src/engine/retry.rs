@@ -1,26 +1,19 @@
-//! The retry policy, in one place: what a failed attempt means, which endpoint comes next, how long to wait.
+//! The retry policy, in one place: what a failed attempt means, which endpoints may be asked now, and when again.
 //!
 //! There is no limit on attempts: a job gives up when it has not moved a byte for `transfer.give_up_after`, counted from its
 //! first failure. A refusal that repeating cannot change ends the job at once, unless another endpoint has not been asked.
 
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    progress::lock,
-    shared::{EndpointAccess, JobContext},
+    shared::JobContext,
     stop::{JobStop, chain},
 };
 use crate::{
     hub::{HubError, RetryReason, Verdict, classify},
-    model::{Failure, FailureKind, HoldReason},
+    model::{Failure, FailureKind, HoldReason, Trust},
     sched::backoff,
 };
 
@@ -28,37 +21,50 @@ use crate::{
 const LEAST_TRIED: Duration = Duration::from_secs(20);
 /// A place that refuses its own fresh addresses so often, without a byte between, refuses the file.
 const FRESH_LINKS: u32 = 2;
-
+/// An attempt that brought so much was worth it: what broke it off is not waited out.
+const WORTH_IT: u64 = 256 << 10;
 /// How often who waits says that it waits.
 const SAY_AGAIN: Duration = Duration::from_secs(1);
 
-/// What has gone wrong so far with one thing that is wanted (a plan, or one file). Shared by its connections.
+/// What has gone wrong so far with one thing that is wanted (a plan, or one file).
 pub(super) struct Retry {
-    /// Failures in a row without a byte between.
-    attempts_made: AtomicU32,
-    fresh_links: AtomicU32,
-    /// Number of the endpoint to use; always below the number of endpoints.
-    endpoint: AtomicUsize,
-    /// What each endpoint has shown of itself.
-    seen: Mutex<Vec<Seen>>,
+    /// By the endpoint's number in the job.
+    tried: Vec<Tried>,
+    /// The one that is asked alone, to find out who sends wrong bytes.
+    alone: Option<usize>,
     /// When the present row of failures began.
-    failing_since: Mutex<Option<Instant>>,
-    /// Until when the connections that failed last wait.
-    pause: Mutex<Option<Instant>>,
+    failing_since: Option<Instant>,
 }
 
+/// What one endpoint has shown of itself.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct Tried {
     /// It said no for good, in these words.
     refusal: Option<Failure>,
+    /// It sent wrong bytes of this very file.
+    lied: bool,
     /// It answers ranges with whole files.
     no_ranges: bool,
+    /// Failures in a row without a byte between.
+    attempts_made: u32,
+    fresh_links: u32,
+    /// Not to be asked before.
+    closed: Option<Closed>,
 }
 
-/// What to do after a failed attempt, once its wait is over.
+/// Why an endpoint is not asked now, and until when.
+#[derive(Debug, Clone)]
+pub(super) struct Closed {
+    pub(super) until: Instant,
+    pub(super) reason: HoldReason,
+    /// For people.
+    pub(super) detail: String,
+}
+
+/// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Try again.
+    /// Try again, at an endpoint that is open.
     Again,
     /// No endpoint serves parts: fetch the file in one piece.
     WholeFile,
@@ -67,43 +73,46 @@ pub(super) enum Next {
 impl Retry {
     pub(super) fn new(context: &JobContext) -> Self {
         Self {
-            attempts_made: AtomicU32::new(0),
-            fresh_links: AtomicU32::new(0),
-            endpoint: AtomicUsize::new(0),
-            seen: Mutex::new(vec![Seen::default(); context.endpoints.len()]),
-            failing_since: Mutex::new(None),
-            pause: Mutex::new(None),
+            tried: vec![Tried::default(); context.endpoints.len()],
+            alone: None,
+            failing_since: None,
         }
     }
 
-    /// Bytes came: the count begins anew.
-    pub(super) fn progressed(&self) {
-        // Nearly always there is nothing to reset, and chunks come by the ten thousand a second.
-        if self.attempts_made.load(Relaxed) > 0 || self.fresh_links.load(Relaxed) > 0 {
-            self.attempts_made.store(0, Relaxed);
-            self.fresh_links.store(0, Relaxed);
-            *lock(&self.failing_since) = None;
-        }
+    /// Bytes came from an endpoint: its count begins anew.
+    pub(super) fn progressed(&mut self, index: usize) {
+        let tried = &mut self.tried[index];
+        tried.attempts_made = 0;
+        tried.fresh_links = 0;
+        self.failing_since = None;
     }
 
-    /// Decides on a failure of endpoint `index` and waits as long as it takes.
+    /// Decides on a failure of endpoint `index` after it had brought `brought` bytes.
     ///
     /// # Errors
-    /// When trying again is of no use, or the job was stopped.
-    pub(super) async fn failed(&self, context: &JobContext, index: usize, error: &HubError) -> Result<Next, JobStop> {
+    /// When trying again is of no use.
+    pub(super) fn failed(
+        &mut self,
+        context: &JobContext,
+        index: usize,
+        error: &HubError,
+        brought: u64,
+    ) -> Result<Next, JobStop> {
         let text = chain(error);
-        // Connections that fail together have failed once: they wait together.
-        let together = lock(&self.pause).filter(|until| *until > Instant::now());
-        let attempts_made = match together {
-            Some(_) => self.attempts_made.load(Relaxed).max(1),
-            None => self.attempts_made.fetch_add(1, Relaxed) + 1,
+        let tried = &mut self.tried[index];
+        tried.attempts_made = if brought >= WORTH_IT {
+            0
+        } else {
+            tried.attempts_made + 1
         };
-        let failing_since = *lock(&self.failing_since).get_or_insert_with(Instant::now);
+        let attempts_made = tried.attempts_made;
+        let failing_since = *self.failing_since.get_or_insert_with(Instant::now);
         tracing::debug!(job = %context.id, endpoint = %context.endpoints[index].endpoint.base(), attempts_made, error = text, "an attempt failed");
         let (server_wish, reason) = match classify(error) {
             Verdict::Permanent(failure) => return self.refused(index, failure),
             Verdict::FreshLink => {
-                if self.fresh_links.fetch_add(1, Relaxed) >= FRESH_LINKS {
+                tried.fresh_links += 1;
+                if tried.fresh_links > FRESH_LINKS {
                     let failure = Failure::new(
                         FailureKind::BadEndpoint,
                         format!("{text}; fresh addresses were refused as well"),
@@ -114,55 +123,55 @@ impl Retry {
                 (None, HoldReason::Endpoint)
             }
             Verdict::EndpointAtFault(_) => {
-                if matches!(error, HubError::RangeIgnored { .. }) && self.has_no_ranges(index) {
-                    return Ok(Next::WholeFile);
+                if matches!(error, HubError::RangeIgnored { .. }) {
+                    tried.no_ranges = true;
+                    if self.none_has_ranges() {
+                        return Ok(Next::WholeFile);
+                    }
                 }
-                self.move_on(index);
                 (None, HoldReason::Endpoint)
             }
-            Verdict::Retry { wait, reason } => {
-                self.move_on(index);
-                let limited = matches!(reason, RetryReason::RateLimited);
-                (
-                    wait,
-                    if limited {
-                        HoldReason::RateLimited
-                    } else {
-                        HoldReason::Endpoint
-                    },
-                )
-            }
+            Verdict::Retry { wait, reason } => match reason {
+                RetryReason::RateLimited => (wait, HoldReason::RateLimited),
+                RetryReason::Server | RetryReason::Network(_) | RetryReason::Stalled | RetryReason::Truncated => {
+                    (wait, HoldReason::Endpoint)
+                }
+            },
         };
         self.give_up(context, failing_since, &text)?;
-        let wait = match (together, server_wish) {
-            (Some(until), None) => until.saturating_duration_since(Instant::now()),
-            _ => backoff::wait(attempts_made, server_wish, &mut fastrand::Rng::new()),
+        let wait = match (attempts_made, server_wish) {
+            // It served us well until then.
+            (0, None) => return Ok(Next::Again),
+            (attempts, wish) => backoff::wait(attempts.max(1), wish, &mut fastrand::Rng::new()),
         };
-        let until = Instant::now() + wait;
+        // Not beyond the moment at which the job is given up.
+        let until = Instant::now() + wait.min(self.patience_left(context, failing_since));
         if reason == HoldReason::RateLimited {
             context.shared.gates.close(&context.endpoints[index].gate(), until);
         }
-        // Another endpoint may answer at once: wait only when all had their turn.
-        let left = lock(&self.seen).iter().filter(|seen| seen.refusal.is_none()).count();
-        let endpoints = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
-        if attempts_made.is_multiple_of(endpoints) {
-            *lock(&self.pause) = Some(until);
-            let seconds = wait.as_secs_f32();
-            let detail = format!("{text}; next attempt in {seconds:.0} s");
-            wait_aloud(context, reason, &detail, until).await?;
-        }
+        let seconds = wait.as_secs_f32();
+        self.tried[index].closed = Some(Closed {
+            until,
+            reason,
+            detail: format!("{text}; next attempt in {seconds:.0} s"),
+        });
         Ok(Next::Again)
+    }
+
+    /// How long a job may go on without a byte from now on.
+    fn patience_left(&self, context: &JobContext, failing_since: Instant) -> Duration {
+        let limit = context.shared.config().transfer.give_up_after;
+        let (idle, before) = idle(context, failing_since);
+        let least = LEAST_TRIED.min(limit).saturating_sub(idle);
+        let left = limit.saturating_sub(idle.saturating_add(before)).max(least);
+        // A moment more, so that the next failure finds the time over.
+        left + Duration::from_millis(50)
     }
 
     /// A job that nothing has reached for long enough is given up: in this run, or over the holds before it.
     fn give_up(&self, context: &JobContext, failing_since: Instant, text: &str) -> Result<(), JobStop> {
         let limit = context.shared.config().transfer.give_up_after;
-        let before = if context.progress.has_received() {
-            Duration::ZERO
-        } else {
-            context.stuck_for
-        };
-        let idle = failing_since.elapsed().min(context.progress.idle());
+        let (idle, before) = idle(context, failing_since);
         // Never at the first failure of a run: after a reboot the network may come later than we do.
         if idle.saturating_add(before) <= limit || idle < limit.min(LEAST_TRIED) {
             return Ok(());
@@ -174,75 +183,133 @@ impl Retry {
         )))
     }
 
-    /// The endpoint to use now. Waits while its origin asked everybody to stay away, unless another one is open.
+    /// The endpoints that may be asked now, in the job's order; `in_parts`: those that serve parts of files.
+    pub(super) fn open(&self, context: &JobContext, in_parts: bool) -> Vec<usize> {
+        let now = Instant::now();
+        (0..self.tried.len())
+            .filter(|index| self.is_usable(*index, in_parts) && self.closed(context, *index, now).is_none())
+            .collect()
+    }
+
+    /// When the first of the closed endpoints opens again, and why it is closed.
+    pub(super) fn opens(&self, context: &JobContext, in_parts: bool) -> Option<Closed> {
+        let now = Instant::now();
+        let closed = (0..self.tried.len()).filter(|index| self.is_usable(*index, in_parts));
+        closed
+            .filter_map(|index| self.closed(context, index, now))
+            .min_by_key(|closed| closed.until)
+    }
+
+    fn is_usable(&self, index: usize, in_parts: bool) -> bool {
+        let tried = &self.tried[index];
+        tried.refusal.is_none()
+            && !(in_parts && tried.no_ranges)
+            && !(tried.lied && self.another_is_honest(index))
+            && self
+                .alone
+                .is_none_or(|alone| alone == index || self.tried[alone].refusal.is_some())
+    }
+
+    fn another_is_honest(&self, index: usize) -> bool {
+        let mut others = self.tried.iter().enumerate().filter(|(other, _)| *other != index);
+        others.any(|(_, tried)| !tried.lied && tried.refusal.is_none())
+    }
+
+    fn closed(&self, context: &JobContext, index: usize, now: Instant) -> Option<Closed> {
+        let own = self.tried[index].closed.clone().filter(|closed| closed.until > now);
+        let gate = context.shared.gates.closed_until(&context.endpoints[index].gate());
+        let gate = gate.map(|until| Closed {
+            until,
+            reason: HoldReason::RateLimited,
+            detail: "the endpoint asked us to wait".to_owned(),
+        });
+        let source = context.shared.sources.closed_until(context.sources[index]);
+        let source = source.map(|until| Closed {
+            until,
+            reason: HoldReason::Endpoint,
+            detail: format!("{} does not answer", context.endpoints[index].endpoint.host()),
+        });
+        // Its own words tell more than the others'.
+        [source, gate, own]
+            .into_iter()
+            .flatten()
+            .max_by_key(|closed| closed.until)
+    }
+
+    /// Waits for an endpoint that may be asked, and gives its number.
     ///
     /// # Errors
     /// When the job was stopped.
-    pub(super) async fn pass_gate(&self, context: &JobContext) -> Result<(usize, EndpointAccess), JobStop> {
+    pub(super) async fn next_open(&self, context: &JobContext) -> Result<usize, JobStop> {
         loop {
-            let mut opens: Option<Instant> = None;
-            for _ in 0..context.endpoints.len() {
-                let index = self.endpoint.load(Relaxed) % context.endpoints.len();
-                let access = &context.endpoints[index];
-                match context.shared.gates.closed_until(&access.gate()) {
-                    None => return Ok((index, access.clone())),
-                    Some(until) => opens = Some(opens.map_or(until, |known| known.min(until))),
-                }
-                self.move_on(index);
+            if let Some(index) = self.open(context, false).first() {
+                return Ok(*index);
             }
-            let until = opens.unwrap_or_else(Instant::now);
-            wait_aloud(context, HoldReason::RateLimited, "the endpoint asked us to wait", until).await?;
+            let Some(closed) = self.opens(context, false) else {
+                // All have refused: the last failure said so.
+                return Err(self.refusal());
+            };
+            say(context, &closed);
+            let until = closed.until.min(Instant::now() + SAY_AGAIN);
+            context.unless_stopped(sleep_until(until)).await?;
         }
     }
 
-    /// Leaves an endpoint for the next one that has not said no for good.
-    pub(super) fn move_on(&self, index: usize) {
-        let seen = lock(&self.seen);
-        let next = (1..=seen.len())
-            .map(|step| (index + step) % seen.len())
-            .find(|next| seen[*next].refusal.is_none());
-        if let Some(next) = next {
-            // Only the first of several connections that failed together moves on.
-            let _other_was_first = self.endpoint.compare_exchange(index, next, Relaxed, Relaxed);
+    /// The bytes of these endpoints were wrong together. A single one is asked no more for this file while another may be; of
+    /// several, the most trusted one is asked alone to find out which it was.
+    pub(super) fn wrong_bytes(&mut self, context: &JobContext, from: &[usize]) {
+        self.alone = None;
+        match from {
+            [] => {}
+            [liar] => self.tried[*liar].lied = true,
+            several => {
+                self.alone = several
+                    .iter()
+                    .copied()
+                    .min_by_key(|index| (context.endpoints[*index].trust != Trust::Origin, *index));
+            }
         }
     }
 
-    /// Notes that an endpoint ignores ranges; true when all that are left do.
-    fn has_no_ranges(&self, index: usize) -> bool {
-        let mut seen = lock(&self.seen);
-        seen[index].no_ranges = true;
-        seen.iter().all(|seen| seen.no_ranges || seen.refusal.is_some())
+    /// All that are left ignore ranges.
+    fn none_has_ranges(&self) -> bool {
+        self.tried
+            .iter()
+            .all(|tried| tried.no_ranges || tried.refusal.is_some())
     }
 
     /// An endpoint said no for good. While another has not, it is asked instead.
-    fn refused(&self, index: usize, failure: Failure) -> Result<Next, JobStop> {
-        let open = {
-            let mut seen = lock(&self.seen);
-            seen[index].refusal = Some(failure);
-            seen.iter().any(|seen| seen.refusal.is_none())
-        };
-        if open {
-            self.move_on(index);
-            return Ok(Next::Again);
+    fn refused(&mut self, index: usize, failure: Failure) -> Result<Next, JobStop> {
+        self.tried[index].refusal = Some(failure);
+        match self.tried.iter().any(|tried| tried.refusal.is_none()) {
+            true => Ok(Next::Again),
+            false => Err(self.refusal()),
         }
-        // The first endpoint is the preferred one: its words are shown.
-        let failure = lock(&self.seen).iter().find_map(|seen| seen.refusal.clone());
-        Err(stop_for(failure.unwrap_or_else(|| {
-            Failure::new(FailureKind::Internal, "an endpoint refused without a reason", "")
-        })))
+    }
+
+    /// The first endpoint is the preferred one: its words are shown.
+    fn refusal(&self) -> JobStop {
+        let failure = self.tried.iter().find_map(|tried| tried.refusal.clone());
+        stop_for(
+            failure.unwrap_or_else(|| Failure::new(FailureKind::Internal, "an endpoint refused without a reason", "")),
+        )
     }
 }
 
-/// Waits, and says so again and again: a byte of another file takes the word back, and may be the last for minutes.
-async fn wait_aloud(context: &JobContext, reason: HoldReason, detail: &str, until: Instant) -> Result<(), JobStop> {
-    loop {
-        context.progress.waits(reason, detail.to_owned(), until);
-        let next = until.min(Instant::now() + SAY_AGAIN);
-        context.unless_stopped(sleep_until(next)).await?;
-        if next == until {
-            return Ok(());
-        }
-    }
+/// How long nothing has come: in this row of failures, and before this run.
+fn idle(context: &JobContext, failing_since: Instant) -> (Duration, Duration) {
+    let before = match context.progress.has_received() {
+        true => Duration::ZERO,
+        false => context.stuck_for,
+    };
+    (failing_since.elapsed().min(context.progress.idle()), before)
+}
+
+/// Lets watchers see why nothing happens. To be said again and again: a byte of another file takes the word back.
+pub(super) fn say(context: &JobContext, closed: &Closed) {
+    context
+        .progress
+        .waits(closed.reason, closed.detail.clone(), closed.until);
 }
 
 /// A missing file leaves the others alone; everything else concerns the whole repository.

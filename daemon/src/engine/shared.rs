@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
+    sources::{SourceId, Sources},
     stop::JobStop,
 };
 use crate::{
     cache::{self, CacheError},
-    config::{Config, Mode},
+    config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
     hub::{Endpoint, Hub},
     model::{Destination, Job, JobId, JobSpec, Token, Trust},
     store::Store,
@@ -44,8 +45,8 @@ pub(super) struct Shared {
     pub(super) mode: Mode,
     pub(super) cache_options: cache::Options,
     pub(super) board: Board,
-    /// Connections of the whole daemon.
-    pub(super) connections: Semaphore,
+    /// The servers that bytes come from, and the connections to them.
+    pub(super) sources: Sources,
     pub(super) hashing: Semaphore,
     /// Held from looking at the free space until it is reserved.
     pub(super) reserving: AsyncMutex<()>,
@@ -79,7 +80,7 @@ impl Shared {
                 mode: None,
             },
             board: Board::default(),
-            connections: Semaphore::new(connections as usize),
+            sources: Sources::new(connections),
             hashing: Semaphore::new(HASHING_THREADS),
             boot: boot_id(),
             reserving: AsyncMutex::new(()),
@@ -113,6 +114,18 @@ impl Shared {
         })
     }
 
+    /// The source that each endpoint is.
+    pub(super) fn sources_of(&self, endpoints: &[EndpointAccess]) -> Vec<SourceId> {
+        let config = self.config();
+        let source_of = |access: &EndpointAccess| {
+            let origin = access.endpoint.origin();
+            let configured = config.endpoints.iter().find(|known| known.url.origin() == origin);
+            let most = configured.map_or(DEFAULT_MAX_CONNECTIONS, |known| known.max_connections);
+            self.sources.of(&access.endpoint, most)
+        };
+        endpoints.iter().map(source_of).collect()
+    }
+
     pub(super) fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
     }
@@ -143,6 +156,8 @@ pub(super) struct JobContext {
     pub(super) row: i64,
     pub(super) spec: JobSpec,
     pub(super) endpoints: Vec<EndpointAccess>,
+    /// The source that each of them is.
+    pub(super) sources: Vec<SourceId>,
     pub(super) progress: Arc<JobProgress>,
     /// How long nothing had come before this run, over holds and restarts.
     pub(super) stuck_for: Duration,
@@ -166,8 +181,10 @@ impl JobContext {
         endpoints: Vec<EndpointAccess>,
         cancel: CancellationToken,
     ) -> Arc<Self> {
+        let sources = shared.sources_of(&endpoints);
         Arc::new(Self {
             shared,
+            sources,
             id: job.id.clone(),
             row: job.row,
             spec: job.spec.clone(),
@@ -188,6 +205,7 @@ impl JobContext {
             row: self.row,
             spec: self.spec.clone(),
             endpoints: self.endpoints.clone(),
+            sources: self.sources.clone(),
             progress: self.progress.clone(),
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),

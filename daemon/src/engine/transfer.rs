@@ -6,29 +6,30 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     checkpoint::{self, Unclaimed},
-    connection, finish,
+    crew, finish,
     frontier::{self, Frontier},
     progress::{Counted, lock},
     retry::Retry,
     shared::{JobContext, blocking},
+    sources::Usual,
     stop::{JobStop, integrity},
 };
 use crate::{
     cache::{self, Staging},
     hub::Link,
     model::{ByteRange, CommitHash, Failure, FailureKind, FileRecord},
-    plan::{LeaseId, RangeSet, SegmentMap},
+    plan::{LeaseId, RangeSet, SegmentMap, segment_bytes},
     store::{FileDone, StoreError},
 };
 
 /// Fewer bytes than this for one more connection are not worth its round trips.
-const BYTES_PER_CONNECTION: u64 = 4 << 20;
-/// A file that came wrong so often is given up, unless there are more endpoints than this.
+const BYTES_PER_CONNECTION: u64 = 1 << 20;
+/// A file that came wrong so often for each endpoint is given up.
 const MISMATCHES: usize = 2;
 /// Files of this size reserve their space one after the other.
 const RESERVED_ALONE: u64 = 16 << 20;
@@ -40,28 +41,27 @@ pub(super) struct FileTransfer {
     pub(super) file: FileRecord,
     pub(super) commit: CommitHash,
     pub(super) staging: Arc<Staging>,
-    pub(super) retry: Arc<Retry>,
     /// The server gives no parts.
     pub(super) in_one_piece: bool,
     pub(super) unclaimed: Unclaimed,
     pub(super) counted: Counted,
     pub(super) frontier: Frontier,
-    /// Held by the connection that asks where the bytes lie.
-    pub(super) asking: AsyncMutex<()>,
-    connections: u32,
+    /// An endpoint said where the bytes lie.
+    pub(super) linked: Notify,
+    most_connections: u32,
     segments: Mutex<SegmentMap>,
-    /// Where the bytes lie, and the number of the endpoint that said so.
-    link: Mutex<KnownLink>,
+    /// Where the bytes lie, by the number of the endpoint that said so.
+    links: Mutex<Vec<KnownLink>>,
     /// Hosts that bytes may have come from.
     sources: Mutex<BTreeSet<String>>,
 }
 
-/// Where the bytes of a file lie, and the number of the endpoint that said so.
-#[derive(Default)]
+/// Where an endpoint says that the bytes of a file lie.
+#[derive(Clone, Default)]
 struct KnownLink {
     /// Tells a new address from the one before.
     generation: u64,
-    link: Option<(usize, Link)>,
+    link: Option<Link>,
 }
 
 /// Why the connections of a file ended early.
@@ -85,8 +85,14 @@ impl<E: Into<JobStop>> From<E> for TransferEnd {
 }
 
 impl FileTransfer {
-    pub(super) fn lease(&self) -> Option<(LeaseId, ByteRange)> {
-        lock(&self.segments).lease(self.connections)
+    /// Takes the next missing segment for an endpoint.
+    pub(super) fn lease(&self, index: usize, wanted: u64) -> Option<(LeaseId, ByteRange)> {
+        lock(&self.segments).lease(index, wanted)
+    }
+
+    /// Gives what a lease has from byte `at` on to another endpoint.
+    pub(super) fn split(&self, lease: LeaseId, at: u64, index: usize) -> Option<(LeaseId, ByteRange)> {
+        lock(&self.segments).split(lease, at, index)
     }
 
     pub(super) fn release(&self, lease: LeaseId) {
@@ -102,6 +108,26 @@ impl FileTransfer {
         current
     }
 
+    /// Bytes for the next request to a source that does as usual.
+    pub(super) fn segment_bytes(&self, usual: Usual) -> u64 {
+        let missing = lock(&self.segments).missing();
+        segment_bytes(missing, self.most_connections, usual.bytes_per_sec, usual.first_byte)
+    }
+
+    /// Something is missing that nobody fetches.
+    pub(super) fn has_missing(&self) -> bool {
+        lock(&self.segments).missing() > 0
+    }
+
+    /// Every byte is in the file.
+    pub(super) fn is_complete(&self) -> bool {
+        lock(&self.segments).is_complete()
+    }
+
+    pub(super) fn most_connections(&self) -> usize {
+        self.most_connections as usize
+    }
+
     /// How far the file is written without a gap, from 0 on.
     pub(super) fn front(&self) -> u64 {
         lock(&self.segments).written().front()
@@ -113,23 +139,28 @@ impl FileTransfer {
 
     /// Where the bytes lie, if endpoint `index` said so and it holds for a while yet.
     pub(super) fn link(&self, index: usize) -> Option<(u64, Link)> {
-        let known = lock(&self.link);
-        let (by, link) = known.link.as_ref()?;
-        (*by == index && !link.is_stale(Timestamp::now())).then(|| (known.generation, link.clone()))
+        let links = lock(&self.links);
+        let known = &links[index];
+        let link = known.link.as_ref().filter(|link| !link.is_stale(Timestamp::now()))?;
+        Some((known.generation, link.clone()))
     }
 
     /// Keeps an address and gives its generation.
     pub(super) fn set_link(&self, index: usize, link: Link) -> u64 {
         lock(&self.sources).insert(link.host.clone());
-        let mut known = lock(&self.link);
-        known.generation += 1;
-        known.link = Some((index, link));
-        known.generation
+        let generation = {
+            let known = &mut lock(&self.links)[index];
+            known.generation += 1;
+            known.link = Some(link);
+            known.generation
+        };
+        self.linked.notify_one();
+        generation
     }
 
     /// Drops the address of a generation; false when it was dropped or replaced before.
-    pub(super) fn forget_link(&self, generation: u64) -> bool {
-        let mut known = lock(&self.link);
+    pub(super) fn forget_link(&self, index: usize, generation: u64) -> bool {
+        let known = &mut lock(&self.links)[index];
         let current = known.generation == generation && known.link.is_some();
         if current {
             known.link = None;
@@ -142,9 +173,12 @@ impl FileTransfer {
         lock(&self.sources).iter().cloned().collect()
     }
 
-    /// The endpoint that last said where the bytes lie.
-    fn served_by(&self) -> usize {
-        lock(&self.link).link.as_ref().map_or(0, |(index, _)| *index)
+    /// The endpoints that brought bytes in this run, by their numbers, and which bytes.
+    pub(super) fn came_from(&self) -> Vec<(usize, Vec<ByteRange>)> {
+        let segments = lock(&self.segments);
+        let count = lock(&self.links).len();
+        let came = (0..count).map(|index| (index, segments.came_from(index).to_vec()));
+        came.filter(|(_, ranges)| !ranges.is_empty()).collect()
     }
 
     /// Takes a transfer apart whose connections are gone.
@@ -174,15 +208,15 @@ pub(super) async fn run(
     let turn = context.shared.turns.take(store.staging_key(&file.digest));
     let _turn = context.unless_stopped(turn).await?;
     context.progress.file_stage(&file, "looking for");
-    let retry = Arc::new(Retry::new(&context));
+    let mut retry = Retry::new(&context);
     let mut mismatches = 0;
     let mut pieces = 0;
     loop {
         if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
             return Ok(Published { done, counted: None });
         }
-        let transfer = stage(&context, &store, &commit, &file, retry.clone(), pieces > 0).await?;
-        let kept = match download(&context, &transfer).await {
+        let transfer = stage(&context, &store, &commit, &file, pieces > 0).await?;
+        let kept = match download(&context, &transfer, &mut retry).await {
             Ok(()) => finish::verify(&context, &transfer).await,
             Err(TransferEnd::WholeFile) => {
                 pieces += 1;
@@ -216,12 +250,12 @@ pub(super) async fn run(
             }
             Ok(Some(wrong)) => {
                 mismatches += 1;
-                let index = transfer.served_by();
+                let from: Vec<usize> = transfer.came_from().iter().map(|(index, _)| *index).collect();
                 finish::reject(&context, transfer, &wrong).await?;
-                if mismatches >= MISMATCHES.max(context.endpoints.len()) {
+                if mismatches >= MISMATCHES * context.endpoints.len() {
                     return Err(JobStop::FileFailed(integrity(wrong)));
                 }
-                retry.move_on(index);
+                retry.wrong_bytes(&context, &from);
             }
             Err(stop) => {
                 keep_or_clear(&context, transfer, &stop).await;
@@ -262,7 +296,6 @@ async fn stage(
     store: &Arc<cache::Store>,
     commit: &CommitHash,
     file: &FileRecord,
-    retry: Arc<Retry>,
     whole: bool,
 ) -> Result<Arc<FileTransfer>, JobStop> {
     let staging = {
@@ -294,7 +327,6 @@ async fn stage(
         file: file.clone(),
         commit: commit.clone(),
         staging: Arc::new(staging),
-        retry,
         in_one_piece: whole,
         counted: Counted::new(context.progress.clone(), written.len()),
         frontier: Frontier::new(
@@ -305,80 +337,52 @@ async fn stage(
             written.front(),
         ),
         unclaimed: Unclaimed::default(),
-        asking: AsyncMutex::new(()),
-        connections: if whole { 1 } else { wanted.min(worthwhile) },
+        linked: Notify::new(),
+        most_connections: if whole { 1 } else { wanted.min(worthwhile) },
         segments: Mutex::new(if whole {
             SegmentMap::in_one_piece(file.size)
         } else {
             SegmentMap::new(file.size, written)
         }),
-        link: Mutex::default(),
+        links: Mutex::new(vec![KnownLink::default(); context.endpoints.len()]),
         sources: Mutex::default(),
     }))
 }
 
 /// Runs the connections until the file is whole, with claims and hashing beside them.
-async fn download(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<(), TransferEnd> {
-    let connections = transfer.connections;
+async fn download(
+    context: &Arc<JobContext>,
+    transfer: &Arc<FileTransfer>,
+    retry: &mut Retry,
+) -> Result<(), TransferEnd> {
     context.progress.file_stage(&transfer.file, "downloading");
-    // Ended by their token, never aborted: a write on the blocking pool would go on holding the partial file.
     let work = context.child();
-    let mut tasks = JoinSet::new();
-    for _ in 0..connections {
-        tasks.spawn(connection::run(work.clone(), transfer.clone()));
-    }
     let finished = CancellationToken::new();
-    let beside = async {
-        let claims = async {
-            let claimed = checkpoint::run(context, transfer, &finished).await;
-            finished.cancel();
-            claimed
-        };
-        let hashing = async {
-            let hashed = frontier::run(context, transfer, &finished).await;
-            finished.cancel();
-            hashed
-        };
-        let (claimed, hashed) = tokio::join!(claims, hashing);
-        claimed.and(hashed)
-    };
-    tokio::pin!(beside);
-    let mut end: Option<TransferEnd> = None;
-    let mut running = true;
-    loop {
-        tokio::select! {
-            joined = tasks.join_next() => match joined {
-                None => break,
-                Some(Ok(Ok(()))) => {}
-                Some(Ok(Err(early))) => {
-                    // The first reason counts; the others keep what they have and follow.
-                    end.get_or_insert(early);
-                    work.cancel.cancel();
-                }
-                Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Some(Err(_)) => {
-                    end.get_or_insert(JobStop::Cancelled.into());
-                }
-            },
-            ended = &mut beside, if running => {
-                running = false;
-                if let Err(refused) = ended {
-                    end.get_or_insert(refused.into());
-                    work.cancel.cancel();
-                }
-            }
-        }
-    }
-    if running {
+    // What the disk refuses ends the connections, and their end ends what is beside them.
+    let claims = async {
+        let claimed = checkpoint::run(context, transfer, &finished).await;
         finished.cancel();
-        // Waited for, so that nothing on the blocking pool holds the file any more.
-        if let Err(refused) = beside.await {
-            end.get_or_insert(refused.into());
-        }
-    }
-    match end {
-        Some(early) => Err(early),
-        None if lock(&transfer.segments).is_complete() => Ok(()),
-        None => Err(JobStop::Cancelled.into()),
+        work.cancel.cancel();
+        claimed
+    };
+    let hashing = async {
+        let hashed = frontier::run(context, transfer, &finished).await;
+        finished.cancel();
+        work.cancel.cancel();
+        hashed
+    };
+    let connections = async {
+        let fetched = crew::run(&work, transfer, retry).await;
+        finished.cancel();
+        fetched
+    };
+    // Waited for, all of them, so that nothing on the blocking pool holds the file any more.
+    let (fetched, claimed, hashed) = tokio::join!(connections, claims, hashing);
+    claimed?;
+    hashed?;
+    fetched?;
+    match transfer.is_complete() {
+        true => Ok(()),
+        false => Err(JobStop::Cancelled.into()),
     }
 }

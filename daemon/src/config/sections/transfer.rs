@@ -7,7 +7,7 @@ use crate::config::{section::Reader, tree::Table, values};
 /// `[transfer]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferOptions {
-    /// Connections for one file, unless the job says otherwise.
+    /// The most connections for one file, unless the job says otherwise.
     pub connections: u32,
     /// Files of one job at a time, unless the job says otherwise.
     pub max_workers: u32,
@@ -23,7 +23,7 @@ pub struct TransferOptions {
 
 pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table) -> Option<TransferOptions> {
     let mut section = reader.section(root, "transfer");
-    let connections = section.read("connections", 8, values::number(1..=256));
+    let connections = section.read("connections", 32, values::number(1..=256));
     let max_workers = section.read("max_workers", 8, values::number(1..=256));
     let max_active_jobs = section.read("max_active_jobs", 4, values::number(1..=1024));
     let max_connections = section.read("max_connections", 64, values::number(1..=4096));

@@ -17,7 +17,7 @@ fn nothing_is_needed() {
         transfer.max_active_jobs,
         transfer.max_connections,
     );
-    assert_eq!(counts, (8, 8, 4, 64));
+    assert_eq!(counts, (32, 8, 4, 64));
     assert_eq!(transfer.give_up_after, Duration::from_secs(86_400));
     assert_eq!(transfer.stall_timeout, Duration::from_secs(30));
     assert_eq!(config.events.keep, Duration::from_secs(7 * 86_400));

@@ -1,0 +1,131 @@
+//! The books themselves: who has how many connections, who waits, and who gets the next one. No lock, no clock.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use super::{Counters, Slot, SourceId};
+use crate::sched::connections::ConnectionLimit;
+
+/// Weight of the newest observation in a mean.
+const NEWEST: f64 = 0.3;
+
+#[derive(Default)]
+pub(super) struct Book {
+    pub(super) ids: HashMap<String, SourceId>,
+    pub(super) sources: Vec<State>,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) next_ticket: u64,
+    pub(super) active: u32,
+    pub(super) most: u32,
+}
+
+pub(super) struct State {
+    pub(super) counters: Arc<Counters>,
+    pub(super) limit: ConnectionLimit,
+    pub(super) active: u32,
+    /// Failures in a row without a byte.
+    pub(super) failures: u32,
+    pub(super) closed_until: Option<Duration>,
+    pub(super) bytes_per_sec: f64,
+    pub(super) first_byte: f64,
+}
+
+pub(super) struct Waiting {
+    pub(super) ticket: u64,
+    pub(super) wish: Wish,
+    pub(super) grant: oneshot::Sender<Slot>,
+}
+
+/// A wish for one more connection.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Wish {
+    /// Sources that would do, the preferred one first.
+    pub(in crate::engine) any_of: Vec<SourceId>,
+    /// Connections that the file has already: who has fewer comes first.
+    pub(in crate::engine) has: u32,
+    /// Bytes to be fetched, to weigh speed against the time to the first byte.
+    pub(in crate::engine) bytes: u64,
+}
+
+/// What is known of one connection to a source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::engine) struct Usual {
+    /// Bytes per second of one connection; 0 before anything is known.
+    pub(in crate::engine) bytes_per_sec: u64,
+    /// From the request to the first byte.
+    pub(in crate::engine) first_byte: Duration,
+}
+
+pub(super) fn mean(mean: &mut f64, newest: f64) {
+    *mean = if *mean == 0.0 {
+        newest
+    } else {
+        *mean * (1.0 - NEWEST) + newest * NEWEST
+    };
+}
+
+impl State {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a mean of positive numbers"
+    )]
+    pub(super) fn usual(&self) -> Usual {
+        Usual {
+            bytes_per_sec: self.bytes_per_sec as u64,
+            first_byte: Duration::from_secs_f64(self.first_byte),
+        }
+    }
+
+    fn has_room(&self, now: Duration) -> bool {
+        match self.closed_until {
+            Some(until) if until > now => false,
+            // After a pause one connection finds out for all.
+            Some(_) => self.active == 0,
+            None => self.active < self.limit.get(),
+        }
+    }
+
+    /// Seconds that so many bytes would take; nothing while nothing is known, so that everyone is tried.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn expected(&self, bytes: u64) -> f64 {
+        match self.bytes_per_sec > 0.0 {
+            true => self.first_byte + bytes as f64 / self.bytes_per_sec,
+            false => 0.0,
+        }
+    }
+}
+
+impl Book {
+    /// Pairs those who wait with free connections, counting them as in use.
+    pub(super) fn match_up(&mut self, now: Duration) -> Vec<(oneshot::Sender<Slot>, SourceId)> {
+        let mut grants = Vec::new();
+        while self.active < self.most && !self.waiting.is_empty() {
+            let best = self
+                .waiting
+                .iter()
+                .enumerate()
+                .filter_map(|(index, waiting)| {
+                    let source = self.best_of(&waiting.wish, now)?;
+                    Some((waiting.wish.has, waiting.ticket, index, source))
+                })
+                .min();
+            let Some((.., index, source)) = best else { break };
+            let waiting = self.waiting.swap_remove(index);
+            self.active += 1;
+            self.sources[source].active += 1;
+            grants.push((waiting.grant, source));
+        }
+        grants
+    }
+
+    /// The source with room that would be done first.
+    fn best_of(&self, wish: &Wish, now: Duration) -> Option<SourceId> {
+        let with_room = wish.any_of.iter().copied().filter(|id| self.sources[*id].has_room(now));
+        with_room.min_by(|one, other| {
+            let [one, other] = [one, other].map(|id| self.sources[*id].expected(wish.bytes));
+            one.total_cmp(&other)
+        })
+    }
+}

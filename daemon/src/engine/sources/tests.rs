@@ -1,0 +1,92 @@
+use super::*;
+
+fn sources(most: u32, each: &[u32]) -> (Sources, Vec<SourceId>) {
+    let sources = Sources::new(most);
+    let ids = each
+        .iter()
+        .enumerate()
+        .map(|(index, most)| {
+            let endpoint = Endpoint::parse("e", &format!("http://127.0.0.{}", index + 1)).unwrap();
+            sources.of(&endpoint, *most)
+        })
+        .collect();
+    (sources, ids)
+}
+
+fn wish(any_of: &[SourceId], has: u32) -> Wish {
+    Wish {
+        any_of: any_of.to_vec(),
+        has,
+        bytes: 1 << 20,
+    }
+}
+
+#[tokio::test]
+async fn the_file_with_fewest_connections_comes_first() {
+    let (sources, ids) = sources(64, &[1]);
+    let slot = sources.request(wish(&ids, 0)).granted().await;
+    let mut many = sources.request(wish(&ids, 3));
+    let mut few = sources.request(wish(&ids, 0));
+    drop(slot);
+    let slot = few.granted().await;
+    assert!(futures_util::FutureExt::now_or_never(many.granted()).is_none());
+    drop(slot);
+    assert_eq!(many.granted().await.source, ids[0]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_wish_takes_nothing_with_it() {
+    let (sources, ids) = sources(1, &[5]);
+    let first = sources.request(wish(&ids, 0));
+    // Granted, and never looked at.
+    drop(first);
+    let slot = sources.request(wish(&ids, 0)).granted().await;
+    let waiting = sources.request(wish(&ids, 0));
+    drop(waiting);
+    drop(slot);
+    let _slot = sources.request(wish(&ids, 0)).granted().await;
+}
+
+#[tokio::test]
+async fn all_sources_add_up_and_the_quicker_one_is_preferred() {
+    let (sources, ids) = sources(64, &[2, 2]);
+    sources.observed(ids[0], 10 << 20, Duration::from_secs(10), Duration::from_millis(10));
+    sources.observed(ids[1], 10 << 20, Duration::from_secs(1), Duration::from_millis(10));
+    let mut slots = Vec::new();
+    for _ in 0..4 {
+        slots.push(sources.request(wish(&ids, 0)).granted().await);
+    }
+    let granted: Vec<SourceId> = slots.iter().map(|slot| slot.source).collect();
+    assert_eq!(granted, [ids[1], ids[1], ids[0], ids[0]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_is_left_alone_and_then_tried_by_one() {
+    let (sources, ids) = sources(64, &[8]);
+    for _ in 0..BREAKER {
+        assert!(sources.closed_until(ids[0]).is_none());
+        sources.failed(ids[0]);
+    }
+    let until = sources.closed_until(ids[0]).expect("it is closed");
+    let mut request = sources.request(wish(&ids, 0));
+    assert!(futures_util::FutureExt::now_or_never(request.granted()).is_none());
+    drop(request);
+    tokio::time::sleep_until(until).await;
+    let _one = sources.request(wish(&ids, 0)).granted().await;
+    let mut second = sources.request(wish(&ids, 0));
+    assert!(futures_util::FutureExt::now_or_never(second.granted()).is_none());
+    sources.meter(ids[0]).received(1);
+    sources.give();
+    second.granted().await;
+}
+
+#[tokio::test]
+async fn a_refusal_counts_only_beside_others_that_are_served() {
+    let (sources, ids) = sources(64, &[8]);
+    let _one = sources.request(wish(&ids, 0)).granted().await;
+    assert!(!sources.refused(ids[0]), "it was the only one");
+    let _two = sources.request(wish(&ids, 0)).granted().await;
+    sources.meter(ids[0]).received(1);
+    assert!(sources.refused(ids[0]));
+    assert_eq!(sources.limit(ids[0]), 1);
+}
