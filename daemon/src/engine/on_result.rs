@@ -179,7 +179,9 @@ impl Dispatcher {
         let Some(active) = self.jobs.get(id).filter(|active| active.tasks == 0) else {
             return;
         };
-        let ending = active.ending.clone();
+        let (ending, row) = (active.ending.clone(), active.context.row);
+        // First: who hears of the end may ask at once where the bytes came from.
+        routes::store(&self.shared, id, row).await;
         let stored = match ending {
             Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note).await,
             Some(Ending::Told) => self.disown(id).await,

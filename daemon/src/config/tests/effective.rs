@@ -199,7 +199,6 @@ fn what_is_not_in_force_is_said() {
             "windows.\"a b\"",
             "windows.night",
             "endpoints[0].limit",
-            "endpoints[0].max_connections",
             "/etc/clash/config.yaml: rules of kinds that are not read: GEOIP (1); the rules after them decide",
             "users.default.weight",
             "users.default.budget",
