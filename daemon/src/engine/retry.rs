@@ -167,6 +167,15 @@ impl Retry {
         Ok(Next::Again)
     }
 
+    /// Lets an endpoint be for a moment, without any fault of its.
+    pub(super) fn shortly(&mut self, index: usize, wait: Duration) {
+        self.tried[index].closed = Some(Closed {
+            until: Instant::now() + wait,
+            reason: HoldReason::Endpoint,
+            detail: "the server takes no more connections".to_owned(),
+        });
+    }
+
     /// How long a job may go on without a byte from now on.
     fn patience_left(&self, context: &JobContext, failing_since: Instant) -> Duration {
         let limit = context.shared.config().transfer.give_up_after;
