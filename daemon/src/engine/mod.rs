@@ -9,6 +9,7 @@ mod dispatcher;
 mod error;
 mod finish;
 mod frontier;
+mod judge;
 mod names;
 mod on_result;
 mod planner;
