@@ -34,6 +34,8 @@ const MOST_IN_MEMORY: usize = 64;
 const FILES_PAGE: u32 = 500;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
+/// What came from which host is stored so often.
+const ACCOUNTS: Duration = Duration::from_secs(30);
 /// Old events are forgotten so often.
 const PRUNE: Duration = Duration::from_secs(3600);
 
@@ -112,6 +114,7 @@ impl Dispatcher {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut prune = interval(PRUNE);
+        let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
@@ -132,6 +135,7 @@ impl Dispatcher {
                     self.look_again().await;
                 }
                 _ = prune.tick() => self.prune().await,
+                _ = accounts.tick() => self.store_accounts().await,
             }
         }
         // The job tokens are children of the root: every task is ending now.

@@ -101,7 +101,6 @@ fn planned(file: &FileRecord) -> PlannedFile {
 
 /// What is known of an endpoint of a job for its plan; asks when nothing is. Takes as long as that takes, a minute at most:
 /// let the transfer begin elsewhere meanwhile. Safe to drop at any time.
-#[cfg_attr(not(test), expect(dead_code, reason = "the transfer is about to ask"))]
 pub(super) async fn judged(context: &JobContext, index: usize, plan: &PlanInfo) -> Judgement {
     let origins: Vec<Origin> = origins(&context.endpoints);
     judge(&context.shared, &context.endpoints[index], plan, &origins).await
@@ -114,12 +113,7 @@ pub(super) fn origins(endpoints: &[EndpointAccess]) -> Vec<Origin> {
 }
 
 /// The same for any endpoint. `origins` are those whose bytes can be had without it.
-pub(super) async fn judge(
-    shared: &Shared,
-    access: &EndpointAccess,
-    plan: &PlanInfo,
-    origins: &[Origin],
-) -> Judgement {
+pub(super) async fn judge(shared: &Shared, access: &EndpointAccess, plan: &PlanInfo, origins: &[Origin]) -> Judgement {
     let about = plan.about(access);
     if let Some(known) = known(shared, &about).await {
         return known;
@@ -347,7 +341,7 @@ fn fault(asked: Question, error: &HubError, verdict: Verdict, seen: &Seen) -> En
             },
             Blame::Certificate | Blame::NoTrustAnchors => EndpointFault::Certificate,
             Blame::Redirect => EndpointFault::BadRedirect,
-            Blame::BadAnswer => EndpointFault::BadAnswer,
+            Blame::BadAnswer | Blame::Rejected => EndpointFault::BadAnswer,
         },
         Verdict::Permanent(failure) => match failure.kind {
             // It has just said that it has the commit.

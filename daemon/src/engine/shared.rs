@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     progress::{Board, JobProgress, lock},
+    routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
 };
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
+    /// Which hosts the active jobs ask, and what came from them.
+    pub(super) ledgers: Ledgers,
 }
 
 impl Shared {
@@ -89,6 +92,7 @@ impl Shared {
             turns: Turns::default(),
             judging: Turns::default(),
             gates: Gates::default(),
+            ledgers: Ledgers::default(),
         }
     }
 

@@ -56,9 +56,7 @@ impl Hub {
                 way.push(url.origin());
             }
         };
-        let mut opened = self
-            .open_watched(endpoint, token, target, range, None, watch)
-            .await?;
+        let mut opened = self.open_watched(endpoint, token, target, range, None, watch).await?;
         let (mut bytes, mut first_byte) = (0, None);
         while let Some(chunk) = opened.body.chunk().await? {
             first_byte.get_or_insert_with(|| asked.elapsed());

@@ -10,6 +10,7 @@ mod judgement;
 mod manifest;
 mod path;
 mod repo;
+pub mod route;
 mod secret;
 pub mod units;
 
@@ -25,5 +26,5 @@ pub use judgement::{EndpointFault, Finding, JudgedRepo, Judgement, Serves};
 pub use manifest::{Manifest, ManifestEntry};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
-pub use secret::{SignedUrl, Token};
+pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;

@@ -101,7 +101,10 @@ pub fn judge(commit: &CommitHash, plan: &[PlannedFile], seen: &Seen) -> Finding 
             EndpointFault::NoRanges => Serves::WholeFiles,
             _ => Serves::Nothing,
         };
-        let lists = seen.listing.as_ref().is_some_and(|listing| listing.complete && hashless(listing) == 0);
+        let lists = seen
+            .listing
+            .as_ref()
+            .is_some_and(|listing| listing.complete && hashless(listing) == 0);
         return found(trouble.fault, serves, lists, trouble.detail.clone());
     }
     let serves = match &seen.part {
@@ -120,7 +123,10 @@ pub fn judge(commit: &CommitHash, plan: &[PlannedFile], seen: &Seen) -> Finding 
         }
         let hashless = hashless(listing);
         if hashless > 0 {
-            let detail = format!("{hashless} of {} files are listed without a hash", listing.entries.len());
+            let detail = format!(
+                "{hashless} of {} files are listed without a hash",
+                listing.entries.len()
+            );
             return found(EndpointFault::NoHashes, serves, false, detail);
         }
         lists = listing.complete;
@@ -173,8 +179,11 @@ struct Compared {
 }
 
 fn compare(plan: &[PlannedFile], listing: &SeenListing) -> Compared {
-    let listed: HashMap<&str, &ManifestEntry> =
-        listing.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    let listed: HashMap<&str, &ManifestEntry> = listing
+        .entries
+        .iter()
+        .map(|entry| (entry.path.as_str(), entry))
+        .collect();
     let mut compared = Compared::default();
     let mut lacks = 0_usize;
     for file in plan {
@@ -182,17 +191,25 @@ fn compare(plan: &[PlannedFile], listing: &SeenListing) -> Compared {
         let Some(entry) = listed.get(file.path.as_str()) else {
             if listing.complete {
                 lacks += 1;
-                compared.missing.get_or_insert_with(|| format!("`{shown}` is not listed"));
+                compared
+                    .missing
+                    .get_or_insert_with(|| format!("`{shown}` is not listed"));
             }
             continue;
         };
         if entry.size != file.size {
             let size = entry.size;
-            compared.other = Some(format!("`{shown}` is listed with {size} bytes, planned are {}", file.size));
+            compared.other = Some(format!(
+                "`{shown}` is listed with {size} bytes, planned are {}",
+                file.size
+            ));
             break;
         }
         if let Some(digest) = entry.digest().filter(|digest| *digest != file.digest) {
-            compared.other = Some(format!("`{shown}` is listed with hash {digest}, planned is {}", file.digest));
+            compared.other = Some(format!(
+                "`{shown}` is listed with hash {digest}, planned is {}",
+                file.digest
+            ));
             break;
         }
     }

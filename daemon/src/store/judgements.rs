@@ -67,7 +67,10 @@ fn put(context: &mut WriteContext<'_>, stored: &StoredJudgement) -> Result<(), S
     let finding = &judgement.finding;
     context
         .db
-        .execute("DELETE FROM judgements WHERE until < ?1", [judgement.at.as_millisecond()])
+        .execute(
+            "DELETE FROM judgements WHERE until < ?1",
+            [judgement.at.as_millisecond()],
+        )
         .act("forget judgements")?;
     context
         .db
@@ -186,5 +189,96 @@ impl Store {
     /// When the database refuses.
     pub async fn endpoint_stats(&self) -> Result<Vec<EndpointStats>, StoreError> {
         self.reads.read(stats).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{CommitHash, EndpointFault, Finding, RepoId, RepoKind, Serves};
+
+    fn stored(
+        endpoint: &str,
+        account: Option<u32>,
+        fault: Option<EndpointFault>,
+        at: i64,
+        life: i64,
+    ) -> StoredJudgement {
+        StoredJudgement {
+            about: JudgedRepo {
+                endpoint: endpoint.to_owned(),
+                account,
+                kind: RepoKind::Dataset,
+                repo_id: RepoId::parse("org/data").unwrap(),
+                commit: CommitHash::parse(&"1".repeat(40)).unwrap(),
+            },
+            uid: 7,
+            judgement: Judgement {
+                finding: Finding {
+                    fault,
+                    detail: fault.map_or("", EndpointFault::sentence).to_owned(),
+                    lists: fault.is_none(),
+                    serves: Serves::Parts,
+                    ends_at: "cdn:8".to_owned(),
+                },
+                at: time(at),
+                until: time(at + life),
+            },
+        }
+    }
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[tokio::test]
+    async fn judgements_are_kept_until_they_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, threads) = Store::open(dir.path(), Box::new(drop)).unwrap();
+        let good = stored("https://a", None, None, 0, 100);
+        let own = stored("https://a", Some(7), Some(EndpointFault::OtherCommit), 5, 10);
+        let other = stored("https://b", None, Some(EndpointFault::NoRanges), 1, 50);
+        for judgement in [&good, &own, &other] {
+            store.put_judgement(judgement.clone()).await.unwrap();
+        }
+        assert_eq!(
+            store.judgement(&good.about).await.unwrap(),
+            Some(good.judgement.clone())
+        );
+        assert_eq!(store.judgement(&own.about).await.unwrap(), Some(own.judgement.clone()));
+        // The newest of each endpoint that still holds.
+        assert_eq!(store.judgements(time(6)).await.unwrap(), [own.clone(), other.clone()]);
+        assert_eq!(store.judgements(time(20)).await.unwrap(), [good.clone(), other.clone()]);
+        assert_eq!(store.judgements(time(200)).await.unwrap(), []);
+        // A new one takes the place of the old one, and what ended goes.
+        let newer = stored("https://b", None, None, 30, 100);
+        store.put_judgement(newer.clone()).await.unwrap();
+        assert_eq!(store.judgement(&other.about).await.unwrap(), Some(newer.judgement));
+        assert_eq!(store.judgement(&own.about).await.unwrap(), None);
+        assert!(!good.judgement.holds(time(-1)) && good.judgement.holds(time(99)) && !good.judgement.holds(time(100)));
+        drop(store);
+        threads.join();
+    }
+
+    #[tokio::test]
+    async fn the_last_measurement_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _threads) = Store::open(dir.path(), Box::new(drop)).unwrap();
+        let first = EndpointStats {
+            endpoint: "https://a".to_owned(),
+            bytes_per_sec: u64::MAX,
+            first_byte_ms: 1,
+            at: time(0),
+        };
+        store.put_endpoint_stats(first.clone()).await.unwrap();
+        let second = EndpointStats {
+            bytes_per_sec: 1000,
+            at: time(0) + Duration::from_millis(5),
+            ..first
+        };
+        store.put_endpoint_stats(second.clone()).await.unwrap();
+        assert_eq!(store.endpoint_stats().await.unwrap(), [second]);
     }
 }

@@ -14,6 +14,7 @@ mod migrate;
 mod open;
 mod progress;
 mod queries;
+mod routes;
 mod row;
 mod running;
 mod thread;
@@ -29,6 +30,7 @@ pub use self::{
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
     progress::{Claim, Verified},
+    routes::JobRoute,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
@@ -234,14 +236,6 @@ impl Store {
                 .await?;
         }
         Ok(next)
-    }
-
-    /// Number of jobs in each open state.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
-        self.reads.read(queries::counts).await
     }
 
     /// Whether a job's plan is stored whole.

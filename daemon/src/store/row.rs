@@ -10,9 +10,9 @@ use super::{
     judgements::StoredJudgement,
 };
 use crate::model::{
-    CommitHash, Destination, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind, FileId, FileRecord,
-    FileState, Finding, HoldReason, Job, JobId, JobSpec, JobState, JudgedRepo, Judgement, NewEvent, Owner, Priority,
-    RepoId, RepoKind, RepoPath, Revision, Serves, Trust,
+    CommitHash, Destination, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind, FileId,
+    FileRecord, FileState, Finding, HoldReason, Job, JobId, JobSpec, JobState, JudgedRepo, Judgement, NewEvent, Owner,
+    Priority, RepoId, RepoKind, RepoPath, Revision, Serves, Trust,
 };
 
 /// Reads one column after the other of a row whose key is known.
