@@ -9,10 +9,10 @@ use tokio::{
 };
 
 use super::{
-    connection::{self, Ended, Flow, SegmentEnd, Task},
+    connection::{self, Ended, Flow, FlowReading, SegmentEnd, Task},
     retry::{Next, Retry, say},
     shared::JobContext,
-    sources::{Request, Slot, Usual, Wish},
+    sources::{Request, Slot, SourceId, Usual, Wish},
     stop::JobStop,
     transfer::{FileTransfer, TransferEnd},
 };
@@ -272,23 +272,8 @@ impl Crew<'_> {
     }
 
     fn on_failure(&mut self, index: usize, error: &HubError, brought: u64) -> Result<(), TransferEnd> {
-        let (sources, source) = (&self.context.shared.sources, self.context.sources[index]);
-        if let Verdict::Retry { reason, .. } = classify(error) {
-            match reason {
-                // One connection too many is no failure of anything.
-                RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => {
-                    return Ok(());
-                }
-                RetryReason::RateLimited => sources.rate_limited(source),
-                RetryReason::Server | RetryReason::Network(_) | RetryReason::Stalled | RetryReason::Truncated => {
-                    if brought < OF_USE {
-                        sources.broke(source);
-                    }
-                    if brought == 0 {
-                        sources.failed(source);
-                    }
-                }
-            }
+        if blame(&self.context, index, error, brought) {
+            return Ok(());
         }
         let next = self.retry.failed(&self.context, index, error, brought)?;
         // In one piece, what broke off cannot be gone on with; what never began can be tried again as it is.
@@ -312,26 +297,51 @@ impl Crew<'_> {
     /// Cuts what stands still.
     fn on_tick(&mut self) {
         self.note_progress();
-        let sources = &self.context.shared.sources;
-        let stall_timeout = self.context.shared.config().transfer.stall_timeout;
         for flight in self.flights.values_mut().filter(|flight| flight.stalled.is_none()) {
-            let source = self.context.sources[flight.index];
-            let (reading, usual) = (flight.flow.read(), sources.usual(source));
-            let flow = stall::Flow {
-                idle: reading.idle,
-                source_idle: sources.idle(source),
-                age: reading.age,
-                bytes_per_sec: reading.bytes_per_sec,
-                usual: usual.bytes_per_sec,
-                first_byte: usual.first_byte,
-                in_vain: self.in_vain[flight.index],
-            };
-            if stall::is_stalled(&flow, stall_timeout) {
+            let (source, reading) = (self.context.sources[flight.index], flight.flow.read());
+            if stands_still(&self.context, source, &reading, self.in_vain[flight.index]) {
                 flight.stalled = Some(reading.idle);
                 flight.flow.cut.cancel();
             }
         }
     }
+}
+
+/// Tells the book of sources of a failure. True: it was one connection too many, which is no failure of anything.
+pub(super) fn blame(context: &JobContext, index: usize, error: &HubError, brought: u64) -> bool {
+    let (sources, source) = (&context.shared.sources, context.sources[index]);
+    let Verdict::Retry { reason, .. } = classify(error) else {
+        return false;
+    };
+    match reason {
+        RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => return true,
+        RetryReason::RateLimited => sources.rate_limited(source),
+        RetryReason::Server | RetryReason::Network(_) | RetryReason::Stalled | RetryReason::Truncated => {
+            if brought < OF_USE {
+                sources.broke(source);
+            }
+            if brought == 0 {
+                sources.failed(source);
+            }
+        }
+    }
+    false
+}
+
+/// Whether a connection should be cut and made anew.
+pub(super) fn stands_still(context: &JobContext, source: SourceId, reading: &FlowReading, in_vain: u32) -> bool {
+    let sources = &context.shared.sources;
+    let usual = sources.usual(source);
+    let flow = stall::Flow {
+        idle: reading.idle,
+        source_idle: sources.idle(source),
+        age: reading.age,
+        bytes_per_sec: reading.bytes_per_sec,
+        usual: usual.bytes_per_sec,
+        first_byte: usual.first_byte,
+        in_vain,
+    };
+    stall::is_stalled(&flow, context.shared.config().transfer.stall_timeout)
 }
 
 /// Resolves when the wish is granted; never without one.
