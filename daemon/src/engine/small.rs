@@ -2,36 +2,28 @@
 //!
 //! They have no partial files and no claims: what a kill takes of them is fetched again sooner than it would have been recorded.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod fetch;
+
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval, sleep};
 
+pub(super) use self::fetch::fetch;
 use super::{
-    connection::{Flow, SegmentEnd, arrived},
-    crew, finish,
+    finish,
     progress::Counted,
-    retry::{Retry, say},
     shared::{JobContext, Turn, blocking, blocking_until_stopped},
-    sources::{Slot, Wish},
-    stop::{JobStop, integrity},
-    transfer::{MISMATCHES, Published, hint},
+    stop::JobStop,
+    transfer::{Published, hint},
 };
 use crate::{
-    cache::{self, Check, FileStamp, Found, Hasher, InMemory, Ready},
-    hub::HubError,
-    model::{ByteRange, CommitHash, Digest, FileRecord},
+    cache::{self, Check, FileStamp, Found, InMemory, Ready},
+    model::{CommitHash, Digest, FileRecord},
     store::{FileDone, Verified},
 };
 
 /// Files below this size are small.
 pub(super) const SMALL: u64 = 1 << 20;
-/// So many bytes are hashed where they are; more of them on a thread of their own.
-const HASHED_AT_ONCE: u64 = 128 << 10;
-/// How often a connection is looked at that may stand still.
-const LOOK: Duration = Duration::from_millis(250);
-/// How often who waits for a connection says why.
-const SAY: Duration = Duration::from_secs(1);
 
 /// A file that is not there, and the right to fetch it.
 pub(super) struct Wanted {
@@ -205,213 +197,6 @@ pub(super) async fn wait_for_others(
         drop(context.unless_stopped(turn).await?);
     }
     Ok(files)
-}
-
-/// Fetches one file into memory, as often as the retry policy likes, and verifies it.
-pub(super) async fn fetch(
-    context: Arc<JobContext>,
-    commit: CommitHash,
-    wanted: Wanted,
-) -> (FileRecord, Result<Fetched, JobStop>) {
-    let Wanted { file, turn } = wanted;
-    let _in_hand = context.progress.file_in_hand(&file);
-    context.progress.file_stage(&file, "downloading");
-    let fetched = right_bytes(&context, &commit, &file).await.map(|bytes| Fetched {
-        file: file.clone(),
-        turn,
-        bytes,
-        counted: Counted::new(context.progress.clone(), file.size),
-    });
-    (file, fetched)
-}
-
-async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &FileRecord) -> Result<Vec<Bytes>, JobStop> {
-    let mut retry = Retry::new(context);
-    let mut in_vain = vec![0; context.endpoints.len()];
-    let mut wrong = 0;
-    loop {
-        // What has no bytes needs no request; wrong are then the words of the listing.
-        let (index, bytes, host) = if file.size == 0 {
-            wrong = MISMATCHES * context.endpoints.len();
-            (None, Vec::new(), "the listing".to_owned())
-        } else {
-            let (index, slot) = slot(context, &retry, file).await?;
-            let flow = Flow::new(ByteRange::new(0, file.size));
-            let outcome = once(context, commit, file, (index, &slot), &flow, in_vain[index]).await;
-            let reading = flow.read();
-            if let Some(first_byte) = reading.first_byte {
-                let took = reading.age.saturating_sub(first_byte);
-                let sources = &context.shared.sources;
-                sources.observed(slot.source, reading.received, took, first_byte);
-                retry.progressed(index);
-                in_vain[index] = 0;
-            }
-            let error = match outcome {
-                Ok((bytes, host)) => {
-                    drop(slot);
-                    if let Some(bytes) =
-                        judged(context, file, bytes, Some(index), &host, &mut retry, &mut wrong).await?
-                    {
-                        return Ok(bytes);
-                    }
-                    continue;
-                }
-                Err(SegmentEnd::Stop(stop)) => return Err(stop),
-                Err(SegmentEnd::Hub(_, error)) => error,
-                Err(SegmentEnd::Cut) => {
-                    in_vain[index] += 1;
-                    HubError::Stalled {
-                        host: context.endpoints[index].endpoint.host(),
-                        got: reading.received,
-                        after: reading.idle,
-                    }
-                }
-            };
-            // While the slot is held: the refused connection counts.
-            if !crew::blame(context, index, &error, reading.received) {
-                retry.failed(context, index, &error, reading.received)?;
-            }
-            continue;
-        };
-        if let Some(bytes) = judged(context, file, bytes, index, &host, &mut retry, &mut wrong).await? {
-            return Ok(bytes);
-        }
-    }
-}
-
-/// The bytes, if they are right. Wrong ones are told of, and too many of them are the end of the file.
-async fn judged(
-    context: &Arc<JobContext>,
-    file: &FileRecord,
-    bytes: Vec<Bytes>,
-    from: Option<usize>,
-    host: &str,
-    retry: &mut Retry,
-    wrong: &mut usize,
-) -> Result<Option<Vec<Bytes>>, JobStop> {
-    let (bytes, actual) = hash(file, bytes).await;
-    if actual == file.digest {
-        return Ok(Some(bytes));
-    }
-    let path = file.path.as_str().escape_debug();
-    let text = format!(
-        "the bytes of {path} from {host} hash to {actual}, not to {}",
-        file.digest
-    );
-    tracing::warn!(job = %context.id, "{text}");
-    let told = format!("{text}; nothing was published");
-    context
-        .shared
-        .store
-        .warn(&context.id, file.path.to_string(), told)
-        .await?;
-    *wrong += 1;
-    if *wrong >= MISMATCHES * context.endpoints.len() {
-        return Err(JobStop::FileFailed(integrity(text)));
-    }
-    retry.wrong_bytes(context, from.as_slice());
-    Ok(None)
-}
-
-async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
-    let (like, size) = (file.digest, file.size);
-    let work = move || {
-        let mut hasher = Hasher::new(&like, size);
-        bytes.iter().for_each(|bytes| hasher.update(bytes));
-        (bytes, hasher.finish())
-    };
-    match size <= HASHED_AT_ONCE {
-        true => work(),
-        false => blocking(work).await,
-    }
-}
-
-/// A connection to an endpoint that may be asked now.
-async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
-    loop {
-        retry.next_open(context).await?;
-        let wish = Wish {
-            any_of: retry
-                .open(context, false)
-                .iter()
-                .map(|index| context.sources[*index])
-                .collect(),
-            has: 0,
-            bytes: file.size,
-        };
-        let mut request = context.shared.sources.request(wish);
-        let slot = loop {
-            tokio::select! {
-                biased;
-                () = context.cancel.cancelled() => return Err(JobStop::Cancelled),
-                slot = request.granted() => break slot,
-                () = sleep(SAY) => if retry.open(context, false).is_empty()
-                    && let Some(closed) = retry.opens(context, false)
-                {
-                    say(context, &closed);
-                },
-            }
-        };
-        // A gate may have closed while we waited.
-        let open = retry.open(context, false);
-        if let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source) {
-            return Ok((index, slot));
-        }
-    }
-}
-
-/// One request for the whole file. Gives the bytes and the host that they came from.
-async fn once(
-    context: &Arc<JobContext>,
-    commit: &CommitHash,
-    file: &FileRecord,
-    (index, slot): (usize, &Slot),
-    flow: &Flow,
-    in_vain: u32,
-) -> Result<(Vec<Bytes>, String), SegmentEnd> {
-    tokio::select! {
-        biased;
-        () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
-        read = read(context, commit, file, (index, slot), flow) => read.map_err(|error| SegmentEnd::Hub(None, error)),
-        () = stands_still(context, slot, flow, in_vain) => Err(SegmentEnd::Cut),
-    }
-}
-
-async fn read(
-    context: &Arc<JobContext>,
-    commit: &CommitHash,
-    file: &FileRecord,
-    (index, slot): (usize, &Slot),
-    flow: &Flow,
-) -> Result<(Vec<Bytes>, String), HubError> {
-    let access = &context.endpoints[index];
-    let target = context.target(commit, file);
-    let _counted = context.progress.connected();
-    let whole = ByteRange::new(0, file.size);
-    let hub = &context.shared.hub;
-    let opened = hub
-        .open(&access.endpoint, access.token.as_ref(), &target, whole, None)
-        .await?;
-    let meter = context.shared.sources.meter(slot.source);
-    let (mut body, host) = (opened.body, opened.link.host);
-    let mut bytes = Vec::new();
-    while let Some(mut chunk) = body.chunk().await? {
-        arrived(context, &meter, chunk.len() as u64);
-        flow.take(&mut chunk);
-        bytes.push(chunk);
-    }
-    Ok((bytes, host))
-}
-
-async fn stands_still(context: &JobContext, slot: &Slot, flow: &Flow, in_vain: u32) {
-    let mut tick = interval(LOOK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if crew::stands_still(context, slot.source, &flow.read(), in_vain) {
-            return;
-        }
-    }
 }
 
 /// Brings fetched files to the disk and gives them their names.
