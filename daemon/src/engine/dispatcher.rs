@@ -35,6 +35,8 @@ use crate::{
 const MOST_IN_MEMORY: usize = 64;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
+/// What came from which host is stored so often.
+const ACCOUNTS: Duration = Duration::from_secs(30);
 /// Old events are forgotten so often.
 const PRUNE: Duration = Duration::from_secs(3600);
 
@@ -128,6 +130,7 @@ impl Dispatcher {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut prune = interval(PRUNE);
+        let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
@@ -148,6 +151,7 @@ impl Dispatcher {
                     self.look_again().await;
                 }
                 _ = prune.tick() => self.prune().await,
+                _ = accounts.tick() => self.store_accounts().await,
             }
         }
         // The job tokens are children of the root: every task is ending now.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     progress::{Board, JobProgress, lock},
+    routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
 };
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     pub(super) boot: String,
     pub(super) turns: Turns,
     pub(super) gates: Gates,
+    /// Which hosts the active jobs ask, and what came from them.
+    pub(super) ledgers: Ledgers,
 }
 
 impl Shared {
@@ -84,6 +87,7 @@ impl Shared {
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
             gates: Gates::default(),
+            ledgers: Ledgers::default(),
         }
     }
 

@@ -90,6 +90,7 @@ impl Hub {
         let Landed {
             url,
             response,
+            taken,
             redirected_by,
             ..
         } = landed;
@@ -103,7 +104,15 @@ impl Hub {
             None => Link::new(endpoint, &url, headers, redirected_by.as_ref()),
         };
         let cut_short = admitted.ranges_ignored;
-        let body = Body::new(response, &url, self.proxy(&url), range.len(), cut_short, stall_timeout);
+        let body = Body::new(
+            self.clone(),
+            response,
+            &url,
+            taken,
+            range.len(),
+            cut_short,
+            stall_timeout,
+        );
         Ok(Opened {
             link,
             body,

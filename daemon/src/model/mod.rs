@@ -9,6 +9,7 @@ mod job;
 mod manifest;
 mod path;
 mod repo;
+pub mod route;
 mod secret;
 pub mod units;
 
@@ -23,5 +24,5 @@ pub use job::{
 pub use manifest::{Manifest, ManifestEntry};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
-pub use secret::{SignedUrl, Token};
+pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;

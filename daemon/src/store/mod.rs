@@ -13,6 +13,7 @@ mod migrate;
 mod open;
 mod progress;
 mod queries;
+mod routes;
 mod row;
 mod running;
 mod thread;
@@ -27,6 +28,7 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     progress::{Claim, Verified},
+    routes::JobRoute,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
@@ -232,14 +234,6 @@ impl Store {
                 .await?;
         }
         Ok(next)
-    }
-
-    /// Number of jobs in each open state.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
-        self.reads.read(queries::counts).await
     }
 
     /// Whether a job's plan is stored whole.
