@@ -16,13 +16,7 @@ use super::{
     stop::JobStop,
     transfer::FileTransfer,
 };
-use crate::{
-    cache::CacheError,
-    hub::{FileTarget, HubError},
-    model::ByteRange,
-    plan::LeaseId,
-    sched::rate::RateMeter,
-};
+use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -108,7 +102,7 @@ impl Flow {
     }
 
     /// Takes as much of a chunk as is still wanted; true when that was the last.
-    fn take(&self, chunk: &mut Bytes) -> bool {
+    pub(super) fn take(&self, chunk: &mut Bytes) -> bool {
         let mut ahead = lock(&self.ahead);
         let now = Instant::now();
         let room = usize::try_from(ahead.end - ahead.at).unwrap_or(usize::MAX);
@@ -179,14 +173,7 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>, t
 
 async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &Task) -> Result<(), SegmentEnd> {
     let access = &context.endpoints[task.index];
-    let target = FileTarget {
-        kind: context.spec.kind,
-        repo_id: context.spec.repo_id.clone(),
-        commit: transfer.commit.clone(),
-        path: transfer.file.path.clone(),
-        size: transfer.file.size,
-        digest: transfer.file.digest,
-    };
+    let target = context.target(&transfer.commit, &transfer.file);
     let _counted = context.progress.connected();
     let known = transfer.link(task.index);
     let (generation, link) = known.map_or((None, None), |(generation, link)| (Some(generation), Some(link)));
@@ -230,7 +217,8 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     outcome
 }
 
-fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
+/// Bytes came over the network.
+pub(super) fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
     context.progress.received(bytes);
     meter.received(bytes);
 }

@@ -4,14 +4,16 @@
 mod access;
 mod admission;
 mod checkpoint;
+mod conduct;
 mod connection;
 mod crew;
 mod dispatcher;
 mod error;
 mod finish;
 mod frontier;
-#[expect(dead_code, reason = "the transfer is about to ask")]
+mod handout;
 mod judge;
+mod lane;
 mod names;
 mod on_result;
 mod planner;
@@ -20,6 +22,7 @@ mod progress;
 mod retry;
 mod routes;
 mod shared;
+mod small;
 mod sources;
 mod stop;
 mod submit;

@@ -1,17 +1,21 @@
 //! What the dispatcher does with what its workers return, and with the passing of time.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
+    handout::Sorted,
     progress::{Waiting, wall_time},
     routes,
     shared::blocking,
     stop::JobStop,
-    transfer::hint,
+    transfer::{Published, hint},
 };
 use crate::{
     model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState},
@@ -38,15 +42,15 @@ impl Dispatcher {
     /// All files that are there are stored first, then failures are heard, and only then is anything new begun: a job must not
     /// be finished while one of its failures waits in the same batch.
     pub(super) async fn on_results(&mut self, results: Vec<(JobId, Result<Work, JoinError>)>) {
-        let mut published: HashMap<JobId, Vec<_>> = HashMap::new();
-        let mut others = Vec::new();
+        let mut sorted = Sorted::default();
         for (id, result) in results {
-            match result {
-                Ok(Work::File(_, Ok(file))) => published.entry(id).or_default().push(file),
-                other => others.push((id, other)),
-            }
+            self.take_in(id, result, &mut sorted);
         }
-        let mut going_on = Vec::new();
+        let mut published: HashMap<JobId, Vec<Published>> = HashMap::new();
+        for (id, file) in sorted.published {
+            published.entry(id).or_default().push(file);
+        }
+        let mut going_on: HashSet<JobId> = sorted.going_on.into_iter().collect();
         for (id, files) in published {
             let done = files.iter().map(|file| file.done).collect();
             match self.shared.store.files_done(&id, done).await {
@@ -57,12 +61,12 @@ impl Dispatcher {
                     }
                     // The files' bytes leave the figures of unfinished ones only now.
                     drop(files);
-                    going_on.push(id);
+                    going_on.insert(id);
                 }
                 Err(error) => self.end(&id, error.into()).await,
             }
         }
-        for (id, result) in others {
+        for (id, result) in sorted.others {
             match result {
                 Ok(work) => self.on_work(&id, work).await,
                 Err(error) => {
@@ -122,9 +126,10 @@ impl Dispatcher {
             Work::Planned(Err(stop))
             | Work::Opened(Err(stop))
             | Work::Finished(Err(stop))
+            | Work::Stopped(stop)
             | Work::File(_, Err(stop)) => self.end(id, stop).await,
             // Sorted out before.
-            Work::File(_, Ok(_)) => {}
+            Work::File(_, Ok(_)) | Work::Looked(_) | Work::Waited(_) | Work::Fetched(..) | Work::Placed(_) => {}
         }
     }
 
@@ -176,9 +181,10 @@ impl Dispatcher {
 
     /// Stores how a job ended, once its tasks are gone. What cannot be stored is tried again with the next tick.
     pub(super) async fn close_when_empty(&mut self, id: &JobId) {
-        let Some(active) = self.jobs.get(id).filter(|active| active.tasks == 0) else {
+        if self.jobs.get(id).is_none_or(|active| active.tasks > 0) || self.keep_small(id) {
             return;
-        };
+        }
+        let Some(active) = self.jobs.get(id) else { return };
         let (ending, row) = (active.ending.clone(), active.context.row);
         // First: who hears of the end may ask at once where the bytes came from.
         routes::store(&self.shared, id, row).await;
@@ -260,7 +266,12 @@ impl Dispatcher {
         let mut moving = Vec::new();
         let mut leaving = Vec::new();
         let mut unstuck = Vec::new();
+        let mut due = Vec::new();
+        let now = Instant::now();
         for (id, active) in &self.jobs {
+            if active.lane.is_due(now) {
+                due.push(id.clone());
+            }
             if active.stuck && active.context.progress.has_received() {
                 unstuck.push(id.clone());
             }
@@ -291,6 +302,9 @@ impl Dispatcher {
                 // A held job leaves its place to another.
                 self.look_at_queue = true;
             }
+        }
+        for id in due {
+            self.go_on(&id).await;
         }
         for id in unstuck {
             if let Some(active) = self.jobs.get_mut(&id)

@@ -30,7 +30,7 @@ use crate::{
 /// Fewer bytes than this for one more connection are not worth its round trips.
 const BYTES_PER_CONNECTION: u64 = 1 << 20;
 /// A file that came wrong so often for each endpoint is given up.
-const MISMATCHES: usize = 2;
+pub(super) const MISMATCHES: usize = 2;
 /// Files of this size reserve their space one after the other.
 const RESERVED_ALONE: u64 = 16 << 20;
 /// Attempts at a file in one piece: each failure costs the whole of it.
@@ -78,6 +78,12 @@ pub(super) struct Published {
     pub(super) done: FileDone,
     #[expect(dead_code, reason = "held for its drop")]
     counted: Option<Counted>,
+}
+
+impl Published {
+    pub(super) fn new(done: FileDone, counted: Option<Counted>) -> Self {
+        Self { done, counted }
+    }
 }
 
 impl<E: Into<JobStop>> From<E> for TransferEnd {

@@ -34,7 +34,7 @@ pub struct Claim {
 }
 
 /// A file whose content was hashed, as it stood then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Verified {
     /// Device.
     pub dev: u64,
@@ -221,6 +221,33 @@ impl Store {
     /// When the database refuses; the file is then hashed again when it is next wanted.
     pub async fn vouch(&self, verified: Verified) -> Result<(), StoreError> {
         self.progress.write(move |context| vouch(context, &verified)).await
+    }
+
+    /// Remembers that several files were hashed.
+    ///
+    /// # Errors
+    /// As [`Store::vouch`], for all of them.
+    pub async fn vouch_all(&self, all: Vec<Verified>) -> Result<(), StoreError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.progress
+            .write(move |context| all.iter().try_for_each(|verified| vouch(context, verified)))
+            .await
+    }
+
+    /// Those of several stamps that were hashed to their digests before. An error counts as no.
+    pub async fn vouched(&self, all: Vec<Verified>) -> Vec<Verified> {
+        let known = |db: &Connection| {
+            let mut known = Vec::new();
+            for verified in all {
+                if is_vouched(db, &verified)? {
+                    known.push(verified);
+                }
+            }
+            Ok(known)
+        };
+        self.progress.read(known).await.unwrap_or_default()
     }
 
     /// Whether a file with exactly this stamp was hashed to this digest before. An error counts as no.
