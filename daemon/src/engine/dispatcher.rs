@@ -34,8 +34,6 @@ const MOST_IN_MEMORY: usize = 64;
 const FILES_PAGE: u32 = 500;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
-/// Old events are forgotten so often.
-const PRUNE: Duration = Duration::from_secs(3600);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -111,7 +109,6 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut prune = interval(PRUNE);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
@@ -131,7 +128,6 @@ impl Dispatcher {
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
                 }
-                _ = prune.tick() => self.prune().await,
             }
         }
         // The job tokens are children of the root: every task is ending now.

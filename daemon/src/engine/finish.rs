@@ -11,6 +11,7 @@ use super::{
     dispatcher::OpenedPlan,
     frontier,
     progress::Counted,
+    refs,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
     transfer::{FileTransfer, hint},
@@ -44,7 +45,7 @@ pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Re
     })
 }
 
-fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
+pub(super) fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
     Verified {
         dev: stamp.dev,
         ino: stamp.ino,
@@ -56,7 +57,7 @@ fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
 }
 
 /// Asks the store from a blocking thread.
-fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
+pub(super) fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
     handle.block_on(store.is_vouched(verified(stamp, digest)))
 }
 
@@ -231,17 +232,13 @@ pub(super) async fn finish_job(
             "this is a bug; `hfctl retry` goes on",
         )));
     }
-    let revision = context.spec.revision.clone();
-    blocking(move || {
-        store.write_ref(&revision, &commit)?;
-        store.remove_empty_staging()
-    })
-    .await?;
+    refs::set(context, &store, &commit).await?;
+    blocking(move || store.remove_empty_staging()).await?;
     Ok(())
 }
 
 /// What the user sees while another program holds a lock.
-fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
+pub(super) fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
     let doing = format!(
         "waiting for {}, held by {}, to publish",
         wait.path.display(),
@@ -251,7 +248,7 @@ fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
 }
 
 /// How long we wait for Python's locks.
-fn patience<'a>(waiting: &'a dyn Fn(&cache::LockWait), stopped: &'a AtomicBool) -> Patience<'a> {
+pub(super) fn patience<'a>(waiting: &'a dyn Fn(&cache::LockWait), stopped: &'a AtomicBool) -> Patience<'a> {
     Patience {
         limit: LOCK_PATIENCE,
         then: AfterLimit::GoOn,

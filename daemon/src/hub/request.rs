@@ -136,7 +136,7 @@ impl Hub {
         Ok(client.get(url.clone()).headers(headers).send())
     }
 
-    /// Asks for JSON within the metadata limit.
+    /// Asks for JSON within the metadata limit; a server that says nothing for the stall timeout is given up sooner.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         endpoint: &Endpoint,
@@ -147,7 +147,8 @@ impl Hub {
     ) -> Result<Answer<T>, HubError> {
         let limit = self.options().metadata_timeout;
         let call = Call::metadata(endpoint, token);
-        let landed = self.follow(&call, url, limit, |_, _| Ok(())).await?;
+        let silence = limit.min(self.options().stall_timeout);
+        let landed = self.follow(&call, url, silence, |_, _| Ok(())).await?;
         if landed.response.status() != StatusCode::OK {
             return Err(refused(landed, about.clone()).await);
         }
@@ -171,9 +172,13 @@ impl Hub {
 
     async fn read_json(&self, mut response: Response, url: &Url) -> Result<Vec<u8>, HubError> {
         let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
+        let silence = self.options().stall_timeout;
+        while let Some(chunk) = timeout(silence, response.chunk())
             .await
+            .map_err(|_| HubError::TimedOut {
+                host: host_of(url),
+                after: silence,
+            })?
             .map_err(|error| transport::fault(error, url, self.proxy(url)))?
         {
             if body.len() + chunk.len() > MAX_JSON {

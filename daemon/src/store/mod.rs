@@ -12,12 +12,14 @@ mod jobs;
 mod migrate;
 mod open;
 mod progress;
+mod prune;
 mod queries;
+mod refs;
 mod row;
 mod running;
 mod thread;
 
-use std::{path::Path, thread::JoinHandle, time::Duration};
+use std::{path::Path, thread::JoinHandle};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +29,14 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     progress::{Claim, Verified},
+    prune::{Forgotten, Horizon},
+    refs::RefRecord,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
     thread::Worker,
 };
 use crate::model::{Event, EventKind, EventSeq, Failure, FileId, FileRecord, Job, JobId, JobMove, JobState, NewEvent};
-
-/// Request ids are remembered for a week.
-const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Handle of the store; clones share the same threads.
 #[derive(Clone)]
@@ -349,20 +350,6 @@ impl Store {
                     ..NewEvent::of(&job, EventKind::Warning)
                 };
                 events::append(context, &job, event)
-            })
-            .await
-    }
-
-    /// Forgets old events and request ids. Returns how many events went.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn prune(&self, events_before: Timestamp, events_kept: u64) -> Result<usize, StoreError> {
-        self.jobs
-            .write(move |context| {
-                let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
-                jobs::forget_requests(context.db, before)?;
-                events::prune(context.db, events_before, events_kept)
             })
             .await
     }
