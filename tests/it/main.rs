@@ -13,6 +13,7 @@ mod resume;
 mod sim;
 mod sources;
 mod startup;
+mod steps;
 mod tidy;
 mod verbs;
 mod watch;

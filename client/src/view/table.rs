@@ -255,8 +255,8 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         ID          STATE      DONE      SIZE       SPEED  LEFT  AGE  REPOSITORY
         5d2k8q0x1a  active      38%  13.0 GiB  80.0 MiB/s    1m   2h  org/a-model
-        5d2k8q0x1b  held:rate    0%         -                      2h  o/d[31m
-        5d2k8q0x1c  done       100%   0.9 KiB                      2h  org/a-model
+        5d2k8q0x1b  held:rate    0%         -                     2h  o/d[31m
+        5d2k8q0x1c  done       100%   0.9 KiB                     2h  org/a-model
         ");
     }
 

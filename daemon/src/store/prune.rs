@@ -93,7 +93,7 @@ fn delete_files(db: &Connection, rows: &str, ended_by: i64) -> Result<usize, Sto
 
 fn delete_jobs(db: &Connection, rows: &str, ended_by: i64) -> Result<usize, StoreError> {
     db.execute(
-        "DELETE FROM requests WHERE job_id IN (SELECT id FROM json_each(?1) JOIN jobs ON jobs.row = value \
+        "DELETE FROM requests WHERE job_id IN (SELECT jobs.id FROM json_each(?1) JOIN jobs ON jobs.row = value \
          WHERE jobs.ended_at <= ?2)",
         params![rows, ended_by],
     )
