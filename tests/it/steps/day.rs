@@ -97,7 +97,19 @@ impl Day {
     async fn end(&self, scratch: &Scratch, push: bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let list = scratch.hfctl(["list", "--json"]).await?.json()?;
+            let ran = scratch.hfctl(["list", "--json"]).await?;
+            ensure!(
+                Instant::now() < deadline,
+                "a job hangs: {}\n{}",
+                ran.stdout,
+                scratch.log()
+            );
+            if push && ran.code != 0 {
+                // The daemon is going: who waits for its end will see it.
+                sleep(LOOK).await;
+                continue;
+            }
+            let list = ran.json()?;
             let jobs = list["jobs"].as_array().cloned().unwrap_or_default();
             let open = jobs
                 .iter()
@@ -119,7 +131,6 @@ impl Day {
                     _ => {}
                 }
             }
-            ensure!(Instant::now() < deadline, "a job hangs: {list}\n{}", scratch.log());
             sleep(LOOK).await;
         }
     }
