@@ -6,7 +6,7 @@
 
 mod day;
 
-use std::{collections::BTreeMap, path::Path, sync::Mutex};
+use std::{collections::BTreeMap, path::Path, sync::Mutex, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
@@ -15,7 +15,10 @@ use hfetch_tests::{
     harness::{Scratch, programs},
     python::skip,
 };
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 
 use self::day::{Day, Left};
 
@@ -47,6 +50,8 @@ const KILLED_OF_EACH: usize = 5;
 const FAILED_OF_EACH: usize = 1;
 /// Errors that one call after the other gives once.
 const ERRORS: [&str; 4] = ["ENOSPC", "EIO", "EDQUOT", "EINTR"];
+/// A daemon that was struck is gone after this.
+const LAST_BREATH: Duration = Duration::from_millis(300);
 /// Daemons at a time.
 const AT_A_TIME: usize = 3;
 
@@ -207,11 +212,18 @@ async fn kill_at(day: &Day, wanted: &Left, site: &Site) -> anyhow::Result<Shown>
             status?;
             Shown::Died
         }
-        // The calls fell otherwise this time, and nobody made so many of them.
-        lived = day.live(&scratch, &answered) => {
-            lived?;
-            day::stop(&mut child).await?;
-            Shown::WentOn
+        lived = day.live(&scratch, &answered) => match (lived, timeout(LAST_BREATH, child.wait()).await) {
+            // hfctl saw it die before we did.
+            (_, Ok(status)) => {
+                status?;
+                Shown::Died
+            }
+            // The calls fell otherwise this time, and nobody made so many of them.
+            (Ok(()), Err(_)) => {
+                day::stop(&mut child).await?;
+                Shown::WentOn
+            }
+            (Err(error), Err(_)) => return Err(error),
         }
     };
     let faults = day.faults(&scratch)?;
