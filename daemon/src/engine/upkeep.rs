@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{dispatcher::Dispatcher, shared::Shared};
+use super::{dispatcher::Dispatcher, routes, shared::Shared};
 use crate::store::{Forgotten, Horizon, StoreError};
 
 /// After a failure of the store the queue is looked at again.
@@ -37,6 +37,13 @@ impl Dispatcher {
     pub(super) fn look_within(&mut self, wait: Duration) {
         let due = Instant::now() + wait;
         self.next_look = Some(self.next_look.map_or(due, |known| known.min(due)));
+    }
+
+    /// What was counted of the hosts of active jobs survives a crash but for the last half minute.
+    pub(super) async fn store_accounts(&self) {
+        for (id, active) in &self.jobs {
+            routes::store(&self.shared, id, active.context.row).await;
+        }
     }
 }
 

@@ -25,12 +25,8 @@ fn a_newer_database_is_refused_by_both_versions() {
         ),
         "{refused}"
     );
-    assert!(
-        refused.to_string().contains("99")
-            && refused
-                .to_string()
-                .contains(&format!("up to {}", Store::schema_version()))
-    );
+    let known = format!("up to {}", Store::schema_version());
+    assert!(refused.to_string().contains("99") && refused.to_string().contains(&known));
 }
 
 #[test]
