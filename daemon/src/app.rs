@@ -177,6 +177,8 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
 fn hub_options(config: &Config) -> anyhow::Result<HubOptions> {
     let mut options = HubOptions::direct(concat!("hfetch/", env!("CARGO_PKG_VERSION")));
     options.stall_timeout = config.transfer.stall_timeout;
+    // Who waits longer for a byte waits longer for an answer, too.
+    options.metadata_timeout = options.metadata_timeout.max(options.stall_timeout);
     options.routes = routes(config)?;
     Ok(options)
 }

@@ -14,6 +14,7 @@ mod routes;
 mod sim;
 mod sources;
 mod startup;
+mod steps;
 mod tidy;
 mod verbs;
 mod watch;

@@ -6,7 +6,7 @@ use tonic_types::StatusExt as _;
 
 use super::{convert, identity::Caller};
 use crate::{
-    engine::{CallError, Chosen, Engine, Verb},
+    engine::{CallError, Chosen, Engine, FileReading, Verb},
     model::{FileState, JobId},
     store::{Filter, Scope},
 };
@@ -135,7 +135,7 @@ impl v1::job_service_server::JobService for JobApi {
                 .files
                 .iter()
                 .take(FILES_PAGE_MAX as usize)
-                .map(convert::file)
+                .map(|file| convert::file(&FileReading::at_rest(file.clone())))
                 .collect(),
             files_total: preview.files.len() as u64,
             disk_free: preview.disk_free,
@@ -202,7 +202,7 @@ impl v1::job_service_server::JobService for JobApi {
         let next_page_token = files
             .last()
             .filter(|_| full)
-            .map(|file| file.path.to_string())
+            .map(|file| file.record.path.to_string())
             .unwrap_or_default();
         Ok(Response::new(v1::ListFilesResponse {
             files: files.iter().map(convert::file).collect(),

@@ -32,6 +32,7 @@ mod stamp;
 mod store;
 mod touched;
 mod tree;
+mod twin;
 pub mod verify;
 
 #[cfg(test)]
@@ -44,8 +45,10 @@ pub use find::{Check, Found};
 pub use lock::{AfterLimit, LockWait, Patience};
 pub use partials::Partial;
 pub use publish::Ready;
+pub use refs::RefOnDisk;
 pub use small::InMemory;
 pub use staging::Staging;
 pub use stamp::FileStamp;
 pub use store::{Options, Space, Store};
+pub use twin::Twin;
 pub use verify::Hasher;

@@ -62,7 +62,7 @@ const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 41] = [
+pub(super) const KEYS: [Key; 44] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
@@ -99,6 +99,9 @@ pub(super) const KEYS: [Key; 41] = [
     live("users.NAME.max_queued", Shape::Integer),
     not_yet("users.NAME.weight", Shape::Integer),
     not_yet("users.NAME.budget", Shape::Text),
+    live("jobs.keep", Shape::Text),
+    live("jobs.keep_count", Shape::Integer),
+    live("jobs.keep_files", Shape::Text),
     live("events.keep", Shape::Text),
     live("events.keep_count", Shape::Integer),
     at_start("log.filter", Shape::Text),

@@ -37,8 +37,6 @@ const MOST_IN_MEMORY: usize = 64;
 const TICK: Duration = Duration::from_millis(500);
 /// What came from which host is stored so often.
 const ACCOUNTS: Duration = Duration::from_secs(30);
-/// Old events are forgotten so often.
-const PRUNE: Duration = Duration::from_secs(3600);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -131,7 +129,6 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut prune = interval(PRUNE);
         let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
@@ -152,7 +149,6 @@ impl Dispatcher {
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
                 }
-                _ = prune.tick() => self.prune().await,
                 _ = accounts.tick() => self.store_accounts().await,
             }
         }

@@ -12,6 +12,7 @@ use super::{
     dispatcher::OpenedPlan,
     frontier,
     progress::Counted,
+    refs,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
     transfer::{FileTransfer, hint},
@@ -57,7 +58,7 @@ pub(super) fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
 }
 
 /// Asks the store from a blocking thread.
-fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
+pub(super) fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
     handle.block_on(store.is_vouched(verified(stamp, digest)))
 }
 
@@ -254,17 +255,13 @@ pub(super) async fn finish_job(
             "this is a bug; `hfctl retry` goes on",
         )));
     }
-    let revision = context.spec.revision.clone();
-    blocking(move || {
-        store.write_ref(&revision, &commit)?;
-        store.remove_empty_staging()
-    })
-    .await?;
+    refs::set(context, &store, &commit).await?;
+    blocking(move || store.remove_empty_staging()).await?;
     Ok(())
 }
 
 /// What the user sees while another program holds a lock.
-fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
+pub(super) fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
     context.progress.file_stage(file, &lock_text(wait));
 }
 

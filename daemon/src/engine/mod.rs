@@ -9,6 +9,7 @@ mod connection;
 mod crew;
 mod dispatcher;
 mod error;
+mod files;
 mod finish;
 mod frontier;
 mod handout;
@@ -19,6 +20,7 @@ mod on_result;
 mod planner;
 mod preview;
 mod progress;
+mod refs;
 mod retry;
 mod routes;
 mod shared;
@@ -27,6 +29,7 @@ mod sources;
 mod stop;
 mod submit;
 mod transfer;
+mod twins;
 mod upkeep;
 
 use std::{path::Path, sync::Arc};
@@ -40,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use self::{dispatcher::Dispatcher, shared::Shared};
 pub use self::{
     error::CallError,
+    files::FileReading,
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
@@ -50,7 +54,7 @@ pub use self::{
 use crate::{
     config::{Config, Mode},
     hub::{Hub, RepoSummary, RouteUse},
-    model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
+    model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
 };
@@ -182,6 +186,7 @@ impl Engine {
         let dispatcher = Dispatcher::new(shared.clone(), root.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(dispatcher.run(heard));
+        tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
         Ok((Self { shared, mode, events }, Running { root, tasks, threads }))
     }
 
@@ -241,14 +246,6 @@ impl Engine {
     /// When the store fails.
     pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
         routes::of_job(&self.shared, job).await
-    }
-
-    /// A page of the files of a job.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn list_files(&self, job: &Job, after: String, limit: u32) -> Result<Vec<FileRecord>, CallError> {
-        Ok(self.shared.store.list_files(job.row, after, limit).await?)
     }
 
     /// Live figures of a job that is being worked on.
@@ -364,6 +361,11 @@ impl Engine {
         let (name, target) = names::check_alias(name, target)?;
         let replaced = self.shared.store.set_alias(uid, name.clone(), target.clone()).await?;
         Ok((name, target, replaced))
+    }
+
+    /// What speaks against an alias whose target is the text of this call; waits for the Hub, but not for long.
+    pub async fn doubt_alias(&self, call: HubCall) -> Option<String> {
+        names::doubt_alias(&self.shared, self.mode, call).await
     }
 
     /// Removes an alias.

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
+
 use super::{
     retry::Retry,
     shared::{EndpointAccess, JobContext, blocking},
@@ -22,6 +24,8 @@ const BATCH: usize = 2000;
 /// What was found out about a job before anything is stored.
 pub(super) struct Draft {
     pub(super) commit: CommitHash,
+    /// When the endpoint was asked.
+    pub(super) asked_at: Timestamp,
     pub(super) trust: Trust,
     pub(super) manifest: Manifest,
     /// The selected files, in path order.
@@ -45,6 +49,7 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     store.clear_plan(context.row).await?;
     let head = PlanHead {
         commit: draft.commit,
+        asked_at: draft.asked_at,
         trust: draft.trust,
         files: draft.files.len() as u64,
         bytes: draft.bytes,
@@ -66,26 +71,28 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
 /// The part that changes nothing: asks until an endpoint answers.
 async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
     let mut retry = Retry::new(context);
-    let (access, listing) = loop {
+    let (access, listing, asked_at) = loop {
         let index = retry.next_open(context).await?;
         let access = &context.endpoints[index];
+        let asked_at = Timestamp::now();
         match context.unless_stopped(list(context, access)).await? {
-            Ok(listing) => break (access, listing),
+            Ok(listing) => break (access, listing, asked_at),
             Err(error) => {
                 retry.failed(context, index, &error, 0)?;
             }
         }
     };
     context.progress.moved();
-    drafted(context, access, listing).await
+    drafted(context, access, listing, asked_at).await
 }
 
 /// The same for a dry run: each endpoint is asked once.
 pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     let mut first = None;
     for access in &context.endpoints {
+        let asked_at = Timestamp::now();
         match list(context, access).await {
-            Ok(listing) => return drafted(context, access, listing).await,
+            Ok(listing) => return drafted(context, access, listing, asked_at).await,
             Err(error) => {
                 first.get_or_insert(error);
             }
@@ -104,7 +111,12 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     }))
 }
 
-async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> Result<Draft, JobStop> {
+async fn drafted(
+    context: &JobContext,
+    access: &EndpointAccess,
+    listing: Listing,
+    asked_at: Timestamp,
+) -> Result<Draft, JobStop> {
     let (manifest, selection) = (listing.manifest, context.spec.selection.clone());
     // A thousand patterns over a hundred thousand names is work for a thread of its own.
     let (manifest, selected) = blocking(move || {
@@ -131,6 +143,7 @@ async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing
     }
     Ok(Draft {
         commit: manifest.commit.clone(),
+        asked_at,
         trust: access.trust,
         manifest,
         files,

@@ -18,6 +18,7 @@ use super::{
     shared::{JobContext, blocking},
     sources::Usual,
     stop::{JobStop, integrity},
+    twins,
 };
 use crate::{
     cache::{self, Staging},
@@ -223,6 +224,9 @@ pub(super) async fn run(
         if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
             return Ok(Published { done, counted: None });
         }
+        if let Some(done) = twins::copy(&context, &store, &commit, &file).await? {
+            return Ok(Published { done, counted: None });
+        }
         let transfer = stage(&context, &store, &commit, &file, pieces > 0).await?;
         let kept = match download(&context, &transfer, &mut retry).await {
             Ok(()) => finish::verify(&context, &transfer).await,
@@ -336,7 +340,7 @@ async fn stage(
         commit: commit.clone(),
         staging: Arc::new(staging),
         in_one_piece: whole,
-        counted: Counted::new(context.progress.clone(), written.len()),
+        counted: Counted::new(context.progress.clone(), file.id, written.len()),
         frontier: Frontier::new(
             &file.digest,
             file.size,

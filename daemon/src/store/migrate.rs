@@ -21,6 +21,7 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0001.sql"),
         include_str!("sql/jobs_0003.sql"),
         include_str!("sql/jobs_0004.sql"),
+        include_str!("sql/jobs_0005.sql"),
     ],
 };
 /// Hints on partial and verified files.

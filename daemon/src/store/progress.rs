@@ -1,6 +1,9 @@
 //! Hints: which bytes of a partial file were synced, and which files were hashed. Losing them costs time, never truth.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -138,6 +141,23 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
     Ok(decoded)
 }
 
+/// Bytes of the partial files that a job has written, by what they are to become. What does not decode counts for nothing.
+pub(super) fn claimed(db: &Connection, job: &str) -> Result<HashMap<Digest, u64>, StoreError> {
+    let rows = db
+        .prepare_cached("SELECT digest, ranges FROM claims WHERE job = ?1")
+        .and_then(|mut statement| {
+            let rows = statement.query_map([job], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })
+        .act("read a job's claims")?;
+    let bytes = |(digest, ranges): (String, String)| {
+        let ranges: Vec<[u64; 2]> = serde_json::from_str(&ranges).ok()?;
+        let bytes = ranges.iter().map(|[start, end]| end.saturating_sub(*start)).sum();
+        Some((Digest::parse(&digest)?, bytes))
+    };
+    Ok(rows.into_iter().filter_map(bytes).collect())
+}
+
 pub(super) fn drop_claim(context: &mut WriteContext<'_>, path: &Path) -> Result<(), StoreError> {
     context
         .db
@@ -205,6 +225,14 @@ impl Store {
     /// When the database refuses.
     pub async fn claim(&self, path: PathBuf) -> Result<Option<Claim>, StoreError> {
         self.progress.read(move |db| claim(db, &path)).await
+    }
+
+    /// Bytes of the partial files that a job has written, by what they are to become.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn claimed(&self, job: String) -> Result<HashMap<Digest, u64>, StoreError> {
+        self.progress.read(move |db| claimed(db, &job)).await
     }
 
     /// Forgets the claim on a partial file.

@@ -42,7 +42,7 @@ pub(in crate::engine) async fn fetch(
         file: file.clone(),
         turn,
         bytes,
-        counted: Counted::new(context.progress.clone(), file.size),
+        counted: Counted::new(context.progress.clone(), file.id, file.size),
     });
     (file, fetched)
 }
