@@ -11,6 +11,7 @@ mod quickstart;
 mod readme;
 mod resume;
 mod routes;
+mod service;
 mod sim;
 mod sources;
 mod startup;

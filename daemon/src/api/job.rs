@@ -4,7 +4,7 @@ use hfetch_proto::{reason, v1};
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::{convert, identity::Caller};
+use super::{convert, gate::about, identity::Caller};
 use crate::{
     engine::{CallError, Chosen, Engine, FileReading, Verb},
     model::{FileState, JobId},
@@ -104,11 +104,12 @@ impl v1::job_service_server::JobService for JobApi {
         let request = request.into_inner();
         let submit = convert::submit(caller.owner, request.spec, request.request_id, &request.token)?;
         let (job, existing, warnings) = self.engine.submit(submit).await?;
-        Ok(Response::new(v1::SubmitJobResponse {
+        let answer = v1::SubmitJobResponse {
             job: Some(self.to_wire(&job)),
             existing,
             warnings,
-        }))
+        };
+        Ok(about(answer, [job.id.to_string()]))
     }
 
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
@@ -218,7 +219,8 @@ impl v1::job_service_server::JobService for JobApi {
         let (jobs, refusals) = self
             .act(&caller, request.into_inner().selector, Verb::Pause, "")
             .await?;
-        Ok(Response::new(v1::PauseJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::PauseJobsResponse { jobs, refusals }, ids))
     }
 
     async fn resume_jobs(
@@ -229,7 +231,8 @@ impl v1::job_service_server::JobService for JobApi {
         let (jobs, refusals) = self
             .act(&caller, request.into_inner().selector, Verb::Resume, "")
             .await?;
-        Ok(Response::new(v1::ResumeJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::ResumeJobsResponse { jobs, refusals }, ids))
     }
 
     async fn cancel_jobs(
@@ -240,7 +243,8 @@ impl v1::job_service_server::JobService for JobApi {
         let (jobs, refusals) = self
             .act(&caller, request.into_inner().selector, Verb::Cancel, "")
             .await?;
-        Ok(Response::new(v1::CancelJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::CancelJobsResponse { jobs, refusals }, ids))
     }
 
     async fn retry_jobs(
@@ -250,8 +254,13 @@ impl v1::job_service_server::JobService for JobApi {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (jobs, refusals) = self.act(&caller, request.selector, Verb::Retry, &request.token).await?;
-        Ok(Response::new(v1::RetryJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::RetryJobsResponse { jobs, refusals }, ids))
     }
+}
+
+fn ids(jobs: &[v1::Job]) -> Vec<String> {
+    jobs.iter().map(|job| job.id.clone()).collect()
 }
 
 fn page_size(asked: u32, default: u32, most: u32) -> u32 {

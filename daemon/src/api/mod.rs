@@ -4,9 +4,11 @@
 mod admin;
 mod authority;
 mod convert;
+mod gate;
 mod identity;
 mod job;
 mod name;
+mod rights;
 mod route;
 mod server;
 mod status;

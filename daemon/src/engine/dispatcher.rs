@@ -19,6 +19,7 @@ use super::{
     Events, access, admission, finish,
     lane::Lane,
     planner,
+    pulse::PulseAsked,
     shared::{JobContext, Shared},
     small::{Fetched, Looked, Placed},
     stop::JobStop,
@@ -109,10 +110,12 @@ pub(super) struct Dispatcher {
     pub(super) unread: HashSet<JobId>,
     /// When to look at held jobs and at the queue in any case.
     pub(super) next_look: Option<Instant>,
+    /// Somebody asks whether this loop still turns.
+    pulse: PulseAsked,
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken, pulse: PulseAsked) -> Self {
         Self {
             shared,
             jobs: HashMap::new(),
@@ -122,6 +125,7 @@ impl Dispatcher {
             look_at_queue: true,
             unread: HashSet::new(),
             next_look: None,
+            pulse,
         }
     }
 
@@ -145,6 +149,7 @@ impl Dispatcher {
                     Err(RecvError::Closed) => break,
                 },
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
+                Some(answer) = self.pulse.recv() => drop(answer.send(())),
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;

@@ -20,6 +20,7 @@ mod on_result;
 mod planner;
 mod preview;
 mod progress;
+mod pulse;
 mod refs;
 mod retry;
 mod routes;
@@ -40,7 +41,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{dispatcher::Dispatcher, shared::Shared};
+use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 pub use self::{
     error::CallError,
     files::FileReading,
@@ -71,6 +72,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     mode: Mode,
     events: broadcast::Sender<Arc<Event>>,
+    pulse: Pulse,
 }
 
 /// Ends the engine: see [`Running::stop`].
@@ -183,11 +185,18 @@ impl Engine {
         let tokens = TokenStore::new(state_dir);
         let shared = Arc::new(Shared::new(store, hub, tokens, config, mode));
         let root = CancellationToken::new();
-        let dispatcher = Dispatcher::new(shared.clone(), root.clone());
+        let (pulse, asked) = pulse::pulse();
+        let dispatcher = Dispatcher::new(shared.clone(), root.clone(), asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
-        Ok((Self { shared, mode, events }, Running { root, tasks, threads }))
+        let engine = Self {
+            shared,
+            mode,
+            events,
+            pulse,
+        };
+        Ok((engine, Running { root, tasks, threads }))
     }
 
     /// Stores a job. The answer means that it survives a power cut.
