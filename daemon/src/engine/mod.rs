@@ -6,12 +6,13 @@ mod checkpoint;
 mod connection;
 mod crew;
 mod dispatcher;
+mod endpoints;
 mod error;
 mod finish;
 mod frontier;
-#[expect(dead_code, reason = "the transfer is about to ask")]
 mod judge;
 mod names;
+mod official;
 mod on_result;
 mod planner;
 mod preview;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{dispatcher::Dispatcher, shared::Shared};
 pub use self::{
+    endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
@@ -229,6 +231,22 @@ impl Engine {
     /// With the field that is wrong; hosts that do not answer are in the explanation.
     pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
         routes::explain(&self.shared, self.mode, call).await
+    }
+
+    /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn endpoints(&self, scope: Scope, uid: u32) -> Result<Vec<EndpointView>, CallError> {
+        endpoints::list(&self.shared, self.mode, scope, uid).await
+    }
+
+    /// Asks endpoints for one repository, compares, and remembers.
+    ///
+    /// # Errors
+    /// With the field that is wrong, or when none of them can be asked.
+    pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
+        endpoints::probe(&self.shared, self.mode, call).await
     }
 
     /// What a job had from each host by each way.
