@@ -49,7 +49,6 @@ impl PlanInfo {
     ///
     /// # Errors
     /// When the store fails.
-    #[expect(dead_code, reason = "the transfer is about to ask")]
     pub(super) async fn of_job(shared: &Shared, job: &Job) -> Result<Option<Self>, StoreError> {
         let Some(commit) = job.commit.clone() else {
             return Ok(None);
@@ -102,7 +101,6 @@ fn planned(file: &FileRecord) -> PlannedFile {
 
 /// What is known of an endpoint of a job for its plan; asks when nothing is. Takes as long as that takes, a minute at most:
 /// let the transfer begin elsewhere meanwhile. Safe to drop at any time.
-#[expect(dead_code, reason = "the transfer is about to ask")]
 pub(super) async fn judged(context: &JobContext, index: usize, plan: &PlanInfo) -> Judgement {
     let origins: Vec<Origin> = origins(&context.endpoints);
     judge(&context.shared, &context.endpoints[index], plan, &origins).await
