@@ -6,6 +6,7 @@ mod errors;
 mod faults;
 mod grpc_python;
 mod kills;
+mod mirrors;
 mod python_main;
 mod quickstart;
 mod readme;

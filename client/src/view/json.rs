@@ -392,9 +392,11 @@ fn time(wire: Option<WireTime>) -> Option<Timestamp> {
     human::time(wire.as_ref())
 }
 
+mod endpoints;
 mod routes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use endpoints::{EndpointJson, ProbeJson};
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

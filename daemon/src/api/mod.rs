@@ -4,6 +4,7 @@
 mod admin;
 mod authority;
 mod convert;
+mod endpoint;
 mod gate;
 mod identity;
 mod job;

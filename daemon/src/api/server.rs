@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
     authority::Connection,
+    endpoint::EndpointApi,
     gate::GateLayer,
     identity::Guard,
     job::JobApi,
@@ -219,6 +220,9 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .set_serving::<v1::admin_service_server::AdminServiceServer<AdminApi>>()
         .await;
     health_reporter
+        .set_serving::<v1::endpoint_service_server::EndpointServiceServer<EndpointApi>>()
+        .await;
+    health_reporter
         .set_serving::<v1::route_service_server::RouteServiceServer<RouteApi>>()
         .await;
     let reflection = or_none(described().build_v1());
@@ -226,6 +230,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     let reflection_alpha = or_none(described().build_v1alpha());
     let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
     let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
+    let endpoints = v1::endpoint_service_server::EndpointServiceServer::new(EndpointApi { engine: engine.clone() });
     let routes = v1::route_service_server::RouteServiceServer::new(RouteApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
         engine: engine.clone(),
@@ -246,6 +251,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .add_optional_service(reflection_alpha)
         .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(endpoints.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(routes.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))

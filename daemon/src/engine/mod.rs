@@ -8,6 +8,7 @@ mod conduct;
 mod connection;
 mod crew;
 mod dispatcher;
+mod endpoints;
 mod error;
 mod files;
 mod finish;
@@ -16,6 +17,7 @@ mod handout;
 mod judge;
 mod lane;
 mod names;
+mod official;
 mod on_result;
 mod planner;
 mod preview;
@@ -43,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 pub use self::{
+    endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     files::FileReading,
     names::{HubCall, Meaning, MeaningBy},
@@ -247,6 +250,22 @@ impl Engine {
     /// With the field that is wrong; hosts that do not answer are in the explanation.
     pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
         routes::explain(&self.shared, self.mode, call).await
+    }
+
+    /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn endpoints(&self, scope: Scope, uid: u32) -> Result<Vec<EndpointView>, CallError> {
+        endpoints::list(&self.shared, self.mode, scope, uid).await
+    }
+
+    /// Asks endpoints for one repository, compares, and remembers.
+    ///
+    /// # Errors
+    /// With the field that is wrong, or when none of them can be asked.
+    pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
+        endpoints::probe(&self.shared, self.mode, call).await
     }
 
     /// What a job had from each host by each way.

@@ -61,6 +61,8 @@ pub(super) struct Shared {
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
+    /// Origins that did not answer, so that plans do not wait for them again and again.
+    pub(super) away: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
 }
@@ -93,6 +95,7 @@ impl Shared {
             turns: Turns::default(),
             judging: Turns::default(),
             gates: Gates::default(),
+            away: Gates::default(),
             ledgers: Ledgers::default(),
         }
     }
