@@ -10,13 +10,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftruncate};
 use rustix::io::Errno;
 
 use super::error::CacheError;
+use super::neighbour;
 use super::root::Root;
 use super::stamp::FileStamp;
 use super::store::Store;
@@ -41,7 +42,15 @@ pub struct Staging {
     path: PathBuf,
     size: u64,
     existed: bool,
+    /// As it was when it was opened.
+    found: FileStamp,
     broken: AtomicBool,
+    /// Something was written since the last sync began.
+    dirty: AtomicBool,
+    /// What is hashed and synced leaves memory.
+    passing: bool,
+    /// Below this it has left.
+    let_go: AtomicU64,
 }
 
 impl Store {
@@ -131,7 +140,12 @@ impl Store {
             path,
             size,
             existed,
+            found: FileStamp::of(&meta),
             broken: AtomicBool::new(false),
+            // Of what an earlier process wrote nobody knows.
+            dirty: AtomicBool::new(true),
+            passing: self.options().passing,
+            let_go: AtomicU64::new(0),
         };
         if let Err(error) = staging.reserve(meta.len()) {
             if !existed {
@@ -196,6 +210,12 @@ impl Staging {
         self.existed
     }
 
+    /// The file as it was when it was opened, before this handle changed anything: whoever knows the time of his last write
+    /// sees whether somebody wrote after him.
+    pub fn found(&self) -> FileStamp {
+        self.found
+    }
+
     /// Where it lies, for people.
     pub fn path(&self) -> &Path {
         &self.path
@@ -211,7 +231,22 @@ impl Staging {
         Content {
             file: &self.file,
             path: &self.path,
+            passing: self.passing,
         }
+    }
+
+    /// All bytes below `end` are synced and hashed: they need not stay in memory. Advice, which never fails; nothing happens
+    /// when the options say that files stay.
+    pub fn let_go(&self, end: u64) {
+        let before = self.let_go.fetch_max(end, Ordering::Relaxed);
+        if self.passing && end > before {
+            neighbour::drop_cached(&self.file, self.size, before, end);
+        }
+    }
+
+    /// Bytes from `start` on are written anew.
+    pub fn holds_again(&self, start: u64) {
+        self.let_go.fetch_min(start, Ordering::Relaxed);
     }
 
     /// Writes the buffers one after another from `offset` on, whole. Any number of threads may write disjoint ranges.
@@ -223,6 +258,13 @@ impl Staging {
         if offset.checked_add(total).is_none_or(|end| end > self.size) {
             return Err(self.io("write past the end of", io::ErrorKind::InvalidInput.into()));
         }
+        let written = self.write_all(offset, buffers);
+        // After the write: a sync that it ran beside may have missed it.
+        self.dirty.store(true, Ordering::Release);
+        written
+    }
+
+    fn write_all(&self, offset: u64, buffers: &[Bytes]) -> Result<(), CacheError> {
         let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
         let mut slices = slices.as_mut_slice();
         let mut offset = offset;
@@ -277,6 +319,8 @@ impl Staging {
         if self.broken.load(Ordering::Acquire) {
             return Err(failed(Errno::IO.into()));
         }
+        // Before the sync: what is written while it runs may not be in it.
+        self.dirty.store(false, Ordering::Release);
         how(&self.file).map_err(|source| {
             self.broken.store(true, Ordering::Release);
             failed(source)
@@ -305,10 +349,14 @@ impl Staging {
         if let Some(mode) = mode
             && before.mode() & 0o7777 != mode
         {
+            self.dirty.store(true, Ordering::Release);
             rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(mode))
                 .map_err(|errno| self.root.fail(errno, "chmod", &self.relative))?;
         }
-        self.sync_with(File::sync_all)?;
+        // Synced for its last claim, it needs no second sync: its length and its bytes are what must survive.
+        if self.dirty.load(Ordering::Acquire) || self.broken.load(Ordering::Acquire) {
+            self.sync_with(File::sync_all)?;
+        }
         let meta = look()?;
         if meta.nlink() == 0 || !self.at_its_path()? {
             return Err(CacheError::Vanished {
@@ -321,6 +369,8 @@ impl Staging {
                 why: "the partial file was linked or cut by someone else",
             });
         }
+        self.let_go.store(0, Ordering::Relaxed);
+        self.let_go(self.size);
         Ok(FileStamp::of(&meta))
     }
 

@@ -304,7 +304,7 @@ impl<'a> SegmentWriter<'a> {
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = tokio::task::spawn_blocking(move || staging.write_at(offset, &gathered));
+        let write = self.context.shared.disk.spawn(move || staging.write_at(offset, &gathered));
         self.writing = Some((bytes, write));
         self.offset += bytes;
         Ok(())

@@ -5,6 +5,7 @@
 //! read-only one, so that a long listing does not delay a submit.
 
 mod aliases;
+mod block_checks;
 mod error;
 mod events;
 mod files;
@@ -26,6 +27,7 @@ pub use self::{
     error::StoreError,
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
+    block_checks::NewChecks,
     progress::{Claim, Verified},
 };
 use self::{
