@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod bench;
 mod custody;
 mod errors;
 mod faults;

@@ -12,29 +12,30 @@ use crate::cache;
 /// anyway.
 const THREADS: usize = 24;
 
-/// Threads of low priority for blocking work. Dropped, it leaves behind what hangs.
+/// Threads of low priority for blocking work; those of tokio where the system gives none. Dropped, it leaves behind what
+/// hangs.
 pub(super) struct DiskPool(Option<Runtime>);
 
 impl DiskPool {
     /// No thread yet: they come as they are needed, and go when idle.
-    ///
-    /// # Errors
-    /// When the system gives no more file descriptors.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> Self {
         // Its only use are its blocking threads: nothing async ever runs on it.
         let runtime = Builder::new_current_thread()
             .thread_name("hfetch-disk")
             .max_blocking_threads(THREADS)
             .on_thread_start(cache::stand_back)
-            .build()?;
-        Ok(Self(Some(runtime)))
+            .build();
+        Self(
+            runtime
+                .map_err(|error| tracing::warn!(%error, "disk work runs at normal priority"))
+                .ok(),
+        )
     }
 
     /// Runs blocking work; the caller waits for it.
     pub(super) fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         match &self.0 {
             Some(runtime) => runtime.spawn_blocking(work),
-            // Only in drop; nobody can ask then.
             None => tokio::task::spawn_blocking(work),
         }
     }
@@ -67,7 +68,7 @@ mod tests {
     async fn its_threads_stand_back_and_ours_do_not() {
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let before = niceness();
-        let pool = DiskPool::new().unwrap();
+        let pool = DiskPool::new();
         assert_eq!(pool.run(niceness).await, before.max(10), "on a thread of the pool");
         assert_eq!(niceness(), before, "on this one");
         drop(pool);

@@ -69,10 +69,10 @@ impl Shared {
         tokens: TokenStore,
         config: watch::Receiver<Arc<Config>>,
         mode: Mode,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let connections = config.borrow().transfer.max_connections;
-        Ok(Self {
-            disk: DiskPool::new()?,
+        Self {
+            disk: DiskPool::new(),
             unclaimed: Arc::default(),
             store,
             hub,
@@ -92,7 +92,7 @@ impl Shared {
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
             gates: Gates::default(),
-        })
+        }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.
