@@ -1,11 +1,13 @@
 //! Integration tests, one binary.
 
 mod bench;
+mod corruption;
 mod custody;
 mod errors;
 mod faults;
 mod grpc_python;
 mod kills;
+mod neighbour;
 mod python_main;
 mod quickstart;
 mod readme;

@@ -48,4 +48,4 @@ pub use publish::Ready;
 pub use staging::Staging;
 pub use stamp::FileStamp;
 pub use store::{Options, Space, Store};
-pub use verify::{Follower, Followed};
+pub use verify::{Followed, Follower};

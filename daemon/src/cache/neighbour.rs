@@ -20,14 +20,13 @@ const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 const LEAST_TO_DROP: u64 = 256 << 10;
 /// A page of the cache may be so large, and goes only when it lies in the range as a whole.
 const LARGEST_PAGE: u64 = 4 << 20;
-/// How far the threads for hashing and disk work stand back: a tenth of a core when others want all of it. The priority
-/// of their reads and writes follows it, as long as nobody sets another.
-const NICENESS: i32 = 10;
-
-/// Lowers the calling thread's priority for the processor and the disk, for good.
-pub fn stand_back() {
+/// Lowers the calling thread's priority for the processor to this niceness, for good. That of its reads and writes follows it,
+/// as long as nobody sets another.
+pub fn stand_back(niceness: i32) {
+    // Started with less already, it keeps that.
+    let now = rustix::process::getpriority_process(None).unwrap_or(0);
     // A container may forbid it; the work is done all the same.
-    if let Err(errno) = rustix::process::setpriority_process(None, NICENESS) {
+    if let Err(errno) = rustix::process::setpriority_process(None, niceness.max(now)) {
         tracing::debug!(%errno, "the priority of a disk thread stays as it is");
     }
 }

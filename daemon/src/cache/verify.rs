@@ -189,18 +189,13 @@ pub fn hash(
     Ok(hasher.finish())
 }
 
-/// The fast check of one block as the file holds it now.
+/// The fast check of some bytes as the file holds them now.
 ///
 /// # Errors
 /// As [`hash`].
-pub fn check_block(
-    content: Content<'_>,
-    index: u64,
-    size: u64,
-    cancel: &AtomicBool,
-) -> Result<BlockCheck, CacheError> {
+pub fn check_range(content: Content<'_>, range: ByteRange, cancel: &AtomicBool) -> Result<BlockCheck, CacheError> {
     let mut check = Xxh3::new();
-    content.read(blocks::range(index, size), cancel, |bytes| {
+    content.read(range, cancel, |bytes| {
         check.update(bytes);
         ControlFlow::Continue(())
     })?;
@@ -500,14 +495,21 @@ mod tests {
         assert_eq!(seen(&mut whole, &file, bytes.len()), Followed::Reached);
         assert_eq!((whole.digest(), whole.checks().len()), (digest, 3));
         for (index, check) in (0..).zip(whole.checks()) {
-            assert_eq!(check_block(content(&file), index, size, &GO_ON).unwrap(), *check);
+            let range = blocks::range(index, size);
+            assert_eq!(check_range(content(&file), range, &GO_ON).unwrap(), *check);
         }
         let mut again = Follower::resume(&digest, size, &saved, checks.clone()).unwrap();
         assert_eq!(again.position(), 2 * BLOCK as u64);
         seen(&mut again, &file, bytes.len());
         assert_eq!((again.digest(), again.checks()), (digest, whole.checks()));
-        assert!(Follower::resume(&digest, size, &saved, checks[..1].to_vec()).is_none(), "a check is missing");
-        assert!(Follower::resume(&git_digest(b""), size, &saved, checks).is_none(), "another kind of digest");
+        assert!(
+            Follower::resume(&digest, size, &saved, checks[..1].to_vec()).is_none(),
+            "a check is missing"
+        );
+        assert!(
+            Follower::resume(&git_digest(b""), size, &saved, checks).is_none(),
+            "another kind of digest"
+        );
     }
 
     #[test]

@@ -65,7 +65,10 @@ pub(super) async fn claim_anew(context: &JobContext, transfer: &FileTransfer) ->
     let first_check = saved.checks.from;
     let hashed = transfer.frontier.position();
     let ranges = transfer.written_ranges();
-    let front = ranges.first().filter(|first| first.start == 0).map_or(0, |first| first.end);
+    let front = ranges
+        .first()
+        .filter(|first| first.start == 0)
+        .map_or(0, |first| first.end);
     let staging = transfer.staging.clone();
     let stamp = context
         .shared

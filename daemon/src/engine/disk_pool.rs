@@ -10,26 +10,37 @@ use crate::cache;
 
 /// A disk that hangs keeps its threads; the others must find some. Writers of one file wait for each other in the kernel
 /// anyway.
-const THREADS: usize = 24;
+const DISK_THREADS: usize = 24;
+/// How far writing and syncing stands back: a third of a core when others want all of it. Not more, for the network is read
+/// no faster than the disk takes it.
+const DISK_NICENESS: i32 = 5;
+/// How far hashing stands back: a tenth. It may lag, and catches up.
+const HASHING_NICENESS: i32 = 10;
 
 /// Threads of low priority for blocking work; those of tokio where the system gives none. Dropped, it leaves behind what
 /// hangs.
 pub(super) struct DiskPool(Option<Runtime>);
 
 impl DiskPool {
-    /// No thread yet: they come as they are needed, and go when idle.
-    pub(super) fn new() -> Self {
+    /// For writing and syncing. No thread yet: they come as they are needed, and go when idle.
+    pub(super) fn for_writing() -> Self {
+        Self::new("hfetch-disk", DISK_THREADS, DISK_NICENESS)
+    }
+
+    /// For hashing on so many threads, and for the rare steps that may hash.
+    pub(super) fn for_hashing(threads: usize) -> Self {
+        Self::new("hfetch-hash", threads + DISK_THREADS, HASHING_NICENESS)
+    }
+
+    fn new(name: &str, threads: usize, niceness: i32) -> Self {
         // Its only use are its blocking threads: nothing async ever runs on it.
         let runtime = Builder::new_current_thread()
-            .thread_name("hfetch-disk")
-            .max_blocking_threads(THREADS)
-            .on_thread_start(cache::stand_back)
+            .thread_name(name)
+            .max_blocking_threads(threads)
+            .on_thread_start(move || cache::stand_back(niceness))
             .build();
-        Self(
-            runtime
-                .map_err(|error| tracing::warn!(%error, "disk work runs at normal priority"))
-                .ok(),
-        )
+        let failed = |error| tracing::warn!(%error, name, "work on files runs at normal priority");
+        Self(runtime.map_err(failed).ok())
     }
 
     /// Runs blocking work; the caller waits for it.
@@ -68,9 +79,9 @@ mod tests {
     async fn its_threads_stand_back_and_ours_do_not() {
         let niceness = || rustix::process::getpriority_process(None).unwrap();
         let before = niceness();
-        let pool = DiskPool::new();
-        assert_eq!(pool.run(niceness).await, before.max(10), "on a thread of the pool");
-        assert_eq!(niceness(), before, "on this one");
-        drop(pool);
+        for (pool, least) in [(DiskPool::for_writing(), 5), (DiskPool::for_hashing(2), 10)] {
+            assert_eq!(pool.run(niceness).await, before.max(least), "on a thread of the pool");
+            assert_eq!(niceness(), before, "on this one");
+        }
     }
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     cache::{FileStamp, Followed, Follower, verify},
-    model::Digest,
+    model::{ByteRange, Digest},
     plan::{
         RangeSet,
         blocks::{self, BlockCheck},
@@ -243,7 +243,10 @@ async fn advance(context: &JobContext, transfer: &FileTransfer, front: u64) -> R
 async fn look_again(context: &JobContext, transfer: &FileTransfer) -> Result<bool, JobStop> {
     let frontier = &transfer.frontier;
     let size = frontier.size;
-    let candidates: Vec<(u64, u32)> = lock(&frontier.doubtful).iter().map(|(block, again)| (*block, *again)).collect();
+    let candidates: Vec<(u64, u32)> = lock(&frontier.doubtful)
+        .iter()
+        .map(|(block, again)| (*block, *again))
+        .collect();
     // One that is being fetched again is not whole yet.
     let whole = candidates
         .into_iter()
@@ -251,7 +254,7 @@ async fn look_again(context: &JobContext, transfer: &FileTransfer) -> Result<boo
     let Some((block, came_again)) = whole else {
         return Ok(false);
     };
-    let now = check_now(context, transfer, block).await?;
+    let now = check_now(context, transfer, blocks::range(block, size)).await?;
     if frontier.check(block) == Some(now) {
         lock(&frontier.doubtful).remove(&block);
         return Ok(true);
@@ -267,18 +270,18 @@ async fn look_again(context: &JobContext, transfer: &FileTransfer) -> Result<boo
     Ok(true)
 }
 
-/// The check of a block as the file holds it now.
+/// The check of some bytes as the file holds them now.
 pub(super) async fn check_now(
     context: &JobContext,
     transfer: &FileTransfer,
-    block: u64,
+    range: ByteRange,
 ) -> Result<BlockCheck, JobStop> {
     let _turn = context.unless_stopped(context.shared.hashing.acquire()).await?;
-    let (staging, size) = (transfer.staging.clone(), transfer.file.size);
+    let staging = transfer.staging.clone();
     let progress = context.progress.clone();
     blocking_until_stopped(context, move |stopped| {
         progress.moved();
-        verify::check_block(staging.content(), block, size, stopped)
+        verify::check_range(staging.content(), range, stopped)
     })
     .await
 }

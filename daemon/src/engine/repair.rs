@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     model::{ByteRange, Trust, units::show_bytes},
-    plan::blocks::{self, BlockCheck, Suspect, suspects},
+    plan::{
+        RangeSet,
+        blocks::{self, BlockCheck, Suspect, suspects},
+    },
 };
 
 /// Suspects that are fetched again together at first; twice as many each time.
@@ -38,14 +41,18 @@ pub(super) struct Repair {
     /// Whom to look at next; `None` before the search.
     queue: Option<VecDeque<Suspect>>,
     /// Fetched again just now, and what they were before.
-    wave: Vec<(Suspect, Option<BlockCheck>)>,
+    wave: Vec<(Suspect, BlockCheck)>,
     waves: u32,
-    /// Those that were another before.
-    guilty: Vec<Suspect>,
+    /// What came differently the next time: who sent it, and as what.
+    versions: Vec<(Suspect, BlockCheck)>,
+    /// How often each place was fetched again, by its first byte.
+    again: BTreeMap<u64, usize>,
+    /// What is to be doubted in its new version as well, unless the file is right with it.
+    doubted: Vec<Suspect>,
 }
 
 impl Repair {
-    /// Every block was fetched twice.
+    /// All that can be doubted was fetched again, and again from everyone else.
     pub(super) fn is_exhausted(&self) -> bool {
         self.queue.as_ref().is_some_and(VecDeque::is_empty)
     }
@@ -80,7 +87,7 @@ impl Repair {
                     return Ok(Verdict::Incomplete);
                 };
                 if actual == transfer.file.digest {
-                    self.tell(context, transfer, retry).await?;
+                    self.blame(context, transfer, retry).await?;
                     return Ok(Verdict::Right);
                 }
                 hashed_as = Some(actual);
@@ -105,13 +112,24 @@ impl Repair {
         }))
     }
 
-    /// Compares the blocks that came again with what they were; true when one differs, so that hashing has to begin there.
+    /// Compares what came again with what it was; true when one differs, so that hashing has to begin there.
     async fn compare(&mut self, context: &JobContext, transfer: &FileTransfer) -> Result<bool, JobStop> {
         let mut first = None;
+        let came_from = transfer.came_from();
         for (suspect, before) in std::mem::take(&mut self.wave) {
-            if before != Some(check_now(context, transfer, suspect.block).await?) {
-                first = first.into_iter().chain([suspect.block]).min();
-                self.guilty.push(suspect);
+            let differs = before != check_now(context, transfer, suspect.range).await?;
+            if differs {
+                first = first
+                    .into_iter()
+                    .chain([suspect.range.start / blocks::BLOCK_BYTES])
+                    .min();
+                self.versions.push((suspect, before));
+            }
+            // Of two versions one is wrong, and nobody knows which. Of bytes without a source nobody knew whom to ask.
+            let again = self.again.entry(suspect.range.start).or_default();
+            *again += 1;
+            if (differs || suspect.source.is_none()) && *again < context.endpoints.len() {
+                self.doubted.extend(blocks::pieces(suspect.range, &came_from));
             }
         }
         if let Some(first) = first {
@@ -137,26 +155,35 @@ impl Repair {
             let distrust: Vec<u32> = context.endpoints.iter().map(distrust).collect();
             suspects(size, &transfer.came_from(), &distrust).into()
         });
+        queue.extend(std::mem::take(&mut self.doubted));
         let Some(source) = queue.front().map(|suspect| suspect.source) else {
             return Ok(false);
         };
         let most = FIRST_WAVE << self.waves.min(16);
         self.waves += 1;
-        while let Some(suspect) = queue.pop_front_if(|suspect| suspect.source == source && self.wave.len() < most) {
-            self.wave.push((suspect, transfer.frontier.check(suspect.block)));
+        let mut wave = Vec::new();
+        while let Some(suspect) = queue.pop_front_if(|suspect| suspect.source == source && wave.len() < most) {
+            wave.push(suspect);
+        }
+        for suspect in wave {
+            let before = check_now(context, transfer, suspect.range).await?;
+            self.wave.push((suspect, before));
         }
         retry.leave_out(source);
-        let ranges = self.wave.iter().map(|(suspect, _)| blocks::range(suspect.block, size));
-        give_up(context, transfer, ranges.collect()).await?;
-        tracing::info!(job = %context.id, file = %transfer.file.path, blocks = self.wave.len(), "suspect blocks are fetched again");
+        let ranges = self.wave.iter().map(|(suspect, _)| suspect.range).collect();
+        give_up(context, transfer, ranges).await?;
+        tracing::info!(job = %context.id, file = %transfer.file.path, pieces = self.wave.len(), "suspect bytes are fetched again");
         Ok(true)
     }
 
     /// Names those who sent what was wrong, and asks them no more for this file.
-    async fn tell(&mut self, context: &JobContext, transfer: &FileTransfer, retry: &mut Retry) -> Result<(), JobStop> {
-        let mut by_source: BTreeMap<Option<usize>, Vec<u64>> = BTreeMap::new();
-        for suspect in std::mem::take(&mut self.guilty) {
-            by_source.entry(suspect.source).or_default().push(suspect.block);
+    async fn blame(&mut self, context: &JobContext, transfer: &FileTransfer, retry: &mut Retry) -> Result<(), JobStop> {
+        let mut by_source: BTreeMap<Option<usize>, RangeSet> = BTreeMap::new();
+        for (suspect, sent_as) in std::mem::take(&mut self.versions) {
+            // The file is right: what was something else was wrong.
+            if sent_as != check_now(context, transfer, suspect.range).await? {
+                by_source.entry(suspect.source).or_default().add(suspect.range);
+            }
         }
         for (source, wrong) in by_source {
             let who = match source {
@@ -169,7 +196,7 @@ impl Repair {
             let text = format!(
                 "wrong bytes of {} came from {who}: {}; they were fetched again{}, and nothing was published before all were right",
                 transfer.file.path.as_str().escape_debug(),
-                named(&wrong, transfer.file.size),
+                named(&wrong),
                 match source {
                     Some(_) if context.endpoints.len() > 1 => " elsewhere, it is not asked for this file any more",
                     _ => "",
@@ -182,17 +209,14 @@ impl Repair {
 }
 
 /// A block of a partial file is not what was written there: it is fetched again.
-pub(super) async fn changed_on_disk(
-    context: &JobContext,
-    transfer: &FileTransfer,
-    block: u64,
-) -> Result<(), JobStop> {
+pub(super) async fn changed_on_disk(context: &JobContext, transfer: &FileTransfer, block: u64) -> Result<(), JobStop> {
     let size = transfer.file.size;
-    give_up(context, transfer, vec![blocks::range(block, size)]).await?;
+    let changed = blocks::range(block, size);
+    give_up(context, transfer, vec![changed]).await?;
     let text = format!(
         "the partial file of {} was changed or damaged on the disk: {}; what is damaged is fetched again, and nothing was published",
         transfer.file.path.as_str().escape_debug(),
-        named(&[block], size),
+        named(&[changed].into_iter().collect()),
     );
     warn(context, transfer, text).await
 }
@@ -214,9 +238,9 @@ async fn warn(context: &JobContext, transfer: &FileTransfer, text: String) -> Re
     Ok(())
 }
 
-/// Where the wrong bytes lie, for people.
-fn named(wrong: &[u64], size: u64) -> String {
-    let ranges = blocks::merged(wrong, size);
+/// Where the wrong bytes lie, for people: blocks of them, for more is not known.
+fn named(wrong: &RangeSet) -> String {
+    let ranges = wrong.ranges();
     let mut names: Vec<String> = ranges
         .iter()
         .take(NAMED)
@@ -234,8 +258,12 @@ mod tests {
 
     #[test]
     fn places_are_named_shortly() {
-        assert_eq!(named(&[1, 2, 9], 1 << 30), "32 MiB from byte 16777216 on, 16 MiB from byte 150994944 on");
+        let set = |blocks: &[u64]| -> RangeSet { blocks.iter().map(|block| blocks::range(*block, 1 << 30)).collect() };
+        assert_eq!(
+            named(&set(&[1, 2, 9])),
+            "32.0 MiB from byte 16777216 on, 16.0 MiB from byte 150994944 on"
+        );
         let many: Vec<u64> = (0..20).step_by(2).collect();
-        assert!(named(&many, 1 << 30).ends_with("and 6 more places"), "{}", named(&many, 1 << 30));
+        assert!(named(&set(&many)).ends_with("and 6 more places"));
     }
 }

@@ -45,8 +45,10 @@ pub(super) struct Shared {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) mode: Mode,
     cache_options: cache::Options,
-    /// Hashes, writes and syncs.
+    /// Writes and syncs.
     pub(super) disk: DiskPool,
+    /// Hashes.
+    hash_pool: DiskPool,
     pub(super) unclaimed: Arc<UnclaimedInAll>,
     pub(super) board: Board,
     /// The servers that bytes come from, and the connections to them.
@@ -72,7 +74,8 @@ impl Shared {
     ) -> Self {
         let connections = config.borrow().transfer.max_connections;
         Self {
-            disk: DiskPool::new(),
+            disk: DiskPool::for_writing(),
+            hash_pool: DiskPool::for_hashing(HASHING_THREADS),
             unclaimed: Arc::default(),
             store,
             hub,
@@ -240,14 +243,14 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Runs work on the disk's threads that looks at a flag now and then; the flag is set when the job is stopped.
+/// Runs work on files that may hash them, and that looks at a flag now and then; the flag is set when the job is stopped.
 pub(super) async fn blocking_until_stopped<T: Send + 'static>(
     context: &JobContext,
     work: impl FnOnce(&AtomicBool) -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, JobStop> {
     let stopped = Arc::new(AtomicBool::new(false));
     let seen = stopped.clone();
-    let work = context.shared.disk.run(move || work(&seen));
+    let work = context.shared.hash_pool.run(move || work(&seen));
     tokio::pin!(work);
     tokio::select! {
         biased;

@@ -198,7 +198,10 @@ impl FileTransfer {
     pub(super) fn source_name(&self, context: &JobContext, index: usize) -> String {
         let endpoint = &context.endpoints[index].endpoint;
         let sources = lock(&self.sources);
-        let others = sources.iter().filter(|(from, _)| *from == index).map(|(_, host)| host.as_str());
+        let others = sources
+            .iter()
+            .filter(|(from, _)| *from == index)
+            .map(|(_, host)| host.as_str());
         let others: Vec<&str> = others.filter(|host| *host != endpoint.host()).collect();
         match others.is_empty() {
             true => endpoint.base().to_string(),
@@ -283,11 +286,10 @@ pub(super) async fn run(
                 });
             }
             Ok(Some(wrong)) => {
-                // What no other bytes could mend is as good as fetched twice.
-                mismatches += if repair.is_exhausted() { MISMATCHES } else { 1 };
+                mismatches += 1;
                 let from: Vec<usize> = transfer.came_from().iter().map(|(index, _)| *index).collect();
                 finish::reject(&context, transfer, &wrong).await?;
-                if mismatches >= MISMATCHES * context.endpoints.len() {
+                if repair.is_exhausted() || mismatches >= MISMATCHES * context.endpoints.len() {
                     return Err(JobStop::FileFailed(integrity(wrong)));
                 }
                 retry.wrong_bytes(&context, &from);

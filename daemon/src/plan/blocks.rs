@@ -21,47 +21,53 @@ pub fn count(size: u64) -> u64 {
     size.div_ceil(BLOCK_BYTES)
 }
 
-/// A block that may be the wrong one.
+/// Bytes of one block, all from one source, that may be the wrong ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suspect {
-    /// Number of the block.
-    pub block: u64,
-    /// The source that its bytes came from, or one of several; `None` when they came in an earlier run.
+    /// Which bytes.
+    pub range: ByteRange,
+    /// Where they came from; `None` when they came in an earlier run.
     pub source: Option<usize>,
 }
 
-/// All blocks of a file, the likeliest to be wrong first. `came_from` has the ranges by source, each at most once;
-/// `distrust` tells of every source how little it is trusted, 0 being the best. What nobody knows the source of comes
-/// before the bytes of a source of rank 0, and after all others.
+/// Cuts a range where it came from other sources. `came_from` has the ranges by source, sorted, each byte at most once.
+pub fn pieces(range: ByteRange, came_from: &[(usize, Vec<ByteRange>)]) -> Vec<Suspect> {
+    let mut pieces = Vec::new();
+    let mut at = range.start;
+    while at < range.end {
+        let mut end = range.end;
+        let mut source = None;
+        for (index, ranges) in came_from {
+            // Only where it may be: a file may have many ranges.
+            match ranges.get(ranges.partition_point(|known| known.end <= at)) {
+                Some(known) if known.start <= at => {
+                    source = Some(*index);
+                    end = end.min(known.end);
+                }
+                Some(known) => end = end.min(known.start),
+                None => {}
+            }
+        }
+        let range = ByteRange::new(at, end);
+        pieces.push(Suspect { range, source });
+        at = end;
+    }
+    pieces
+}
+
+/// All bytes of a file of `size` bytes in pieces of a block and a source, the likeliest to be wrong first. `distrust` tells of
+/// every source how little it is trusted, 0 being the best. What nobody knows the source of comes before the bytes of a
+/// source of rank 0, and after all others.
 pub fn suspects(size: u64, came_from: &[(usize, Vec<ByteRange>)], distrust: &[u32]) -> Vec<Suspect> {
     let rank = |source: usize| distrust.get(source).copied().unwrap_or(u32::MAX);
-    let mut suspects: Vec<(u32, bool, Suspect)> = (0..count(size))
-        .map(|block| {
-            let bytes = range(block, size);
-            let touches = |known: &ByteRange| known.start < bytes.end && bytes.start < known.end;
-            let brought = came_from.iter().filter(|(_, ranges)| touches_any(ranges, bytes, touches));
-            // Of several the least trusted one: it is the one not to ask again.
-            let source = brought.map(|(source, _)| *source).max_by_key(|source| rank(*source));
-            let suspect = Suspect { block, source };
-            (source.map_or(0, rank), source.is_none(), suspect)
-        })
+    let mut suspects: Vec<Suspect> = (0..count(size))
+        .flat_map(|block| pieces(range(block, size), came_from))
         .collect();
-    suspects.sort_by_key(|(rank, unknown, suspect)| {
-        (std::cmp::Reverse(*rank), std::cmp::Reverse(*unknown), suspect.source, suspect.block)
+    suspects.sort_by_key(|suspect| {
+        let distrust = suspect.source.map_or(0, rank);
+        (std::cmp::Reverse(distrust), suspect.source, suspect.range.start)
     });
-    suspects.into_iter().map(|(_, _, suspect)| suspect).collect()
-}
-
-/// Looks only where it may be: the ranges are sorted and disjoint, and a file may have many.
-fn touches_any(ranges: &[ByteRange], bytes: ByteRange, touches: impl Fn(&ByteRange) -> bool) -> bool {
-    let first = ranges.partition_point(|known| known.end <= bytes.start);
-    ranges.get(first).is_some_and(touches)
-}
-
-/// Blocks as ranges for people: `16.0..48.0 MiB` rather than every number.
-pub fn merged(blocks: &[u64], size: u64) -> Vec<ByteRange> {
-    let set: super::RangeSet = blocks.iter().map(|block| range(*block, size)).collect();
-    set.ranges().to_vec()
+    suspects
 }
 
 #[cfg(test)]
@@ -72,7 +78,15 @@ mod tests {
 
     #[test]
     fn blocks_cover_a_file_once() {
-        for size in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 1 << 40, (1 << 40) + 5] {
+        for size in [
+            0,
+            1,
+            BLOCK_BYTES - 1,
+            BLOCK_BYTES,
+            BLOCK_BYTES + 1,
+            1 << 40,
+            (1 << 40) + 5,
+        ] {
             let mut end = 0;
             let mut walk = |index| {
                 let bytes = range(index, size);
@@ -88,7 +102,8 @@ mod tests {
 
     #[test]
     fn who_is_trusted_least_is_suspected_first() {
-        let check = |came_from: &[(usize, &[(u64, u64)])], distrust: &[u32], expected: &[(u64, Option<usize>)]| {
+        type Piece = (u64, u64, Option<usize>);
+        let check = |came_from: &[(usize, &[(u64, u64)])], distrust: &[u32], expected: &[Piece]| {
             let came_from: Vec<_> = came_from
                 .iter()
                 .map(|(source, ranges)| {
@@ -96,46 +111,62 @@ mod tests {
                     (*source, ranges.collect())
                 })
                 .collect();
-            let found: Vec<_> = suspects(60 * MIB, &came_from, distrust)
+            let found: Vec<Piece> = suspects(60 * MIB, &came_from, distrust)
                 .into_iter()
-                .map(|suspect| (suspect.block, suspect.source))
+                .map(|suspect| (suspect.range.start / MIB, suspect.range.end / MIB, suspect.source))
                 .collect();
             assert_eq!(found, expected, "{came_from:?} {distrust:?}");
+            let mut covered: Vec<_> = found.iter().map(|(start, end, _)| (*start, *end)).collect();
+            covered.sort_unstable();
+            assert_eq!((covered[0].0, covered[covered.len() - 1].1), (0, 60));
+            assert!(covered.windows(2).all(|two| two[0].1 == two[1].0), "{covered:?}");
         };
         // Nothing is known: all of them, in order.
-        check(&[], &[0], &[(0, None), (1, None), (2, None), (3, None)]);
+        check(
+            &[],
+            &[0],
+            &[(0, 16, None), (16, 32, None), (32, 48, None), (48, 60, None)],
+        );
         // One source.
-        check(&[(0, &[(0, 60)])], &[0], &[(0, Some(0)), (1, Some(0)), (2, Some(0)), (3, Some(0))]);
-        // The mirror's bytes first; a block of both counts for the mirror.
+        check(
+            &[(0, &[(0, 60)])],
+            &[0],
+            &[
+                (0, 16, Some(0)),
+                (16, 32, Some(0)),
+                (32, 48, Some(0)),
+                (48, 60, Some(0)),
+            ],
+        );
+        // The mirror's bytes first, cut where they begin and end.
         check(
             &[(0, &[(0, 20), (36, 60)]), (1, &[(20, 36)])],
             &[0, 1],
-            &[(1, Some(1)), (2, Some(1)), (0, Some(0)), (3, Some(0))],
+            &[
+                (20, 32, Some(1)),
+                (32, 36, Some(1)),
+                (0, 16, Some(0)),
+                (16, 20, Some(0)),
+                (36, 48, Some(0)),
+                (48, 60, Some(0)),
+            ],
         );
         // What came in an earlier run lies between.
         check(
             &[(0, &[(0, 16)]), (1, &[(48, 60)])],
             &[0, 1],
-            &[(3, Some(1)), (1, None), (2, None), (0, Some(0))],
+            &[(48, 60, Some(1)), (16, 32, None), (32, 48, None), (0, 16, Some(0))],
         );
         // Equally trusted ones, one after the other, so that each can be left out in turn.
         check(
             &[(0, &[(0, 16), (32, 48)]), (1, &[(16, 32), (48, 60)])],
             &[1, 1],
-            &[(0, Some(0)), (2, Some(0)), (1, Some(1)), (3, Some(1))],
+            &[
+                (0, 16, Some(0)),
+                (32, 48, Some(0)),
+                (16, 32, Some(1)),
+                (48, 60, Some(1)),
+            ],
         );
-        // Ranges that touch do not overlap.
-        check(
-            &[(1, &[(0, 16)]), (0, &[(16, 60)])],
-            &[0, 1],
-            &[(0, Some(1)), (1, Some(0)), (2, Some(0)), (3, Some(0))],
-        );
-    }
-
-    #[test]
-    fn neighbours_are_told_of_together() {
-        let mib = |range: ByteRange| (range.start / MIB, range.end / MIB);
-        let found: Vec<_> = merged(&[3, 0, 1], 60 * MIB).into_iter().map(mib).collect();
-        assert_eq!(found, [(0, 32), (48, 60)]);
     }
 }

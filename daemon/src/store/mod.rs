@@ -24,10 +24,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    block_checks::NewChecks,
     error::StoreError,
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
-    block_checks::NewChecks,
     progress::{Claim, Verified},
 };
 use self::{

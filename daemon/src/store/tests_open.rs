@@ -99,7 +99,9 @@ async fn claims_and_vouchers_come_back_as_they_were() {
 }
 
 fn checks(count: u128) -> Vec<BlockCheck> {
-    (0..count).map(|number| BlockCheck(u128::MAX / 3 * number)).collect()
+    (0..count)
+        .map(|number| BlockCheck(u128::MAX / 201 * (number + 1)))
+        .collect()
 }
 
 #[tokio::test]
@@ -123,16 +125,28 @@ async fn the_checks_of_blocks_grow_and_shrink_with_the_claim() {
         let new = NewChecks::after(stored, &all);
         assert!(all.len().saturating_sub(stored) <= new.checks.len() && new.checks.len() <= all.len());
         for path in ["/p", "/q"] {
-            fixture.store.record_claim(path.into(), claim(new.clone())).await.unwrap();
+            fixture
+                .store
+                .record_claim(path.into(), claim(new.clone()))
+                .await
+                .unwrap();
         }
         let read = fixture.store.claim("/p".into()).await.unwrap().unwrap();
         assert_eq!(read.checks.checks, all);
         stored = all.len();
     }
     fixture.store.drop_claim("/p".into()).await.unwrap();
-    fixture.store.record_claim("/p".into(), claim(NewChecks::after(90, &checks(90)))).await.unwrap();
+    fixture
+        .store
+        .record_claim("/p".into(), claim(NewChecks::after(90, &checks(90))))
+        .await
+        .unwrap();
     let read = fixture.store.claim("/p".into()).await.unwrap().unwrap();
-    assert_eq!(read.checks.checks, [], "a row in the middle is of no use without those before it");
+    assert_eq!(
+        read.checks.checks,
+        [],
+        "a row in the middle is of no use without those before it"
+    );
     let other = fixture.store.claim("/q".into()).await.unwrap().unwrap();
     assert_eq!(other.checks.checks, checks(90));
 }

@@ -190,7 +190,6 @@ fn what_is_not_in_force_is_said() {
             "windows.\"a b\"",
             "windows.night",
             "endpoints[0].limit",
-            "endpoints[0].max_connections",
             "proxies",
             "routing.rules",
             "routing.clash_config",
