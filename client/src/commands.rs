@@ -12,6 +12,7 @@ mod man;
 mod pause;
 mod resume;
 mod retry;
+mod route;
 mod search;
 mod show;
 mod submission;
@@ -42,6 +43,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Retry(args) => retry::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
+        Command::Route(command) => route::run(context, command).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
@@ -49,7 +51,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Limit(_) => Err(CliError::later("`hfctl limit`")),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Endpoint(_) => Err(CliError::later("`hfctl endpoint`")),
-        Command::Route(_) => Err(CliError::later("`hfctl route`")),
         Command::Login(_) => Err(CliError::later("`hfctl login`")),
         Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
         Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),

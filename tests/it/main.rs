@@ -12,6 +12,7 @@ mod python_main;
 mod quickstart;
 mod readme;
 mod resume;
+mod routes;
 mod sim;
 mod sources;
 mod startup;

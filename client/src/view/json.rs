@@ -51,6 +51,8 @@ pub(crate) struct JobJson {
     trust: Option<String>,
     uid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<Vec<JobRouteJson>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     existing: Option<bool>,
 }
 
@@ -222,6 +224,7 @@ impl JobJson {
             next_attempt_at: time(job.next_attempt_at),
             trust: present(job.trust),
             uid: job.uid,
+            routes: None,
             existing: None,
         }
     }
@@ -387,5 +390,9 @@ fn time(wire: Option<WireTime>) -> Option<Timestamp> {
     human::time(wire.as_ref())
 }
 
+mod routes;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use routes::ExplanationJson;
+use routes::JobRouteJson;

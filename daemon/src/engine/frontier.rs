@@ -299,3 +299,69 @@ pub(super) async fn finish(context: &JobContext, transfer: &FileTransfer) -> Res
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    const BLOCK: u64 = blocks::BLOCK_BYTES;
+
+    /// A file of two and a half blocks that is hashed up to its second border.
+    fn claim(size: u64, digest: &Digest) -> Claim {
+        let mut follower = Follower::new(digest, size);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(size).unwrap();
+        let content = verify::Content {
+            file: file.as_file(),
+            path: file.path(),
+            passing: false,
+        };
+        let cancel = AtomicBool::new(false);
+        follower.advance(content, 2 * BLOCK + 5, &cancel, &|_| ()).unwrap();
+        Claim {
+            digest: *digest,
+            size,
+            dev: 1,
+            ino: 2,
+            ctime_ns: 3,
+            ranges: vec![ByteRange::new(0, 2 * BLOCK + 9)],
+            hash: follower.saved(),
+            checks: NewChecks::after(0, follower.checks()),
+            boot: "this".into(),
+            job: "j".into(),
+        }
+    }
+
+    #[test]
+    fn a_hash_is_believed_in_its_own_boot_only() {
+        let (size, digest) = (2 * BLOCK + BLOCK / 2, Digest::Sha256([7; 32]));
+        let claim = claim(size, &digest);
+        let check = |boot, ctime_ns, written, position, doubtful: &[u64]| {
+            let found = FileStamp {
+                dev: 1,
+                ino: 2,
+                size,
+                mtime_ns: 0,
+                ctime_ns,
+            };
+            let written: RangeSet = [ByteRange::new(0, written)].into_iter().collect();
+            let frontier = Frontier::new((&digest, size), Some(&claim), &found, boot, &written);
+            assert_eq!(frontier.position(), position, "{boot} {ctime_ns}");
+            let found: Vec<u64> = lock(&frontier.doubtful).keys().copied().collect();
+            assert_eq!(found, doubtful, "{boot} {ctime_ns}");
+            // What the blocks were is known in any case, and need not be stored again.
+            let expected = usize::try_from(written.front() / BLOCK).unwrap();
+            assert_eq!(lock(&frontier.known).checks.len(), expected.min(2));
+        };
+        check("this", 3, size, 2 * BLOCK, &[]);
+        // Written to since the claim, perhaps by us before we were killed.
+        check("this", 4, size, 2 * BLOCK, &[0, 1]);
+        // Only what is on the disk counts.
+        check("other", 3, size, 0, &[]);
+        check("", 3, size, 0, &[]);
+        // The journal says that less is there.
+        check("this", 3, BLOCK, 0, &[]);
+    }
+}

@@ -2,6 +2,7 @@
 //! that knows all adapters. Workers return values upward; only the dispatcher and the store change state.
 
 mod access;
+mod admission;
 mod checkpoint;
 mod connection;
 mod crew;
@@ -10,6 +11,8 @@ mod dispatcher;
 mod error;
 mod finish;
 mod frontier;
+#[expect(dead_code, reason = "the transfer is about to ask")]
+mod judge;
 mod names;
 mod on_result;
 mod planner;
@@ -17,6 +20,7 @@ mod preview;
 mod progress;
 mod repair;
 mod retry;
+mod routes;
 mod shared;
 mod sources;
 mod stage;
@@ -40,12 +44,13 @@ pub use self::{
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
+    routes::{Explanation, HostRoute, RouteCall, RouteSubject, millis},
     stop::chain,
     submit::{Submit, Wish},
 };
 use crate::{
     config::{Config, Mode},
-    hub::{Hub, RepoSummary},
+    hub::{Hub, RepoSummary, RouteUse},
     model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
@@ -221,6 +226,22 @@ impl Engine {
     /// When the store fails.
     pub async fn list_jobs(&self, filter: Filter) -> Result<(Vec<Job>, EventSeq), CallError> {
         Ok(self.shared.store.list_jobs(filter).await?)
+    }
+
+    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
+    ///
+    /// # Errors
+    /// With the field that is wrong; hosts that do not answer are in the explanation.
+    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
+        routes::explain(&self.shared, self.mode, call).await
+    }
+
+    /// What a job had from each host by each way.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
+        routes::of_job(&self.shared, job).await
     }
 
     /// A page of the files of a job.

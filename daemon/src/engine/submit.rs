@@ -254,6 +254,13 @@ pub(super) fn base_text(endpoint: &Endpoint) -> String {
     endpoint.base().as_str().trim_end_matches('/').to_owned()
 }
 
+/// Whether the configuration lists this endpoint.
+pub(super) fn is_configured(config: &Config, endpoint: &Endpoint) -> bool {
+    config.endpoints.iter().any(|known| {
+        Endpoint::parse(&known.name, known.url.as_str()).is_ok_and(|known| base_text(&known) == base_text(endpoint))
+    })
+}
+
 /// The endpoints of a call: those that it names, else the caller's own HF_ENDPOINT, else the configured ones.
 pub(super) fn endpoints(
     config: &Config,
@@ -278,11 +285,7 @@ pub(super) fn endpoints(
             }
         };
         let endpoint = endpoint.map_err(|error| CallError::invalid("endpoints", error))?;
-        let is_configured = config
-            .endpoints
-            .iter()
-            .any(|known| configured(known).is_ok_and(|known| base_text(&known) == base_text(&endpoint)));
-        if mode == Mode::System && !is_configured {
+        if mode == Mode::System && !is_configured(config, &endpoint) {
             return Err(CallError::NotAllowed(format!(
                 "{} is not among the configured endpoints; ask the administrator to add it",
                 endpoint.host()

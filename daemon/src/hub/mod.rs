@@ -9,12 +9,15 @@
 mod account;
 mod address;
 mod body;
+mod choice;
 mod classify;
 mod client;
 mod endpoint;
 mod error;
 mod fetch;
 mod info;
+mod judge;
+mod ledger;
 mod link;
 mod listing;
 mod paging;
@@ -25,10 +28,13 @@ mod ratelimit;
 mod redirect;
 mod refusal;
 mod request;
+mod resolver;
+mod routes;
 mod scrub;
 mod search;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transport;
 mod wording;
 
@@ -40,12 +46,16 @@ pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Changed, HubError, RedirectFault};
 pub use fetch::{FileTarget, Opened};
 pub use info::RepoInfo;
+pub use judge::Tried;
+pub use ledger::{Ledger, RouteUse};
 pub use link::Link;
 pub use listing::{Listing, ListingSource, MAX_ENTRIES};
 pub use proxy::{BadProxy, ProxyRules};
 pub use ratelimit::RateState;
 pub use refusal::{About, Asked, ErrorCode, Refusal};
+pub use routes::{Decision, ProxyPoint, RouteTable, Way};
 pub use search::RepoSummary;
+pub use trace::{Hop, Reading};
 pub use transport::NetworkFault;
 pub use wording::failure;
 

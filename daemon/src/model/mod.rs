@@ -6,9 +6,11 @@ mod failure;
 mod file;
 mod id;
 mod job;
+mod judgement;
 mod manifest;
 mod path;
 mod repo;
+pub mod route;
 mod secret;
 pub mod units;
 
@@ -20,8 +22,9 @@ pub use id::{BadJobId, JobId};
 pub use job::{
     Destination, HoldReason, IllegalMove, Job, JobMove, JobSpec, JobState, Owner, Priority, Selection, Trust,
 };
+pub use judgement::{EndpointFault, Finding, JudgedRepo, Judgement, Serves};
 pub use manifest::{Manifest, ManifestEntry};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
-pub use secret::{SignedUrl, Token};
+pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
