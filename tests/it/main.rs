@@ -1,12 +1,14 @@
 //! Integration tests, one binary.
 
 mod bench;
+mod corruption;
 mod custody;
 mod errors;
 mod faults;
 mod grpc_python;
 mod kills;
 mod mirrors;
+mod neighbour;
 mod python_main;
 mod quickstart;
 mod readme;
