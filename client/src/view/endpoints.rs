@@ -34,9 +34,7 @@ pub(crate) fn table(out: &Out, endpoints: &[Endpoint], now: Timestamp) -> String
 
 fn row(endpoint: &Endpoint, now: Timestamp) -> Vec<(String, Style)> {
     let first_byte = endpoint.first_byte_ms.map(|millis| format!("{millis} ms"));
-    let speed = endpoint
-        .bytes_per_sec
-        .map(|rate| format!("{}/s", human::bytes_short(rate)));
+    let speed = endpoint.bytes_per_sec.map(human::rate);
     let left = human::time(endpoint.expires_at.as_ref())
         .map(|end| human::seconds_short(human::age_sec(now, end)))
         .map(|left| format!(" ({left})"))
