@@ -8,6 +8,7 @@ mod daemon;
 mod download;
 mod following;
 mod list;
+mod login;
 mod man;
 mod pause;
 mod resume;
@@ -44,6 +45,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
         Command::Route(command) => route::run(context, command).await,
+        Command::Login(args) => login::log_in(context, &args).await,
+        Command::Logout(args) => login::log_out(context, &args).await,
+        Command::Whoami(args) => login::who_am_i(context, &args).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
@@ -51,9 +55,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Limit(_) => Err(CliError::later("`hfctl limit`")),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Endpoint(_) => Err(CliError::later("`hfctl endpoint`")),
-        Command::Login(_) => Err(CliError::later("`hfctl login`")),
-        Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
-        Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),
         Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
         Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),

@@ -390,9 +390,11 @@ fn time(wire: Option<WireTime>) -> Option<Timestamp> {
     human::time(wire.as_ref())
 }
 
+mod identity;
 mod routes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

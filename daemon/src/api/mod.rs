@@ -10,6 +10,7 @@ mod name;
 mod route;
 mod server;
 mod status;
+mod token;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};

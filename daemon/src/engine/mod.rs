@@ -9,6 +9,8 @@ mod dispatcher;
 mod error;
 mod finish;
 mod frontier;
+mod gated;
+mod login;
 mod names;
 mod on_result;
 mod planner;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::{dispatcher::Dispatcher, shared::Shared};
 pub use self::{
     error::CallError,
+    login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
@@ -219,6 +222,30 @@ impl Engine {
     /// When the store fails.
     pub async fn list_jobs(&self, filter: Filter) -> Result<(Vec<Job>, EventSeq), CallError> {
         Ok(self.shared.store.list_jobs(filter).await?)
+    }
+
+    /// Checks a user's token at its endpoint and keeps it for jobs that bring none.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the endpoint refuses is in the answer.
+    pub async fn login(&self, call: TokenCall) -> Result<Identity, CallError> {
+        login::login(&self.shared, self.mode, call).await
+    }
+
+    /// Forgets a kept token. Tells the endpoint, and whether there was one.
+    ///
+    /// # Errors
+    /// With the field that is wrong.
+    pub async fn logout(&self, call: TokenCall) -> Result<(String, bool), CallError> {
+        login::logout(&self.shared, self.mode, call).await
+    }
+
+    /// Whose token would be used.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the endpoint refuses is in the answer.
+    pub async fn who_am_i(&self, call: TokenCall) -> Result<Identity, CallError> {
+        login::who_am_i(&self.shared, self.mode, call).await
     }
 
     /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.

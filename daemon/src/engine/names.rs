@@ -1,8 +1,11 @@
 //! Short names, the Hub's search, and users' aliases.
 
+use std::sync::Arc;
+
 use super::{
     access,
     error::CallError,
+    login,
     shared::{EndpointAccess, Shared},
     stop::chain,
     submit,
@@ -59,7 +62,7 @@ pub enum MeaningBy {
     Unchecked(String),
 }
 
-pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Result<Meaning, CallError> {
+pub(super) async fn resolve(shared: &Arc<Shared>, mode: Mode, call: HubCall) -> Result<Meaning, CallError> {
     let config = shared.config();
     let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", chain(&error)))?;
     let aliases = shared.store.aliases(call.uid).await?.into_iter().collect();
@@ -77,7 +80,7 @@ pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Resul
     };
     let kind = reference.kind.unwrap_or(RepoKind::Model);
     let mut unreachable = String::new();
-    for access in accesses(shared, mode, &call)? {
+    for access in accesses(shared, mode, &call).await? {
         let known = shared
             .hub
             .exists(&access.endpoint, access.token.as_ref(), kind, &reference.repo_id)
@@ -105,14 +108,14 @@ pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Resul
 }
 
 pub(super) async fn search(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     mode: Mode,
     call: HubCall,
     limit: u32,
 ) -> Result<Vec<RepoSummary>, CallError> {
     let kind = call.kind.unwrap_or(RepoKind::Model);
     let mut last = CallError::HubUnreachable("no endpoint is configured".into());
-    for access in accesses(shared, mode, &call)? {
+    for access in accesses(shared, mode, &call).await? {
         match search_at(shared, &access, kind, &call.text, limit).await {
             Ok(found) => return Ok(found),
             Err(error) => {
@@ -141,7 +144,7 @@ async fn search_at(
         .await
 }
 
-fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
+async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
     let config = shared.config();
     let endpoints = submit::endpoints(
         &config,
@@ -150,7 +153,8 @@ fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointA
         &call.preferred_endpoint,
         &mut Vec::new(),
     )?;
-    Ok(access::for_call(&config, mode, endpoints, call.uid, call.token.clone()))
+    let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone()).await;
+    Ok(access::for_call(&config, mode, endpoints, call.uid, token))
 }
 
 /// Checks an alias of a user and gives it in the form that is stored.

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use super::{
+    gated,
     retry::Retry,
     shared::{EndpointAccess, JobContext, blocking},
     stop::{JobStop, chain},
 };
 use crate::{
+    config::Mode,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
         CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoPath, Selection, Trust,
@@ -141,16 +143,26 @@ async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing
 
 async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
     let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
-    let commit = match spec.revision.as_commit() {
-        Some(commit) => commit,
+    let (commit, gated) = match spec.revision.as_commit() {
+        // On a shared daemon the bytes may be there already, and the listing is open to everybody.
+        Some(commit) if context.shared.mode == Mode::System => {
+            let gated = gated::is_gated(context, access, &commit).await?;
+            (commit, gated)
+        }
+        Some(commit) => (commit, false),
         None => {
-            hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision)
-                .await?
-                .commit
+            let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision);
+            let info = info.await?;
+            (info.commit, info.gated)
         }
     };
-    hub.manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
-        .await
+    let listing = hub
+        .manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
+        .await?;
+    if gated {
+        gated::prove_access(context, access, &listing.manifest).await?;
+    }
+    Ok(listing)
 }
 
 /// Checks every selected path and digest before anything is written.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     access,
     error::CallError,
-    planner,
+    login, planner,
     progress::JobProgress,
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -46,7 +46,12 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let checked = submit::check(shared, mode, &submit.owner, submit.wish).await?;
-    let endpoints = access::for_call(&config, mode, checked.endpoints, submit.owner.uid, submit.token);
+    let uid = submit.owner.uid;
+    let token = match submit.no_login {
+        true => submit.token,
+        false => login::token_of(shared, &config, mode, uid, &checked.endpoints, submit.token).await,
+    };
+    let endpoints = access::for_call(&config, mode, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),

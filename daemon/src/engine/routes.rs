@@ -12,6 +12,7 @@ use url::Url;
 use super::{
     access,
     error::CallError,
+    login,
     progress::lock,
     shared::{EndpointAccess, Shared},
     stop::chain,
@@ -74,7 +75,7 @@ pub struct HostRoute {
 }
 
 /// Explains.
-pub(super) async fn explain(shared: &Shared, mode: Mode, call: RouteCall) -> Result<Explanation, CallError> {
+pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -> Result<Explanation, CallError> {
     // It costs as much as a dry run, and more.
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let mut found = Explanation::default();
@@ -89,7 +90,9 @@ pub(super) async fn explain(shared: &Shared, mode: Mode, call: RouteCall) -> Res
                 &call.preferred_endpoint,
                 &mut found.notes,
             )?;
-            for access in access::for_call(&config, mode, endpoints, call.uid, call.token.clone()) {
+            let own = call.token.clone();
+            let token = login::token_of(shared, &config, mode, call.uid, &endpoints, own).await;
+            for access in access::for_call(&config, mode, endpoints, call.uid, token) {
                 repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
             }
         }

@@ -18,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    gated::AccessWaits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
     sources::{SourceId, Sources},
@@ -58,6 +59,8 @@ pub(super) struct Shared {
     pub(super) gates: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
+    /// Jobs that wait for access to a gated repository.
+    pub(super) access_waits: AccessWaits,
 }
 
 impl Shared {
@@ -88,6 +91,7 @@ impl Shared {
             turns: Turns::default(),
             gates: Gates::default(),
             ledgers: Ledgers::default(),
+            access_waits: AccessWaits::default(),
         }
     }
 
