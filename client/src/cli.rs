@@ -25,8 +25,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: set, limit, schedule, endpoint, cache, usage, top,
-doctor.
+Not in this version: set, limit, schedule, endpoint, cache, usage, top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -124,6 +123,9 @@ pub(crate) enum Command {
     /// Whose Hub token is used, until when, and what it may do
     #[command(after_help = token::WHOAMI_EXAMPLES)]
     Whoami(WhoamiArgs),
+    /// Look for what is wrong with the installation, the network and the token, and say what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor,
     /// Start, stop and look at the daemon
     #[command(subcommand, after_help = daemon::DAEMON_EXAMPLES)]
     Daemon(DaemonCommand),
@@ -162,10 +164,14 @@ pub(crate) enum Command {
     /// Full-screen view (not in this version)
     #[command(hide = true)]
     Top(LaterArgs),
-    /// Check the installation (not in this version)
-    #[command(hide = true)]
-    Doctor(LaterArgs),
 }
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  hfctl doctor
+  hfctl doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .message'
+
+Exits with 1 when something is broken.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

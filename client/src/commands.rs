@@ -5,6 +5,7 @@ mod alias;
 mod cancel;
 mod completions;
 mod daemon;
+mod doctor;
 mod download;
 mod following;
 mod list;
@@ -48,6 +49,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Login(args) => login::log_in(context, &args).await,
         Command::Logout(args) => login::log_out(context, &args).await,
         Command::Whoami(args) => login::who_am_i(context, &args).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
@@ -58,6 +60,5 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
         Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
-        Command::Doctor(_) => Err(CliError::later("`hfctl doctor`")),
     }
 }

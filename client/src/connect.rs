@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hfetch_proto::socket;
 use hfetch_proto::v1::admin_service_client::AdminServiceClient;
+use hfetch_proto::v1::doctor_service_client::DoctorServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
 use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
@@ -55,6 +56,11 @@ impl Daemon {
     /// Hub tokens.
     pub(crate) fn tokens(&self) -> TokenServiceClient<Channel> {
         TokenServiceClient::new(self.channel.clone())
+    }
+
+    /// What is wrong.
+    pub(crate) fn doctor(&self) -> DoctorServiceClient<Channel> {
+        DoctorServiceClient::new(self.channel.clone())
     }
 
     /// The daemon itself.

@@ -4,6 +4,7 @@
 mod admin;
 mod authority;
 mod convert;
+mod doctor;
 mod identity;
 mod job;
 mod name;

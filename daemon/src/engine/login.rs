@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    access,
+    Engine, access,
     error::CallError,
     shared::{Shared, blocking},
     stop::chain,
@@ -103,7 +103,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
     })
 }
 
-/// The token of a call: its own, else the one that its user has left for the endpoint that may see one.
+/// The token of a call: its own, else, unless it wants none, the one that its user has left for the endpoint that may see one.
 pub(super) async fn token_of(
     shared: &Arc<Shared>,
     config: &Config,
@@ -111,8 +111,9 @@ pub(super) async fn token_of(
     uid: u32,
     endpoints: &[Endpoint],
     own: Option<Token>,
+    no_login: bool,
 ) -> Option<Token> {
-    if own.is_some() {
+    if own.is_some() || no_login {
         return own;
     }
     let endpoint = endpoints
@@ -150,4 +151,30 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
             "no token is sent there: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
         )
     })
+}
+
+impl Engine {
+    /// Checks a user's token at its endpoint and keeps it for jobs that bring none.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the endpoint refuses is in the answer.
+    pub async fn login(&self, call: TokenCall) -> Result<Identity, CallError> {
+        login(&self.shared, self.mode, call).await
+    }
+
+    /// Forgets a kept token. Tells the endpoint, and whether there was one.
+    ///
+    /// # Errors
+    /// With the field that is wrong.
+    pub async fn logout(&self, call: TokenCall) -> Result<(String, bool), CallError> {
+        logout(&self.shared, self.mode, call).await
+    }
+
+    /// Whose token would be used.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the endpoint refuses is in the answer.
+    pub async fn who_am_i(&self, call: TokenCall) -> Result<Identity, CallError> {
+        who_am_i(&self.shared, self.mode, call).await
+    }
 }

@@ -6,6 +6,7 @@ mod checkpoint;
 mod connection;
 mod crew;
 mod dispatcher;
+mod doctor;
 mod error;
 mod finish;
 mod frontier;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{dispatcher::Dispatcher, shared::Shared};
 pub use self::{
+    doctor::{Finding, Health},
     error::CallError,
     login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
@@ -222,46 +224,6 @@ impl Engine {
     /// When the store fails.
     pub async fn list_jobs(&self, filter: Filter) -> Result<(Vec<Job>, EventSeq), CallError> {
         Ok(self.shared.store.list_jobs(filter).await?)
-    }
-
-    /// Checks a user's token at its endpoint and keeps it for jobs that bring none.
-    ///
-    /// # Errors
-    /// With the field that is wrong; what the endpoint refuses is in the answer.
-    pub async fn login(&self, call: TokenCall) -> Result<Identity, CallError> {
-        login::login(&self.shared, self.mode, call).await
-    }
-
-    /// Forgets a kept token. Tells the endpoint, and whether there was one.
-    ///
-    /// # Errors
-    /// With the field that is wrong.
-    pub async fn logout(&self, call: TokenCall) -> Result<(String, bool), CallError> {
-        login::logout(&self.shared, self.mode, call).await
-    }
-
-    /// Whose token would be used.
-    ///
-    /// # Errors
-    /// With the field that is wrong; what the endpoint refuses is in the answer.
-    pub async fn who_am_i(&self, call: TokenCall) -> Result<Identity, CallError> {
-        login::who_am_i(&self.shared, self.mode, call).await
-    }
-
-    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
-    ///
-    /// # Errors
-    /// With the field that is wrong; hosts that do not answer are in the explanation.
-    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
-        routes::explain(&self.shared, self.mode, call).await
-    }
-
-    /// What a job had from each host by each way.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
-        routes::of_job(&self.shared, job).await
     }
 
     /// A page of the files of a job.

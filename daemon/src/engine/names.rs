@@ -153,7 +153,7 @@ async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Ve
         &call.preferred_endpoint,
         &mut Vec::new(),
     )?;
-    let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone()).await;
+    let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone(), false).await;
     Ok(access::for_call(&config, mode, endpoints, call.uid, token))
 }
 

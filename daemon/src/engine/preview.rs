@@ -47,10 +47,8 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let config = shared.config();
     let checked = submit::check(shared, mode, &submit.owner, submit.wish).await?;
     let uid = submit.owner.uid;
-    let token = match submit.no_login {
-        true => submit.token,
-        false => login::token_of(shared, &config, mode, uid, &checked.endpoints, submit.token).await,
-    };
+    let (own, no_login) = (submit.token, submit.no_login);
+    let token = login::token_of(shared, &config, mode, uid, &checked.endpoints, own, no_login).await;
     let endpoints = access::for_call(&config, mode, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {

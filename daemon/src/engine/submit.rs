@@ -86,13 +86,8 @@ pub(super) async fn submit(
     let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
-    let token = match submit.no_login {
-        true => submit.token,
-        false => {
-            let (uid, endpoints) = (submit.owner.uid, &checked.endpoints);
-            login::token_of(shared, &config, mode, uid, endpoints, submit.token).await
-        }
-    };
+    let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
+    let token = login::token_of(shared, &config, mode, uid, endpoints, own, submit.no_login).await;
     if let Some(token) = token {
         match token_origin(&config, mode, &checked.endpoints) {
             Some(origin) => {
