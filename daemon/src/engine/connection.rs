@@ -301,10 +301,15 @@ impl<'a> SegmentWriter<'a> {
                 }
             })?;
         }
+        let turn = self.transfer.writing.clone().acquire_owned().await;
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = tokio::task::spawn_blocking(move || staging.write_at(offset, &gathered));
+        let write = tokio::task::spawn_blocking(move || {
+            let written = staging.write_at(offset, &gathered);
+            drop(turn);
+            written
+        });
         self.writing = Some((bytes, write));
         self.offset += bytes;
         Ok(())

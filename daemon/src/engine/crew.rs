@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     connection::{self, Ended, Flow, SegmentEnd, Task},
-    retry::{Next, Retry, say},
+    retry::{Left, Next, Retry, say},
     shared::JobContext,
     sources::{Request, Slot, Usual, Wish},
     stop::JobStop,
@@ -102,6 +102,13 @@ impl Crew<'_> {
             if self.flights.is_empty() && self.transfer.is_complete() {
                 return Ok(());
             }
+            if self.flights.is_empty() {
+                match self.retry.left(!self.transfer.in_one_piece) {
+                    Left::Some => {}
+                    Left::WholeFiles => return Err(TransferEnd::WholeFile),
+                    Left::None(refusal) => return Err(refusal.into()),
+                }
+            }
             let wake = self.ask();
             tokio::select! {
                 biased;
@@ -120,18 +127,23 @@ impl Crew<'_> {
 
     /// Asks for a slot when there is work for one more connection; gives the time at which asking may be of use otherwise.
     fn ask(&mut self) -> Option<Instant> {
-        let wants =
-            self.flights.len() < self.most && (self.transfer.has_missing() || self.help(Usual::default()).is_some());
-        if !wants {
+        let missing = self.transfer.has_missing();
+        if self.flights.len() >= self.most || !(missing || self.may_need_help()) {
             self.request = None;
             return None;
         }
         let in_parts = !self.transfer.in_one_piece;
         let open = self.retry.open(&self.context, in_parts);
-        let able: Vec<usize> = open.iter().copied().filter(|index| self.is_askable(*index)).collect();
+        let sources = &self.context.shared.sources;
+        let able: Vec<usize> = open
+            .iter()
+            .copied()
+            .filter(|index| self.is_askable(*index))
+            .filter(|index| missing || self.help(sources.usual(self.context.sources[*index])).is_some())
+            .collect();
         if able.is_empty() {
             self.request = None;
-            // Somebody asks where the bytes lie: the answer wakes us.
+            // Somebody asks where the bytes lie, and the answer wakes us; or nobody needs help, and the next tick looks again.
             if !open.is_empty() {
                 return None;
             }
@@ -195,6 +207,10 @@ impl Crew<'_> {
         };
         self.tasks
             .spawn(connection::run(self.context.clone(), self.transfer.clone(), task));
+    }
+
+    fn may_need_help(&self) -> bool {
+        !self.transfer.in_one_piece && self.flights.values().any(|flight| flight.stalled.is_none())
     }
 
     /// Who needs help, as seen by a connection that is as quick as `usual`.

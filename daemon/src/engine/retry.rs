@@ -70,6 +70,15 @@ pub(super) enum Next {
     WholeFile,
 }
 
+/// Which endpoints are left.
+pub(super) enum Left {
+    Some,
+    /// Only such as give no parts.
+    WholeFiles,
+    /// All have refused, the preferred one in these words.
+    None(JobStop),
+}
+
 impl Retry {
     pub(super) fn new(context: &JobContext) -> Self {
         Self {
@@ -198,6 +207,16 @@ impl Retry {
         closed
             .filter_map(|index| self.closed(context, index, now))
             .min_by_key(|closed| closed.until)
+    }
+
+    /// Whether an endpoint is left that serves what is wanted, now or later.
+    pub(super) fn left(&self, in_parts: bool) -> Left {
+        let any = |in_parts| (0..self.tried.len()).any(|index| self.is_usable(index, in_parts));
+        match (any(in_parts), any(false)) {
+            (true, _) => Left::Some,
+            (false, true) => Left::WholeFiles,
+            (false, false) => Left::None(self.refusal()),
+        }
     }
 
     fn is_usable(&self, index: usize, in_parts: bool) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     path::PathBuf,
     sync::{
         Arc, Mutex, Weak,
@@ -28,7 +29,7 @@ use crate::{
     cache::{self, CacheError},
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
     hub::{Endpoint, Hub},
-    model::{Destination, Job, JobId, JobSpec, Token, Trust},
+    model::{Destination, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -55,7 +56,10 @@ pub(super) struct Shared {
     pub(super) previews: Semaphore,
     /// Identity of this boot of the machine; empty when the system does not tell.
     pub(super) boot: String,
-    pub(super) turns: Turns,
+    /// By partial file.
+    pub(super) turns: Turns<PathBuf>,
+    /// By question to an endpoint.
+    pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
@@ -89,6 +93,7 @@ impl Shared {
             reserving: AsyncMutex::new(()),
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
+            judging: Turns::default(),
             gates: Gates::default(),
             ledgers: Ledgers::default(),
             access_waits: AccessWaits::default(),
@@ -256,13 +261,18 @@ pub(super) async fn blocking_until_stopped<T: Send + 'static>(
     }
 }
 
-/// One transfer per partial file: a second job that wants the same bytes waits, then finds them published.
-#[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<PathBuf, Weak<AsyncMutex<()>>>>);
+/// One at a time for each key. Of transfers: a second job that wants the same bytes waits, then finds them published.
+pub(super) struct Turns<K>(Mutex<HashMap<K, Weak<AsyncMutex<()>>>>);
 
-impl Turns {
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
     /// Waits for the turn on a key; it ends when the guard is dropped.
-    pub(super) async fn take(&self, key: PathBuf) -> OwnedMutexGuard<()> {
+    pub(super) async fn take(&self, key: K) -> OwnedMutexGuard<()> {
         let turn = {
             let mut turns = lock(&self.0);
             turns.retain(|_, turn| turn.strong_count() > 0);
