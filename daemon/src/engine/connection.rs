@@ -200,6 +200,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     let opened = unless_cut(context, task, opening)
         .await?
         .map_err(|error| SegmentEnd::Hub(generation, error))?;
+    task.slot.serves();
     let generation = match generation {
         Some(generation) => generation,
         None => transfer.set_link(task.index, opened.link.clone()),

@@ -25,6 +25,8 @@ use crate::{
 
 /// Connections are looked at so often.
 const TICK: Duration = Duration::from_millis(250);
+/// A server that is busy with our other connections is left in peace for so long.
+const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// A connection that broke before it brought so much was of no use.
 const OF_USE: u64 = 256 << 10;
 
@@ -293,6 +295,8 @@ impl Crew<'_> {
             match reason {
                 // One connection too many is no failure of anything.
                 RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => {
+                    self.retry
+                        .shortly(index, AFTER_REFUSAL.max(sources.usual(source).first_byte));
                     return Ok(());
                 }
                 RetryReason::RateLimited => sources.rate_limited(source),
@@ -330,6 +334,10 @@ impl Crew<'_> {
         self.note_progress();
         let sources = &self.context.shared.sources;
         let stall_timeout = self.context.shared.config().transfer.stall_timeout;
+        let mut longest = vec![Duration::ZERO; self.in_vain.len()];
+        for flight in self.flights.values().filter(|flight| flight.stalled.is_none()) {
+            longest[flight.index] = longest[flight.index].max(flight.flow.read().idle);
+        }
         for flight in self.flights.values_mut().filter(|flight| flight.stalled.is_none()) {
             let source = self.context.sources[flight.index];
             let (reading, usual) = (flight.flow.read(), sources.usual(source));
@@ -341,6 +349,7 @@ impl Crew<'_> {
                 usual: usual.bytes_per_sec,
                 first_byte: usual.first_byte,
                 in_vain: self.in_vain[flight.index],
+                longest: reading.idle >= longest[flight.index],
             };
             if stall::is_stalled(&flow, stall_timeout) {
                 flight.stalled = Some(reading.idle);

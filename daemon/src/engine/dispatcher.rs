@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, finish, planner,
+    Events, access, admission, finish, planner,
     shared::{JobContext, Shared},
     stop::JobStop,
     transfer::{self, Published},
@@ -62,6 +62,8 @@ pub(super) struct ActiveJob {
     pub(super) last_read: FileId,
     pub(super) all_read: bool,
     pub(super) tasks: usize,
+    /// Asks its endpoints what they are worth, until it ends.
+    pub(super) judging: JoinSet<()>,
     pub(super) finishing: bool,
     /// How it shall end, once its tasks are gone.
     pub(super) ending: Option<Ending>,
@@ -273,6 +275,7 @@ impl Dispatcher {
                 last_read: FileId(0),
                 all_read: false,
                 tasks: 0,
+                judging: JoinSet::new(),
                 finishing: false,
                 ending: None,
                 held_until: None,
@@ -304,10 +307,11 @@ impl Dispatcher {
 
     /// Opens the destination of a planned job.
     pub(super) fn open_plan(&mut self, job: &Job) {
-        let Some(active) = self.jobs.get(&job.id) else {
+        let Some(active) = self.jobs.get_mut(&job.id) else {
             return;
         };
         let context = active.context.clone();
+        active.judging.spawn(admission::run(context.clone(), job.clone()));
         let commit = job.commit.clone();
         self.spawn(
             &job.id,

@@ -2,6 +2,7 @@
 //! that knows all adapters. Workers return values upward; only the dispatcher and the store change state.
 
 mod access;
+mod admission;
 mod checkpoint;
 mod connection;
 mod crew;

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    admission::Admission,
     gated::AccessWaits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
@@ -167,6 +168,8 @@ pub(super) struct JobContext {
     pub(super) endpoints: Vec<EndpointAccess>,
     /// The source that each of them is.
     pub(super) sources: Vec<SourceId>,
+    /// Which of them may bring bytes.
+    pub(super) admission: Arc<Admission>,
     pub(super) progress: Arc<JobProgress>,
     /// How long nothing had come before this run, over holds and restarts.
     pub(super) stuck_for: Duration,
@@ -194,6 +197,7 @@ impl JobContext {
         Arc::new(Self {
             shared,
             sources,
+            admission: Arc::new(Admission::new(endpoints.len())),
             id: job.id.clone(),
             row: job.row,
             spec: job.spec.clone(),
@@ -215,6 +219,7 @@ impl JobContext {
             spec: self.spec.clone(),
             endpoints: self.endpoints.clone(),
             sources: self.sources.clone(),
+            admission: self.admission.clone(),
             progress: self.progress.clone(),
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),
