@@ -393,10 +393,12 @@ fn time(wire: Option<WireTime>) -> Option<Timestamp> {
 }
 
 mod endpoints;
+mod identity;
 mod routes;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
+pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

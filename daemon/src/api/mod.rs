@@ -4,6 +4,7 @@
 mod admin;
 mod authority;
 mod convert;
+mod doctor;
 mod endpoint;
 mod gate;
 mod identity;
@@ -13,6 +14,7 @@ mod rights;
 mod route;
 mod server;
 mod status;
+mod token;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};

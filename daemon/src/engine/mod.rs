@@ -9,14 +9,17 @@ mod connection;
 mod crew;
 mod disk_pool;
 mod dispatcher;
+mod doctor;
 mod endpoints;
 mod error;
 mod files;
 mod finish;
 mod frontier;
+mod gated;
 mod handout;
 mod judge;
 mod lane;
+mod login;
 mod names;
 mod official;
 mod on_result;
@@ -49,9 +52,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 pub use self::{
+    doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     files::FileReading,
+    login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
@@ -61,7 +66,7 @@ pub use self::{
 };
 use crate::{
     config::{Config, Mode},
-    hub::{Hub, RepoSummary, RouteUse},
+    hub::{Hub, RepoSummary},
     model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
@@ -248,14 +253,6 @@ impl Engine {
         Ok(self.shared.store.list_jobs(filter).await?)
     }
 
-    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
-    ///
-    /// # Errors
-    /// With the field that is wrong; hosts that do not answer are in the explanation.
-    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
-        routes::explain(&self.shared, self.mode, call).await
-    }
-
     /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
     ///
     /// # Errors
@@ -270,14 +267,6 @@ impl Engine {
     /// With the field that is wrong, or when none of them can be asked.
     pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
         endpoints::probe(&self.shared, self.mode, call).await
-    }
-
-    /// What a job had from each host by each way.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
-        routes::of_job(&self.shared, job).await
     }
 
     /// Live figures of a job that is being worked on.

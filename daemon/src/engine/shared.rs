@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     admission::Admission,
     disk_pool::DiskPool,
+    gated::AccessWaits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
     sources::{SourceId, Sources},
@@ -72,6 +73,8 @@ pub(super) struct Shared {
     pub(super) away: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
+    /// Jobs that wait for access to a gated repository.
+    pub(super) access_waits: AccessWaits,
 }
 
 impl Shared {
@@ -108,6 +111,7 @@ impl Shared {
             gates: Gates::default(),
             away: Gates::default(),
             ledgers: Ledgers::default(),
+            access_waits: AccessWaits::default(),
         }
     }
 
