@@ -132,6 +132,7 @@ async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
         .hfctl(["route", "explain", "org/model", "--measure", "--json"])
         .await?
         .json()?;
+    assert_eq!(explained["notes"], serde_json::json!([]), "{explained:#}");
     told(
         &explained["hosts"],
         [&host(official.endpoint()), &host(official.cdn_endpoint())],
