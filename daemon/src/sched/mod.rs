@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod connections;
+pub mod fair;
 pub mod rate;
 pub mod stall;
