@@ -7,12 +7,14 @@ mod completions;
 mod daemon;
 mod download;
 mod following;
+mod limit;
 mod list;
 mod man;
 mod pause;
 mod resume;
 mod retry;
 mod search;
+mod set;
 mod show;
 mod submission;
 mod submit;
@@ -40,13 +42,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Resume(args) => resume::run(context, &args).await,
         Command::Cancel(args) => cancel::run(context, &args).await,
         Command::Retry(args) => retry::run(context, &args).await,
+        Command::Set(args) => set::run(context, &args).await,
+        Command::Limit(args) => limit::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
-        Command::Set(_) => Err(CliError::later("`hfctl set`")),
-        Command::Limit(_) => Err(CliError::later("`hfctl limit`")),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Endpoint(_) => Err(CliError::later("`hfctl endpoint`")),
         Command::Route(_) => Err(CliError::later("`hfctl route`")),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hfetch_proto::socket;
 use hfetch_proto::v1::admin_service_client::AdminServiceClient;
+use hfetch_proto::v1::bandwidth_service_client::BandwidthServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
 use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
@@ -43,6 +44,11 @@ impl Daemon {
     /// Aliases and search.
     pub(crate) fn names(&self) -> NameServiceClient<Channel> {
         NameServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Limits, and changes of jobs.
+    pub(crate) fn bandwidth(&self) -> BandwidthServiceClient<Channel> {
+        BandwidthServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The daemon itself.

@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 
 const CLIENT: &str = include_str!("../data/python/grpc_client.py");
 const PROTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");
-const SERVICES: [&str; 4] = ["AdminService", "EventService", "JobService", "NameService"];
+const SERVICES: [&str; 5] = [
+    "AdminService",
+    "BandwidthService",
+    "EventService",
+    "JobService",
+    "NameService",
+];
 const MIB: u64 = 1 << 20;
 
 /// The generated client at work.

@@ -50,6 +50,9 @@ pub(crate) struct JobJson {
     next_attempt_at: Option<Timestamp>,
     trust: Option<String>,
     uid: u32,
+    limit: Option<u64>,
+    window: Option<String>,
+    start_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     existing: Option<bool>,
 }
@@ -222,6 +225,9 @@ impl JobJson {
             next_attempt_at: time(job.next_attempt_at),
             trust: present(job.trust),
             uid: job.uid,
+            limit: job.limit_bytes_per_sec,
+            window: present(job.window),
+            start_at: time(job.start_at),
             existing: None,
         }
     }

@@ -15,6 +15,7 @@ use tonic::service::InterceptorLayer;
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
     authority::Connection,
+    bandwidth::BandwidthApi,
     identity::Guard,
     job::JobApi,
     name::NameApi,
@@ -198,10 +199,14 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     health_reporter
         .set_serving::<v1::admin_service_server::AdminServiceServer<AdminApi>>()
         .await;
+    health_reporter
+        .set_serving::<v1::bandwidth_service_server::BandwidthServiceServer<BandwidthApi>>()
+        .await;
     let reflection = or_none(described().build_v1());
     // Python's and older tools' reflection clients know this version only.
     let reflection_alpha = or_none(described().build_v1alpha());
     let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
+    let bandwidth = v1::bandwidth_service_server::BandwidthServiceServer::new(BandwidthApi { engine: engine.clone() });
     let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
         engine: engine.clone(),
@@ -223,6 +228,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(bandwidth.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned())
         .await;

@@ -322,7 +322,7 @@ impl Crew<'_> {
                 source_idle: sources.idle(source),
                 age: reading.age,
                 bytes_per_sec: reading.bytes_per_sec,
-                usual: usual.bytes_per_sec,
+                usual: if reading.held_by_us { 0 } else { usual.bytes_per_sec },
                 first_byte: usual.first_byte,
                 in_vain: self.in_vain[flight.index],
             };

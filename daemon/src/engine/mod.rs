@@ -3,12 +3,15 @@
 
 mod access;
 mod checkpoint;
+mod clock;
 mod connection;
 mod crew;
 mod dispatcher;
 mod error;
 mod finish;
 mod frontier;
+mod gate;
+mod limits;
 mod names;
 mod on_result;
 mod planner;
@@ -19,6 +22,8 @@ mod shared;
 mod sources;
 mod stop;
 mod submit;
+mod timed;
+mod timing;
 mod transfer;
 mod upkeep;
 
@@ -30,15 +35,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{dispatcher::Dispatcher, shared::Shared};
 pub use self::{
+    clock::Clock,
     error::CallError,
+    limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
     stop::chain,
     submit::{Submit, Wish},
 };
+use self::{dispatcher::Dispatcher, shared::Shared};
 use crate::{
     config::{Config, Mode},
     hub::{Hub, RepoSummary},
@@ -151,6 +158,20 @@ impl Engine {
         config: watch::Receiver<Arc<Config>>,
         hub: Hub,
     ) -> Result<(Self, Running), StoreError> {
+        Self::start_by(Clock::system(), state_dir, mode, config, hub).await
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_by(
+        clock: Clock,
+        state_dir: &Path,
+        mode: Mode,
+        config: watch::Receiver<Arc<Config>>,
+        hub: Hub,
+    ) -> Result<(Self, Running), StoreError> {
         let (events, heard) = broadcast::channel(EVENTS);
         let sender = events.clone();
         let on_commit = move |committed: Vec<Event>| {
@@ -169,10 +190,13 @@ impl Engine {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
         }
         let tokens = TokenStore::new(state_dir);
-        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode));
+        let limits = limits::stored(&store).await?;
+        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode).timed(clock, limits));
         let root = CancellationToken::new();
         let dispatcher = Dispatcher::new(shared.clone(), root.clone());
         let mut tasks = JoinSet::new();
+        tasks.spawn(limits::run(shared.clone(), root.clone()));
+        tasks.spawn(shared.gate.clone().run(root.clone()));
         tasks.spawn(dispatcher.run(heard));
         Ok((Self { shared, mode, events }, Running { root, tasks, threads }))
     }

@@ -18,9 +18,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    clock::Clock,
+    gate::Gate,
+    limits::Limits,
     progress::{Board, JobProgress, lock},
     sources::{SourceId, Sources},
     stop::JobStop,
+    timing::Bells,
 };
 use crate::{
     cache::{self, CacheError},
@@ -44,6 +48,12 @@ pub(super) struct Shared {
     pub(super) mode: Mode,
     pub(super) cache_options: cache::Options,
     pub(super) board: Board,
+    pub(super) clock: Clock,
+    /// Where bytes are paid for, and the limits that count there.
+    pub(super) gate: Gate,
+    pub(super) limits: Limits,
+    /// When the windows of the jobs at work close.
+    pub(super) bells: Bells,
     /// The servers that bytes come from, and the connections to them.
     pub(super) sources: Sources,
     pub(super) hashing: Semaphore,
@@ -67,6 +77,10 @@ impl Shared {
     ) -> Self {
         let connections = config.borrow().transfer.max_connections;
         Self {
+            gate: Gate::new(hub.clone()),
+            clock: Clock::system(),
+            limits: Limits::default(),
+            bells: Bells::default(),
             store,
             hub,
             tokens: Arc::new(tokens),
@@ -85,6 +99,11 @@ impl Shared {
             turns: Turns::default(),
             gates: Gates::default(),
         }
+    }
+
+    /// By a clock, and with the limits that were set.
+    pub(super) fn timed(self, clock: Clock, limits: Limits) -> Self {
+        Self { clock, limits, ..self }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.

@@ -8,12 +8,14 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access::token_origin,
     error::CallError,
+    limits::parse_rate,
     shared::{Shared, blocking},
+    timing,
 };
 use crate::{
     config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
-    model::{Destination, JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
+    model::{Destination, JobId, JobSpec, Owner, Pacing, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
     store::{NewJob, RequestKey, Scope, Submitted},
     tokens::BoundToken,
@@ -38,6 +40,9 @@ pub struct Wish {
     pub local_dir: String,
     pub endpoints: Vec<String>,
     pub priority: Priority,
+    pub limit: String,
+    pub window: String,
+    pub start_at: Option<jiff::Timestamp>,
     pub connections: Option<u32>,
     pub max_workers: Option<u32>,
     pub force_download: bool,
@@ -170,6 +175,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         )?,
         endpoints: endpoints.iter().map(base_text).collect(),
         priority: wish.priority,
+        pacing: pacing(&config, &wish.limit, wish.window, wish.start_at)?,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,
         max_workers: positive("max_workers", wish.max_workers, 256)?,
         force_download: wish.force_download,
@@ -179,6 +185,27 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         spec,
         endpoints,
         warnings,
+    })
+}
+
+/// How fast and when; empty means not said.
+fn pacing(
+    config: &Config,
+    limit: &str,
+    window: String,
+    start_at: Option<jiff::Timestamp>,
+) -> Result<Pacing, CallError> {
+    if !window.is_empty() {
+        timing::periods(config, &window).map_err(|why| CallError::invalid("window", why))?;
+    }
+    Ok(Pacing {
+        limit: if limit.is_empty() {
+            None
+        } else {
+            parse_rate("limit", limit)?
+        },
+        window: (!window.is_empty()).then_some(window),
+        start_at,
     })
 }
 
@@ -378,6 +405,9 @@ fn fingerprint(wish: &Wish) -> Vec<u8> {
         wish.force_download,
         wish.preferred_cache_dir,
         wish.preferred_endpoint,
+        wish.limit,
+        wish.window,
+        wish.start_at.map(jiff::Timestamp::as_millisecond),
     ]);
     Sha256::digest(text.to_string().as_bytes()).to_vec()
 }

@@ -5,7 +5,10 @@
 //! without CA certificates building one is an error, which must be the trouble of https endpoints alone.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, Proxy, redirect};
@@ -74,6 +77,8 @@ struct Inner {
     options: HubOptions,
     metadata: Pair,
     bulk: Pair,
+    /// Bytes of answers that are no files, since somebody asked.
+    listed_bytes: AtomicU64,
 }
 
 struct Pair {
@@ -95,6 +100,7 @@ impl Hub {
                 options,
                 metadata,
                 bulk,
+                listed_bytes: AtomicU64::new(0),
             }),
         })
     }
@@ -102,6 +108,15 @@ impl Hub {
     /// How it was set up.
     pub fn options(&self) -> &HubOptions {
         &self.inner.options
+    }
+
+    pub(super) fn listed(&self, bytes: usize) {
+        self.inner.listed_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Bytes of listings and other answers that are no files, since the last call of this.
+    pub fn take_listed_bytes(&self) -> u64 {
+        self.inner.listed_bytes.swap(0, Relaxed)
     }
 
     /// The client for one address.

@@ -176,6 +176,7 @@ impl Hub {
             .await
             .map_err(|error| transport::fault(error, url, self.proxy(url)))?
         {
+            self.listed(chunk.len());
             if body.len() + chunk.len() > MAX_JSON {
                 return Err(HubError::TooLarge {
                     host: host_of(url),

@@ -7,10 +7,12 @@ mod file;
 mod id;
 mod job;
 mod manifest;
+mod pacing;
 mod path;
 mod repo;
 mod secret;
 pub mod units;
+mod week;
 
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
@@ -21,7 +23,9 @@ pub use job::{
     Destination, HoldReason, IllegalMove, Job, JobMove, JobSpec, JobState, Owner, Priority, Selection, Trust,
 };
 pub use manifest::{Manifest, ManifestEntry};
+pub use pacing::{JobChange, Pacing, SetLimit, SetLimits};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
 pub use secret::{SignedUrl, Token};
 pub use units::ByteRange;
+pub use week::{Change, Limit, Period, Weekdays};

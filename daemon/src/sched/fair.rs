@@ -198,9 +198,12 @@ impl Allocator {
 
     /// When [`Self::serve`] may have something to grant; `None` while nobody waits.
     pub fn next(&self) -> Option<Duration> {
-        let asks = self.asks.values();
-        let opens = asks.map(|ask| self.buckets(&ask.payer).map(Bucket::opens_at).max().unwrap_or_default());
-        opens.min()
+        self.asks.values().map(|ask| self.opens_at(&ask.payer)).min()
+    }
+
+    /// When every limit of a payer is open, if nobody else is charged until then.
+    pub fn opens_at(&self, payer: &Payer) -> Duration {
+        self.buckets(payer).map(Bucket::opens_at).max().unwrap_or_default()
     }
 
     /// The first waiting payment in line whose every limit is open.
@@ -234,14 +237,17 @@ impl Allocator {
         let grace = self.grace();
         let user = self.users.entry(ask.payer.user).or_default();
         let job = user.jobs.entry(ask.payer.job).or_default();
-        user.line.served(ask.payer.job, ask.bytes, class_weight(job.priority), grace);
+        user.line
+            .served(ask.payer.job, ask.bytes, class_weight(job.priority), grace);
         let weight = user.weight.unwrap_or(1);
         self.line.served(ask.payer.user, ask.bytes, weight, grace);
     }
 
     /// What somebody who was away for a tenth of a second is made up for, in bytes.
     fn grace(&self) -> u64 {
-        self.all.rate().map_or(LEAST_GRACE, |rate| (burst(rate) * 2).max(LEAST_GRACE))
+        self.all
+            .rate()
+            .map_or(LEAST_GRACE, |rate| (burst(rate) * 2).max(LEAST_GRACE))
     }
 
     fn is_open(&self, payer: &Payer) -> bool {

@@ -11,6 +11,7 @@ mod files;
 mod jobs;
 mod migrate;
 mod open;
+mod pacing;
 mod progress;
 mod queries;
 mod row;

@@ -8,7 +8,8 @@ use rusqlite::{Row, types::FromSql};
 use super::error::{Act as _, StoreError};
 use crate::model::{
     CommitHash, Destination, Digest, Event, EventKind, EventSeq, Failure, FailureKind, FileId, FileRecord, FileState,
-    HoldReason, Job, JobId, JobSpec, JobState, NewEvent, Owner, Priority, RepoId, RepoKind, RepoPath, Revision, Trust,
+    HoldReason, Job, JobId, JobSpec, JobState, NewEvent, Owner, Pacing, Priority, RepoId, RepoKind, RepoPath, Revision,
+    Trust,
 };
 
 /// Reads one column after the other of a row whose key is known.
@@ -102,6 +103,11 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
             .ok()
             .and_then(|index| Priority::ALL.get(index).copied())
             .ok_or_else(|| columns.bad("priority", &priority.to_string()))?,
+        pacing: Pacing {
+            limit: columns.get("rate_limit")?,
+            window: columns.get("time_window")?,
+            start_at: columns.time_option("start_at")?,
+        },
         connections: columns.get("connections")?,
         max_workers: columns.get("max_workers")?,
         force_download: columns.get("force_download")?,

@@ -51,7 +51,10 @@ impl Bucket {
         self.at = self.at.max(now);
         let come = i128::try_from(elapsed.as_nanos()).unwrap_or(i128::MAX / NANOS / NANOS);
         let most = i128::from(burst(rate)) * NANOS;
-        self.level = come.saturating_mul(i128::from(rate)).saturating_add(self.level).min(most);
+        self.level = come
+            .saturating_mul(i128::from(rate))
+            .saturating_add(self.level)
+            .min(most);
     }
 
     /// Whether something may be granted, as of the last refill.
@@ -71,7 +74,8 @@ impl Bucket {
             return self.at;
         };
         let wait = (-self.level) / i128::from(rate) + 1;
-        self.at.saturating_add(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
+        self.at
+            .saturating_add(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
     }
 }
 

@@ -29,7 +29,8 @@ fn run(allocator: &mut Allocator, readers: &[Reader], from: Duration, to: Durati
     let mut waits: BTreeMap<Ticket, usize> = BTreeMap::new();
     // When the next chunk of each reader that does not wait is there.
     let mut ready: Vec<Option<Duration>> = vec![Some(from); readers.len()];
-    let after = |now: Duration, reader: &Reader| now + Duration::from_secs(reader.chunk) / u32::try_from(reader.speed).unwrap();
+    let after =
+        |now: Duration, reader: &Reader| now + Duration::from_secs(reader.chunk) / u32::try_from(reader.speed).unwrap();
     let mut now = from;
     while now < to {
         for (index, reader) in readers.iter().enumerate() {
@@ -75,7 +76,10 @@ fn by_user(allocator: &mut Allocator, readers: &[Reader]) -> BTreeMap<UserKey, u
 }
 
 fn close_to(actual: u64, expected: u64, percent: u64) {
-    assert!(actual.abs_diff(expected) * 100 <= expected * percent, "{actual} is not {expected}");
+    assert!(
+        actual.abs_diff(expected) * 100 <= expected * percent,
+        "{actual} is not {expected}"
+    );
 }
 
 #[test]
@@ -118,7 +122,12 @@ fn what_one_leaves_another_takes() {
         speed: 1_000_000,
         ..reader(3, 3, 16 << 10)
     };
-    let readers = [reader(1, 1, 64 << 10), reader(1, 1, 64 << 10), reader(2, 2, 64 << 10), slow];
+    let readers = [
+        reader(1, 1, 64 << 10),
+        reader(1, 1, 64 << 10),
+        reader(2, 2, 64 << 10),
+        slow,
+    ];
     let rates = by_user(&mut allocator, &readers);
     close_to(rates[&2], 5_000_000, 3);
     close_to(rates[&3], 1_000_000, 8);
@@ -129,14 +138,24 @@ fn what_one_leaves_another_takes() {
 fn priorities_are_shares_of_ones_own() {
     let mut allocator = Allocator::default();
     allocator.set_all(Duration::ZERO, Some(20_000_000));
-    for (job, priority) in [(1, Priority::High), (2, Priority::Normal), (3, Priority::Low), (4, Priority::High)] {
+    for (job, priority) in [
+        (1, Priority::High),
+        (2, Priority::Normal),
+        (3, Priority::Low),
+        (4, Priority::High),
+    ] {
         let terms = JobTerms { priority, limit: None };
         allocator.set_job(Duration::ZERO, if job == 4 { 2 } else { 1 }, job, terms);
     }
     let readers: Vec<Reader> = (1..=4)
         .flat_map(|job| (0..4).map(move |_| reader(if job == 4 { 2 } else { 1 }, job, 32 << 10)))
         .collect();
-    let bytes = run(&mut allocator, &readers, Duration::from_secs(1), Duration::from_secs(21));
+    let bytes = run(
+        &mut allocator,
+        &readers,
+        Duration::from_secs(1),
+        Duration::from_secs(21),
+    );
     let of_job = |job: i64| -> u64 {
         let mine = readers.iter().zip(&bytes).filter(|(reader, _)| reader.payer.job == job);
         mine.map(|(_, bytes)| bytes / 20).sum()
@@ -159,7 +178,10 @@ fn limits_across_hold_beside_the_others() {
         },
         ..reader(user, i64::from(user), 64 << 10)
     };
-    let rates = by_user(&mut allocator, &[capped(1), capped(2), reader(3, 3, 64 << 10), reader(3, 3, 64 << 10)]);
+    let rates = by_user(
+        &mut allocator,
+        &[capped(1), capped(2), reader(3, 3, 64 << 10), reader(3, 3, 64 << 10)],
+    );
     close_to(rates[&1] + rates[&2], 4_000_000, 5);
     close_to(rates[&1], 2_000_000, 10);
     close_to(rates[&3], 26_000_000, 3);
