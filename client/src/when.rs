@@ -30,7 +30,11 @@ fn moment(text: &str, now: &Zoned) -> Option<Timestamp> {
         return zone.to_timestamp(at).ok();
     }
     // `9:05` as well as `09:05`.
-    let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };
+    let padded = if text.find(':') == Some(1) {
+        format!("0{text}")
+    } else {
+        text.to_owned()
+    };
     let time: civil::Time = padded.parse().ok().filter(|_| padded.contains(':'))?;
     let today = zone.to_timestamp(now.date().to_datetime(time)).ok()?;
     if today > now.timestamp() {

@@ -5,6 +5,7 @@ mod errors;
 mod faults;
 mod grpc_python;
 mod kills;
+mod limits;
 mod python_main;
 mod quickstart;
 mod readme;

@@ -237,7 +237,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     };
     let mut body = opened.body;
     let meter = context.shared.sources.meter(task.slot.source);
-    let toll = context
+    let mut toll = context
         .shared
         .gate
         .toll(context.row, &access.endpoint.origin().ascii_serialization());
@@ -247,6 +247,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     };
     let mut writer = SegmentWriter::new(context, transfer, task.lease, task.range.start);
     let outcome = loop {
+        if let Some(window) = toll.new_window() {
+            body.set_window(window);
+        }
         match unless_cut(context, task, body.chunk()).await {
             Err(end) => break Err(end),
             Ok(Err(error)) => break Err(SegmentEnd::Hub(Some(generation), error)),

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -25,6 +25,13 @@ use crate::{
     sched::fair::{Allocator, CapKey, JobKey, JobTerms, Payer, Ticket, UserKey},
 };
 
+/// Bounds of what may be under way on a connection under a limit. The system makes its buffer twice as large.
+const WINDOW: (u64, u64) = (16 << 10, 64 << 10);
+/// Above this rate the system's own windows are of no account.
+const FAST: u64 = 32_000_000;
+/// The window of a connection that was under a limit and is no more.
+const WIDE: usize = 4 << 20;
+
 /// The gate. Clones are one gate.
 #[derive(Clone)]
 pub(super) struct Gate(Arc<Inner>);
@@ -34,6 +41,8 @@ struct Inner {
     hub: Hub,
     /// There is a limit somewhere.
     limited: AtomicBool,
+    /// Grows with every change of a limit.
+    epoch: AtomicU64,
     state: Mutex<State>,
     /// The timer has to think again.
     changed: Notify,
@@ -66,6 +75,12 @@ pub(super) struct Rates {
     pub(super) across: HashMap<String, u64>,
 }
 
+/// What may be under way on one connection under a limit: a tenth of a second of it, within bounds.
+fn window(bytes_per_sec: u64) -> Option<usize> {
+    let bytes = (bytes_per_sec / 10).clamp(WINDOW.0, WINDOW.1);
+    usize::try_from(bytes).ok().filter(|_| bytes_per_sec < FAST)
+}
+
 /// The name of an endpoint's limit.
 pub(super) fn endpoint_cap(origin: &str) -> String {
     format!("endpoint {origin}")
@@ -82,6 +97,8 @@ pub(super) struct Toll {
     user: UserKey,
     job: JobKey,
     endpoint: CapKey,
+    /// The epoch of the last look at the window, and the window then.
+    seen: (u64, Option<usize>),
 }
 
 impl Gate {
@@ -90,6 +107,7 @@ impl Gate {
             started: Instant::now(),
             hub,
             limited: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
             state: Mutex::default(),
             changed: Notify::new(),
         }))
@@ -109,6 +127,7 @@ impl Gate {
             self.0.hub.take_listed_bytes();
         }
         self.0.limited.store(limited, Relaxed);
+        self.0.epoch.fetch_add(1, Relaxed);
         drop(state);
         self.0.changed.notify_one();
     }
@@ -171,6 +190,7 @@ impl Gate {
             user: state.jobs.get(&job).map_or(0, |known| known.user),
             job,
             endpoint: state.cap(&endpoint_cap(endpoint)),
+            seen: (u64::MAX, None),
         }
     }
 
@@ -212,6 +232,31 @@ impl State {
 }
 
 impl Toll {
+    /// Bytes that may be under way on this connection, when that has changed since the last call.
+    pub(super) fn new_window(&mut self) -> Option<usize> {
+        let epoch = self.gate.0.epoch.load(Relaxed);
+        if std::mem::replace(&mut self.seen.0, epoch) == epoch {
+            return None;
+        }
+        let state = lock(&self.gate.0.state);
+        let tightest = state.allocator.tightest(&self.payer(&state));
+        let window = tightest.and_then(window);
+        let before = std::mem::replace(&mut self.seen.1, window);
+        // One that was small does not become as large as the system would have made it, but large enough for most lines.
+        if before == window { None } else { window.or(Some(WIDE)) }
+    }
+
+    fn payer(&self, state: &State) -> Payer {
+        Payer {
+            user: self.user,
+            job: self.job,
+            caps: [
+                Some(self.endpoint),
+                state.jobs.get(&self.job).and_then(|known| known.window),
+            ],
+        }
+    }
+
     /// Pays for bytes that came: returns at once when there is no limit or nothing is owed, and otherwise when it is this
     /// connection's turn again. Dropped before that, the bytes are counted all the same.
     pub(super) async fn pay(&self, bytes: u64, on_hold: impl Fn(bool)) {
@@ -233,14 +278,7 @@ impl Toll {
         if listed > 0 {
             state.allocator.charge_all(now, listed);
         }
-        let payer = Payer {
-            user: self.user,
-            job: self.job,
-            caps: [
-                Some(self.endpoint),
-                state.jobs.get(&self.job).and_then(|known| known.window),
-            ],
-        };
+        let payer = self.payer(&state);
         let ticket = state.allocator.pay(now, payer, bytes)?;
         let (granted, wait) = oneshot::channel();
         state.waiting.insert(ticket, granted);

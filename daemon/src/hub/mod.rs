@@ -30,6 +30,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod window;
 mod wording;
 
 pub use account::{Account, GitRef, Refs};

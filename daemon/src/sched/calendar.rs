@@ -128,7 +128,7 @@ fn moment(zone: &TimeZone, date: Date, minute: u16) -> Option<Timestamp> {
     if !ambiguous.is_ambiguous() {
         return ambiguous.compatible().ok();
     }
-    let earlier = ambiguous.clone().earlier().ok()?;
+    let earlier = ambiguous.earlier().ok()?;
     let is_gap = matches!(ambiguous.offset(), jiff::tz::AmbiguousOffset::Gap { .. });
     if is_gap {
         return zone.following(earlier).next().map(|jump| jump.timestamp());

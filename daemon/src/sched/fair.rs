@@ -201,6 +201,11 @@ impl Allocator {
         self.asks.values().map(|ask| self.opens_at(&ask.payer)).min()
     }
 
+    /// The lowest of the limits that a payer is under.
+    pub fn tightest(&self, payer: &Payer) -> Option<u64> {
+        self.buckets(payer).filter_map(Bucket::rate).min()
+    }
+
     /// When every limit of a payer is open, if nobody else is charged until then.
     pub fn opens_at(&self, payer: &Payer) -> Duration {
         self.buckets(payer).map(Bucket::opens_at).max().unwrap_or_default()

@@ -314,7 +314,7 @@ proptest! {
         let (mut all, mut cap) = (Allowed::new(), Allowed::new());
         let largest = 100_000;
         let who_pays = |who: u8| Payer {
-            caps: [(who % 2 == 0).then_some(1), None],
+            caps: [who.is_multiple_of(2).then_some(1), None],
             ..payer(u32::from(who / 3), i64::from(who))
         };
         for command in commands {
