@@ -5,6 +5,7 @@ mod daemon;
 mod jobs;
 mod later;
 mod names;
+mod route;
 mod submit;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,6 +15,7 @@ pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
 pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
 pub(crate) use later::LaterArgs;
 pub(crate) use names::{AliasCommand, SearchArgs};
+pub(crate) use route::{ExplainArgs, RouteCommand};
 pub(crate) use submit::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
 
 const AFTER_HELP: &str = "\
@@ -23,8 +25,8 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: schedule, endpoint, route, login, logout,
-whoami, cache, usage, top, doctor.
+Not in this version: schedule, endpoint, login, logout, whoami, cache, usage,
+top, doctor.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -116,6 +118,9 @@ pub(crate) enum Command {
     /// Search the Hub
     #[command(after_help = names::SEARCH_EXAMPLES)]
     Search(SearchArgs),
+    /// By which way hosts are reached
+    #[command(subcommand, after_help = route::ROUTE_EXAMPLES)]
+    Route(RouteCommand),
     /// Start, stop and look at the daemon
     #[command(subcommand, after_help = daemon::DAEMON_EXAMPLES)]
     Daemon(DaemonCommand),
@@ -139,9 +144,6 @@ pub(crate) enum Command {
     /// Mirrors and how good they are (not in this version)
     #[command(hide = true)]
     Endpoint(LaterArgs),
-    /// By which route a host is reached (not in this version)
-    #[command(hide = true)]
-    Route(LaterArgs),
     /// Store a Hub token in the daemon (not in this version)
     #[command(hide = true)]
     Login(LaterArgs),

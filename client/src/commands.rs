@@ -13,6 +13,7 @@ mod man;
 mod pause;
 mod resume;
 mod retry;
+mod route;
 mod search;
 mod set;
 mod show;
@@ -46,12 +47,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Limit(args) => limit::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
+        Command::Route(command) => route::run(context, command).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Endpoint(_) => Err(CliError::later("`hfctl endpoint`")),
-        Command::Route(_) => Err(CliError::later("`hfctl route`")),
         Command::Login(_) => Err(CliError::later("`hfctl login`")),
         Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
         Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),

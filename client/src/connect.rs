@@ -11,6 +11,7 @@ use hfetch_proto::v1::bandwidth_service_client::BandwidthServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
 use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
+use hfetch_proto::v1::route_service_client::RouteServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -49,6 +50,11 @@ impl Daemon {
     /// Limits, and changes of jobs.
     pub(crate) fn bandwidth(&self) -> BandwidthServiceClient<Channel> {
         BandwidthServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// By which way hosts are reached.
+    pub(crate) fn routes(&self) -> RouteServiceClient<Channel> {
+        RouteServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The daemon itself.

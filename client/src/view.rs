@@ -6,6 +6,7 @@ pub(crate) mod details;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod routes;
 pub(crate) mod table;
 pub(crate) mod words;
 

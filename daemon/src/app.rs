@@ -15,8 +15,8 @@ use crate::{
     api::{self, Listener, Reloaded, ServerError, ServerFacts, ServerOptions},
     cli::{self, Args},
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
-    engine::Engine,
-    hub::{Hub, HubOptions},
+    engine::{Clock, Engine},
+    hub::{BadProxy, Hub, HubOptions, ProxyPoint, ProxyRules, RouteTable},
     signals::{Ask, SignalStream},
     state_dir::{self, StateDirError},
     telemetry,
@@ -124,7 +124,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     let hub = Hub::new(hub_options(&config.borrow())?)?;
     // Bound first: a socket that somebody else has must not cost a transfer.
     let listener = Listener::bind(&socket, mode).await?;
-    let (engine, mut running) = Engine::start(&state_dir, mode, config, hub).await?;
+    let (engine, mut running) = Engine::start(Clock::system(), &state_dir, mode, config, hub.clone()).await?;
     let show = |path: &PathBuf| path.display().to_string();
     let facts = ServerFacts {
         mode,
@@ -133,7 +133,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         socket: show(&socket),
         config_files: files.iter().map(show).collect(),
     };
-    let reload: api::Reload = Arc::new(move || reload(&inputs, &sender));
+    let reload: api::Reload = Arc::new(move || reload(&inputs, &sender, &hub));
     let (shutdown, stopping) = (CancellationToken::new(), CancellationToken::new());
     let options = ServerOptions {
         facts,
@@ -175,18 +175,36 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
 }
 
 fn hub_options(config: &Config) -> anyhow::Result<HubOptions> {
-    let mut options = HubOptions::new(concat!("hfetch/", env!("CARGO_PKG_VERSION")))?;
+    let mut options = HubOptions::direct(concat!("hfetch/", env!("CARGO_PKG_VERSION")));
     options.stall_timeout = config.transfer.stall_timeout;
+    options.routes = routes(config)?;
     Ok(options)
 }
 
-fn reload(inputs: &Inputs, sender: &watch::Sender<Arc<Config>>) -> Result<Reloaded, String> {
+/// `[routing]` when there is one, else what the environment says.
+fn routes(config: &Config) -> Result<RouteTable, BadProxy> {
+    let routing = &config.routing;
+    let table = if routing.is_set {
+        let proxies = config.proxies.iter().map(|proxy| {
+            let login = proxy.login.as_ref().map(|(_, login)| login.clone());
+            ProxyPoint::new(&proxy.name, proxy.url.clone(), login)
+        });
+        RouteTable::rules(routing.all_rules(), proxies.collect())
+    } else {
+        RouteTable::environment(ProxyRules::from_environment()?)
+    };
+    Ok(table.allowing(&routing.allow_networks))
+}
+
+fn reload(inputs: &Inputs, sender: &watch::Sender<Arc<Config>>, hub: &Hub) -> Result<Reloaded, String> {
     let loaded = config::load(inputs).map_err(|mistakes| mistakes.to_string())?;
+    let table = routes(&loaded.config).map_err(|error| error.to_string())?;
     let (changed, needs_restart) = sender.borrow().diff(&loaded.config);
     for warning in &loaded.config.warnings {
         tracing::warn!("{warning}");
     }
     sender.send_replace(Arc::new(loaded.config));
+    hub.set_routes(table);
     tracing::info!(?changed, ?needs_restart, "configuration read again");
     Ok(Reloaded { changed, needs_restart })
 }

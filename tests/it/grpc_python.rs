@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 const CLIENT: &str = include_str!("../data/python/grpc_client.py");
 const PROTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "AdminService",
     "BandwidthService",
     "EventService",
     "JobService",
     "NameService",
+    "RouteService",
 ];
 const MIB: u64 = 1 << 20;
 

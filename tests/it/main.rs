@@ -1,5 +1,6 @@
 //! Integration tests, one binary.
 
+mod bench;
 mod custody;
 mod errors;
 mod faults;
@@ -10,6 +11,7 @@ mod python_main;
 mod quickstart;
 mod readme;
 mod resume;
+mod routes;
 mod sim;
 mod sources;
 mod startup;

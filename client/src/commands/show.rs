@@ -1,6 +1,6 @@
 //! `hfctl show`: one job, with its files when asked.
 
-use hfetch_proto::v1::{File, ListFilesRequest};
+use hfetch_proto::v1::{File, JobRoute, ListFilesRequest, ListJobRoutesRequest};
 use jiff::Timestamp;
 
 use crate::cli::ShowArgs;
@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::retry::retrying;
 use crate::view::json::JobJson;
-use crate::view::{details, table};
+use crate::view::{details, routes as routes_view, table};
 
 pub(super) async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
     let daemon = context.dial().await?;
@@ -21,8 +21,9 @@ pub(super) async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, CliE
     } else {
         None
     };
+    let routes = routes(&daemon, &job.id).await?;
     if context.out.json {
-        let job = JobJson::new(job);
+        let job = JobJson::new(job).with_routes(routes);
         context.out.answer_json(&match files {
             Some(files) => job.with_files(files),
             None => job,
@@ -35,8 +36,26 @@ pub(super) async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, CliE
         Some(files) => text = format!("{text}\n\n{}", table::files(&context.out, &files)),
         None => {}
     }
+    if !routes.is_empty() {
+        text = format!("{text}\n\n{}", routes_view::account(&context.out, &routes));
+    }
     context.out.answer(&text)?;
     Ok(Exit::Done)
+}
+
+async fn routes(daemon: &Daemon, id: &str) -> Result<Vec<JobRoute>, CliError> {
+    let request = ListJobRoutesRequest { id: id.to_owned() };
+    let answer = retrying(|| {
+        let (mut routes, request) = (daemon.routes(), request.clone());
+        async move { routes.list_job_routes(request).await }
+    })
+    .await;
+    match answer {
+        Ok(answer) => Ok(answer.routes),
+        // An older daemon keeps no account.
+        Err(status) if status.code() == tonic::Code::Unimplemented => Ok(Vec::new()),
+        Err(status) => Err(status.into()),
+    }
 }
 
 async fn all_files(daemon: &Daemon, id: &str) -> Result<Vec<File>, CliError> {

@@ -144,15 +144,15 @@ pub(crate) fn repos(out: &Out, repos: &[RepoSummary]) -> String {
 /// Text and its colour.
 type Field = (String, Style);
 
-fn plain(text: &str) -> Field {
+pub(super) fn plain(text: &str) -> Field {
     (human::clean(text), Style::new())
 }
 
-fn styled(text: &str, style: Style) -> Field {
+pub(super) fn styled(text: &str, style: Style) -> Field {
     (human::clean(text), style)
 }
 
-fn render(out: &Out, head: &[(&str, bool)], rows: Vec<Vec<Field>>) -> String {
+pub(super) fn render(out: &Out, head: &[(&str, bool)], rows: Vec<Vec<Field>>) -> String {
     let mut table = Table::new();
     let room = out
         .on_terminal()

@@ -8,6 +8,7 @@ mod convert;
 mod identity;
 mod job;
 mod name;
+mod route;
 mod server;
 mod status;
 mod watch;

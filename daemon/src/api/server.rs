@@ -19,6 +19,7 @@ use super::{
     identity::Guard,
     job::JobApi,
     name::NameApi,
+    route::RouteApi,
     watch::EventApi,
 };
 use crate::{config::Mode, engine::Engine};
@@ -202,12 +203,16 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     health_reporter
         .set_serving::<v1::bandwidth_service_server::BandwidthServiceServer<BandwidthApi>>()
         .await;
+    health_reporter
+        .set_serving::<v1::route_service_server::RouteServiceServer<RouteApi>>()
+        .await;
     let reflection = or_none(described().build_v1());
     // Python's and older tools' reflection clients know this version only.
     let reflection_alpha = or_none(described().build_v1alpha());
     let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
     let bandwidth = v1::bandwidth_service_server::BandwidthServiceServer::new(BandwidthApi { engine: engine.clone() });
     let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
+    let routes = v1::route_service_server::RouteServiceServer::new(RouteApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
         engine: engine.clone(),
         stopping: stopping.clone(),
@@ -227,6 +232,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .add_optional_service(reflection_alpha)
         .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(routes.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(bandwidth.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))

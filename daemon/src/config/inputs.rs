@@ -8,6 +8,9 @@ use std::{
 
 use super::places::Places;
 
+/// Files that keys name are not larger than this.
+const LARGEST_NAMED: u64 = 8 << 20;
+
 /// Everything that the configuration depends on, besides the files. Kept for reloads.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -64,11 +67,16 @@ impl Environment {
     }
 }
 
+/// Gives the text of a file, and whether others may read it.
+pub(super) type NamedFiles = dyn Fn(&Path) -> Result<(String, bool), String>;
+
 /// What the defaults depend on.
 pub(super) struct Context<'a> {
     pub(super) mode: super::Mode,
     pub(super) environment: &'a Environment,
     pub(super) current_dir: &'a Path,
+    /// Reads files that keys name.
+    pub(super) read_file: &'a NamedFiles,
 }
 
 /// A file's text, or why it cannot be read.
@@ -103,6 +111,20 @@ pub(super) fn read_files(places: &Places) -> Vec<FileText> {
         Err(error) => texts.push((folder.clone(), Err(error.to_string()))),
     }
     texts
+}
+
+/// Reads a file that a key names, up to some megabytes; the second value tells whether others may read it.
+pub(super) fn read_named(path: &Path) -> Result<(String, bool), String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    if metadata.len() > LARGEST_NAMED {
+        return Err(format!("it is larger than {LARGEST_NAMED} bytes"));
+    }
+    let text = read(path).map_err(|error| error.to_string())?;
+    Ok((text, metadata.permissions().mode() & 0o077 != 0))
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -3,6 +3,7 @@
 //! It reads files and never writes any, it opens no socket, and it gives plain data: what a key does is its module's matter.
 //! `inputs` alone looks at the process and the disk; everything else is a function of what was read.
 
+mod clash;
 mod duration;
 mod inputs;
 mod keys;
@@ -27,11 +28,11 @@ mod week;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub use clash::ClashRules;
 pub use inputs::Inputs;
 pub use keys::known_keys;
 pub use mistakes::Mistakes;
 pub use places::Mode;
-pub use rules::{Matcher, Network, Rule, Target};
 pub use sections::{
     bandwidth::BandwidthOptions,
     control::ControlOptions,
@@ -140,6 +141,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Mistakes> {
         mode: places.mode,
         environment: &inputs.environment,
         current_dir: &inputs.current_dir,
+        read_file: &inputs::read_named,
     };
     let (config, mistakes) = check(&context, &texts);
     found.extend(mistakes);

@@ -1,54 +1,9 @@
-//! Which way to which host, in Clash's syntax: `DOMAIN-SUFFIX,huggingface.co,clash`.
+//! Reads which way leads to which host, in Clash's syntax: `DOMAIN-SUFFIX,huggingface.co,clash`.
 
 use std::net::IpAddr;
 
 use super::nearest;
-
-/// One rule; the first that fits decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// What it is about.
-    pub matcher: Matcher,
-    /// The way.
-    pub target: Target,
-}
-
-/// What a rule is about. Names are in small letters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Matcher {
-    /// This very host.
-    Domain(String),
-    /// This host and all below it.
-    DomainSuffix(String),
-    /// Hosts with this in their name.
-    DomainKeyword(String),
-    /// Addresses of a network.
-    Network(Network),
-    /// Everything.
-    All,
-}
-
-/// A way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// Without a proxy.
-    Direct,
-    /// Not at all.
-    Reject,
-    /// Through a proxy of `[[proxies]]`.
-    Proxy(String),
-    /// Whichever of these is best.
-    Auto(Vec<Target>),
-}
-
-/// The addresses that begin like this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// The first address; what lies behind the prefix is zero.
-    pub address: IpAddr,
-    /// Bits that count.
-    pub prefix: u8,
-}
+use crate::model::route::{Matcher, Network, Rule, Target};
 
 /// Names that are no proxies.
 pub(super) const RESERVED: [&str; 3] = ["DIRECT", "REJECT", "AUTO"];

@@ -84,13 +84,15 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
         }
         None => None,
     };
+    let ledger = shared.ledgers.of(&job.id);
     job.spec
         .endpoints
         .iter()
         .filter_map(|base| {
             let endpoint = Endpoint::parse(base, base)
                 .map_err(|error| tracing::error!(%error, "a stored endpoint"))
-                .ok()?;
+                .ok()?
+                .counted(ledger.clone());
             Some(grant(&config, shared.mode, endpoint, job.owner.uid, bound.as_ref()))
         })
         .collect()

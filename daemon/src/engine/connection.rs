@@ -231,6 +231,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     let opened = unless_cut(context, task, opening)
         .await?
         .map_err(|error| SegmentEnd::Hub(generation, error))?;
+    task.slot.serves();
     let generation = match generation {
         Some(generation) => generation,
         None => transfer.set_link(task.index, opened.link.clone()),
@@ -347,10 +348,15 @@ impl<'a> SegmentWriter<'a> {
                 }
             })?;
         }
+        let turn = self.transfer.writing.clone().acquire_owned().await;
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = tokio::task::spawn_blocking(move || staging.write_at(offset, &gathered));
+        let write = tokio::task::spawn_blocking(move || {
+            let written = staging.write_at(offset, &gathered);
+            drop(turn);
+            written
+        });
         self.writing = Some((bytes, write));
         self.offset += bytes;
         Ok(())

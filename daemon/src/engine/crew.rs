@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     connection::{self, Ended, Flow, SegmentEnd, Task},
-    retry::{Next, Retry, say},
+    retry::{Left, Next, Retry, say},
     shared::JobContext,
     sources::{Request, Slot, Usual, Wish},
     stop::JobStop,
@@ -25,6 +25,8 @@ use crate::{
 
 /// Connections are looked at so often.
 const TICK: Duration = Duration::from_millis(250);
+/// A server that is busy with our other connections is left in peace for so long.
+const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// A connection that broke before it brought so much was of no use.
 const OF_USE: u64 = 256 << 10;
 
@@ -102,6 +104,13 @@ impl Crew<'_> {
             if self.flights.is_empty() && self.transfer.is_complete() {
                 return Ok(());
             }
+            if self.flights.is_empty() {
+                match self.retry.left(!self.transfer.in_one_piece) {
+                    Left::Some => {}
+                    Left::WholeFiles => return Err(TransferEnd::WholeFile),
+                    Left::None(refusal) => return Err(refusal.into()),
+                }
+            }
             let wake = self.ask();
             tokio::select! {
                 biased;
@@ -120,18 +129,23 @@ impl Crew<'_> {
 
     /// Asks for a slot when there is work for one more connection; gives the time at which asking may be of use otherwise.
     fn ask(&mut self) -> Option<Instant> {
-        let wants =
-            self.flights.len() < self.most && (self.transfer.has_missing() || self.help(Usual::default()).is_some());
-        if !wants {
+        let missing = self.transfer.has_missing();
+        if self.flights.len() >= self.most || !(missing || self.may_need_help()) {
             self.request = None;
             return None;
         }
         let in_parts = !self.transfer.in_one_piece;
         let open = self.retry.open(&self.context, in_parts);
-        let able: Vec<usize> = open.iter().copied().filter(|index| self.is_askable(*index)).collect();
+        let sources = &self.context.shared.sources;
+        let able: Vec<usize> = open
+            .iter()
+            .copied()
+            .filter(|index| self.is_askable(*index))
+            .filter(|index| missing || self.help(sources.usual(self.context.sources[*index])).is_some())
+            .collect();
         if able.is_empty() {
             self.request = None;
-            // Somebody asks where the bytes lie: the answer wakes us.
+            // Somebody asks where the bytes lie, and the answer wakes us; or nobody needs help, and the next tick looks again.
             if !open.is_empty() {
                 return None;
             }
@@ -195,6 +209,10 @@ impl Crew<'_> {
         };
         self.tasks
             .spawn(connection::run(self.context.clone(), self.transfer.clone(), task));
+    }
+
+    fn may_need_help(&self) -> bool {
+        !self.transfer.in_one_piece && self.flights.values().any(|flight| flight.stalled.is_none())
     }
 
     /// Who needs help, as seen by a connection that is as quick as `usual`.
@@ -277,6 +295,8 @@ impl Crew<'_> {
             match reason {
                 // One connection too many is no failure of anything.
                 RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => {
+                    self.retry
+                        .shortly(index, AFTER_REFUSAL.max(sources.usual(source).first_byte));
                     return Ok(());
                 }
                 RetryReason::RateLimited => sources.rate_limited(source),
@@ -314,6 +334,10 @@ impl Crew<'_> {
         self.note_progress();
         let sources = &self.context.shared.sources;
         let stall_timeout = self.context.shared.config().transfer.stall_timeout;
+        let mut longest = vec![Duration::ZERO; self.in_vain.len()];
+        for flight in self.flights.values().filter(|flight| flight.stalled.is_none()) {
+            longest[flight.index] = longest[flight.index].max(flight.flow.read().idle);
+        }
         for flight in self.flights.values_mut().filter(|flight| flight.stalled.is_none()) {
             let source = self.context.sources[flight.index];
             let (reading, usual) = (flight.flow.read(), sources.usual(source));
@@ -325,6 +349,7 @@ impl Crew<'_> {
                 usual: if reading.held_by_us { 0 } else { usual.bytes_per_sec },
                 first_byte: usual.first_byte,
                 in_vain: self.in_vain[flight.index],
+                longest: reading.idle >= longest[flight.index],
             };
             if stall::is_stalled(&flow, stall_timeout) {
                 flight.stalled = Some(reading.idle);

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, finish, planner,
+    Events, access, admission, finish, planner,
     shared::{JobContext, Shared},
     stop::JobStop,
     transfer::{self, Published},
@@ -35,6 +35,8 @@ const MOST_IN_MEMORY: usize = 64;
 const FILES_PAGE: u32 = 500;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
+/// What came from which host is stored so often.
+const ACCOUNTS: Duration = Duration::from_secs(30);
 /// Old events are forgotten so often.
 const PRUNE: Duration = Duration::from_secs(3600);
 
@@ -61,6 +63,8 @@ pub(super) struct ActiveJob {
     pub(super) last_read: FileId,
     pub(super) all_read: bool,
     pub(super) tasks: usize,
+    /// Asks its endpoints what they are worth, until it ends.
+    pub(super) judging: JoinSet<()>,
     pub(super) finishing: bool,
     /// How it shall end, once its tasks are gone.
     pub(super) ending: Option<Ending>,
@@ -116,6 +120,7 @@ impl Dispatcher {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut prune = interval(PRUNE);
+        let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
@@ -139,6 +144,7 @@ impl Dispatcher {
                 () = shared.clock.reaches_if(next_due) => self.look_again().await,
                 rung = shared.bells.rung(&shared.clock) => self.on_bell(rung).await,
                 _ = prune.tick() => self.prune().await,
+                _ = accounts.tick() => self.store_accounts().await,
             }
         }
         // The job tokens are children of the root: every task is ending now.
@@ -284,6 +290,7 @@ impl Dispatcher {
                 last_read: FileId(0),
                 all_read: false,
                 tasks: 0,
+                judging: JoinSet::new(),
                 finishing: false,
                 ending: None,
                 held_until: None,
@@ -315,10 +322,11 @@ impl Dispatcher {
 
     /// Opens the destination of a planned job.
     pub(super) fn open_plan(&mut self, job: &Job) {
-        let Some(active) = self.jobs.get(&job.id) else {
+        let Some(active) = self.jobs.get_mut(&job.id) else {
             return;
         };
         let context = active.context.clone();
+        active.judging.spawn(admission::run(context.clone(), job.clone()));
         let commit = job.commit.clone();
         self.spawn(
             &job.id,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Config, parse_limit},
-    model::{Job, JobChange, JobId, Limit, Priority, SetLimit, SetLimits},
+    model::{Job, JobChange, JobId, Limit, Pacing, Priority, SetLimit, SetLimits},
     sched::calendar::{InForce, limit_at},
     store::{Scope, StoreError},
 };
@@ -166,7 +166,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 /// A rate, or `off`, as people write it.
-pub(super) fn parse_rate(field: &'static str, text: &str) -> Result<Option<u64>, CallError> {
+fn parse_rate(field: &'static str, text: &str) -> Result<Option<u64>, CallError> {
     match parse_limit(text).map_err(|bad| CallError::invalid(field, bad))? {
         Limit::Off => Ok(None),
         Limit::Rate(rate) => Ok(Some(rate)),
@@ -175,6 +175,27 @@ pub(super) fn parse_rate(field: &'static str, text: &str) -> Result<Option<u64>,
             "a job has one rate, such as 5MiB/s; timetables are for `hfctl limit` and windows",
         )),
     }
+}
+
+/// How fast and when; empty means not said.
+pub(super) fn pacing(
+    config: &Config,
+    limit: &str,
+    window: String,
+    start_at: Option<Timestamp>,
+) -> Result<Pacing, CallError> {
+    if !window.is_empty() {
+        timing::periods(config, &window).map_err(|why| CallError::invalid("window", why))?;
+    }
+    Ok(Pacing {
+        limit: if limit.is_empty() {
+            None
+        } else {
+            parse_rate("limit", limit)?
+        },
+        window: (!window.is_empty()).then_some(window),
+        start_at,
+    })
 }
 
 /// A change of jobs as it came; what is `None` stays.

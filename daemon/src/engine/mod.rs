@@ -2,6 +2,7 @@
 //! that knows all adapters. Workers return values upward; only the dispatcher and the store change state.
 
 mod access;
+mod admission;
 mod checkpoint;
 mod clock;
 mod connection;
@@ -11,6 +12,8 @@ mod error;
 mod finish;
 mod frontier;
 mod gate;
+#[expect(dead_code, reason = "the transfer is about to ask")]
+mod judge;
 mod limits;
 mod names;
 mod on_result;
@@ -18,6 +21,7 @@ mod planner;
 mod preview;
 mod progress;
 mod retry;
+mod routes;
 mod shared;
 mod sources;
 mod stop;
@@ -42,13 +46,14 @@ pub use self::{
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
+    routes::{Explanation, HostRoute, RouteCall, RouteSubject, millis},
     stop::chain,
     submit::{Submit, Wish},
 };
 use self::{dispatcher::Dispatcher, shared::Shared};
 use crate::{
     config::{Config, Mode},
-    hub::{Hub, RepoSummary},
+    hub::{Hub, RepoSummary, RouteUse},
     model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
@@ -153,19 +158,6 @@ impl Engine {
     /// # Errors
     /// When the store cannot be opened.
     pub async fn start(
-        state_dir: &Path,
-        mode: Mode,
-        config: watch::Receiver<Arc<Config>>,
-        hub: Hub,
-    ) -> Result<(Self, Running), StoreError> {
-        Self::start_by(Clock::system(), state_dir, mode, config, hub).await
-    }
-
-    /// The same by another clock.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub async fn start_by(
         clock: Clock,
         state_dir: &Path,
         mode: Mode,
@@ -241,6 +233,22 @@ impl Engine {
     /// When the store fails.
     pub async fn list_jobs(&self, filter: Filter) -> Result<(Vec<Job>, EventSeq), CallError> {
         Ok(self.shared.store.list_jobs(filter).await?)
+    }
+
+    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
+    ///
+    /// # Errors
+    /// With the field that is wrong; hosts that do not answer are in the explanation.
+    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
+        routes::explain(&self.shared, self.mode, call).await
+    }
+
+    /// What a job had from each host by each way.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
+        routes::of_job(&self.shared, job).await
     }
 
     /// A page of the files of a job.

@@ -7,6 +7,7 @@ use tokio::{task::JoinError, time::Instant};
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
     progress::{Waiting, wall_time},
+    routes,
     shared::blocking,
     stop::JobStop,
     transfer::hint,
@@ -177,7 +178,9 @@ impl Dispatcher {
         let Some(active) = self.jobs.get(id).filter(|active| active.tasks == 0) else {
             return;
         };
-        let ending = active.ending.clone();
+        let (ending, row) = (active.ending.clone(), active.context.row);
+        // First: who hears of the end may ask at once where the bytes came from.
+        routes::store(&self.shared, id, row).await;
         let stored = match ending {
             Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note).await,
             Some(Ending::Told) => self.disown(id).await,
@@ -189,6 +192,7 @@ impl Dispatcher {
                 self.shared.gate.leave(active.context.row);
                 let kept = active.context.progress.kept();
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
+                routes::close(&self.shared, id, active.context.row).await;
             }
             if let Some(ActiveJob { plan: Some(plan), .. }) = removed {
                 // An empty folder of ours is no use to anybody; one with partial files stays.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access,
+    admission::Admission,
     error::CallError,
     planner,
     progress::JobProgress,
@@ -54,6 +55,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         row: 0,
         spec: spec.clone(),
         sources: shared.sources_of(&endpoints),
+        admission: Arc::new(Admission::new(endpoints.len())),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
         stuck_for: Duration::ZERO,

@@ -70,6 +70,15 @@ pub(super) enum Next {
     WholeFile,
 }
 
+/// Which endpoints are left.
+pub(super) enum Left {
+    Some,
+    /// Only such as give no parts.
+    WholeFiles,
+    /// All have refused, the preferred one in these words.
+    None(JobStop),
+}
+
 impl Retry {
     pub(super) fn new(context: &JobContext) -> Self {
         Self {
@@ -158,6 +167,15 @@ impl Retry {
         Ok(Next::Again)
     }
 
+    /// Lets an endpoint be for a moment, without any fault of its.
+    pub(super) fn shortly(&mut self, index: usize, wait: Duration) {
+        self.tried[index].closed = Some(Closed {
+            until: Instant::now() + wait,
+            reason: HoldReason::Endpoint,
+            detail: "the server takes no more connections".to_owned(),
+        });
+    }
+
     /// How long a job may go on without a byte from now on.
     fn patience_left(&self, context: &JobContext, failing_since: Instant) -> Duration {
         let limit = context.shared.config().transfer.give_up_after;
@@ -187,20 +205,36 @@ impl Retry {
     pub(super) fn open(&self, context: &JobContext, in_parts: bool) -> Vec<usize> {
         let now = Instant::now();
         (0..self.tried.len())
-            .filter(|index| self.is_usable(*index, in_parts) && self.closed(context, *index, now).is_none())
+            .filter(|index| self.is_usable(context, *index, in_parts) && self.closed(context, *index, now).is_none())
             .collect()
     }
 
     /// When the first of the closed endpoints opens again, and why it is closed.
     pub(super) fn opens(&self, context: &JobContext, in_parts: bool) -> Option<Closed> {
         let now = Instant::now();
-        let closed = (0..self.tried.len()).filter(|index| self.is_usable(*index, in_parts));
+        let closed = (0..self.tried.len()).filter(|index| self.is_usable(context, *index, in_parts));
         closed
             .filter_map(|index| self.closed(context, index, now))
             .min_by_key(|closed| closed.until)
     }
 
-    fn is_usable(&self, index: usize, in_parts: bool) -> bool {
+    /// Whether an endpoint is left that serves what is wanted, now or later.
+    pub(super) fn left(&self, in_parts: bool) -> Left {
+        let any = |in_parts| (0..self.tried.len()).any(|index| self.serves(index, in_parts));
+        match (any(in_parts), any(false)) {
+            (true, _) => Left::Some,
+            (false, true) => Left::WholeFiles,
+            (false, false) => Left::None(self.refusal()),
+        }
+    }
+
+    /// It serves, and it may: one that failed leaves the way to those that were not judged yet.
+    fn is_usable(&self, context: &JobContext, index: usize, in_parts: bool) -> bool {
+        let out = |other: usize| !self.serves(other, in_parts) || self.tried[other].attempts_made > 0;
+        self.serves(index, in_parts) && context.admission.admits(index, in_parts, out)
+    }
+
+    fn serves(&self, index: usize, in_parts: bool) -> bool {
         let tried = &self.tried[index];
         tried.refusal.is_none()
             && !(in_parts && tried.no_ranges)

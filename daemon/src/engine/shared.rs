@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     path::PathBuf,
     sync::{
         Arc, Mutex, Weak,
@@ -18,10 +19,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    admission::Admission,
     clock::Clock,
     gate::Gate,
     limits::Limits,
     progress::{Board, JobProgress, lock},
+    routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
     timing::Bells,
@@ -30,7 +33,7 @@ use crate::{
     cache::{self, CacheError},
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
     hub::{Endpoint, Hub},
-    model::{Destination, Job, JobId, JobSpec, Token, Trust},
+    model::{Destination, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -63,8 +66,13 @@ pub(super) struct Shared {
     pub(super) previews: Semaphore,
     /// Identity of this boot of the machine; empty when the system does not tell.
     pub(super) boot: String,
-    pub(super) turns: Turns,
+    /// By partial file.
+    pub(super) turns: Turns<PathBuf>,
+    /// By question to an endpoint.
+    pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
+    /// Which hosts the active jobs ask, and what came from them.
+    pub(super) ledgers: Ledgers,
 }
 
 impl Shared {
@@ -97,7 +105,9 @@ impl Shared {
             reserving: AsyncMutex::new(()),
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
+            judging: Turns::default(),
             gates: Gates::default(),
+            ledgers: Ledgers::default(),
         }
     }
 
@@ -173,6 +183,8 @@ pub(super) struct JobContext {
     pub(super) endpoints: Vec<EndpointAccess>,
     /// The source that each of them is.
     pub(super) sources: Vec<SourceId>,
+    /// Which of them may bring bytes.
+    pub(super) admission: Arc<Admission>,
     pub(super) progress: Arc<JobProgress>,
     /// How long nothing had come before this run, over holds and restarts.
     pub(super) stuck_for: Duration,
@@ -200,6 +212,7 @@ impl JobContext {
         Arc::new(Self {
             shared,
             sources,
+            admission: Arc::new(Admission::new(endpoints.len())),
             id: job.id.clone(),
             row: job.row,
             spec: job.spec.clone(),
@@ -221,6 +234,7 @@ impl JobContext {
             spec: self.spec.clone(),
             endpoints: self.endpoints.clone(),
             sources: self.sources.clone(),
+            admission: self.admission.clone(),
             progress: self.progress.clone(),
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),
@@ -267,13 +281,18 @@ pub(super) async fn blocking_until_stopped<T: Send + 'static>(
     }
 }
 
-/// One transfer per partial file: a second job that wants the same bytes waits, then finds them published.
-#[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<PathBuf, Weak<AsyncMutex<()>>>>);
+/// One at a time for each key. Of transfers: a second job that wants the same bytes waits, then finds them published.
+pub(super) struct Turns<K>(Mutex<HashMap<K, Weak<AsyncMutex<()>>>>);
 
-impl Turns {
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
     /// Waits for the turn on a key; it ends when the guard is dropped.
-    pub(super) async fn take(&self, key: PathBuf) -> OwnedMutexGuard<()> {
+    pub(super) async fn take(&self, key: K) -> OwnedMutexGuard<()> {
         let turn = {
             let mut turns = lock(&self.0);
             turns.retain(|_, turn| turn.strong_count() > 0);

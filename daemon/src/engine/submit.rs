@@ -8,14 +8,13 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access::token_origin,
     error::CallError,
-    limits::parse_rate,
+    limits::pacing,
     shared::{Shared, blocking},
-    timing,
 };
 use crate::{
     config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
-    model::{Destination, JobId, JobSpec, Owner, Pacing, Priority, RepoKind, Revision, Selection, Token},
+    model::{Destination, JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
     store::{NewJob, RequestKey, Scope, Submitted},
     tokens::BoundToken,
@@ -188,27 +187,6 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
     })
 }
 
-/// How fast and when; empty means not said.
-fn pacing(
-    config: &Config,
-    limit: &str,
-    window: String,
-    start_at: Option<jiff::Timestamp>,
-) -> Result<Pacing, CallError> {
-    if !window.is_empty() {
-        timing::periods(config, &window).map_err(|why| CallError::invalid("window", why))?;
-    }
-    Ok(Pacing {
-        limit: if limit.is_empty() {
-            None
-        } else {
-            parse_rate("limit", limit)?
-        },
-        window: (!window.is_empty()).then_some(window),
-        start_at,
-    })
-}
-
 /// A web address names a page of the Hub or of one of the endpoints; a page of somebody else is no repository.
 fn check_host(name: &str, endpoints: &[Endpoint]) -> Result<(), CallError> {
     let Some(host) = url::Url::parse(name)
@@ -281,6 +259,13 @@ pub(super) fn base_text(endpoint: &Endpoint) -> String {
     endpoint.base().as_str().trim_end_matches('/').to_owned()
 }
 
+/// Whether the configuration lists this endpoint.
+pub(super) fn is_configured(config: &Config, endpoint: &Endpoint) -> bool {
+    config.endpoints.iter().any(|known| {
+        Endpoint::parse(&known.name, known.url.as_str()).is_ok_and(|known| base_text(&known) == base_text(endpoint))
+    })
+}
+
 /// The endpoints of a call: those that it names, else the caller's own HF_ENDPOINT, else the configured ones.
 pub(super) fn endpoints(
     config: &Config,
@@ -305,11 +290,7 @@ pub(super) fn endpoints(
             }
         };
         let endpoint = endpoint.map_err(|error| CallError::invalid("endpoints", error))?;
-        let is_configured = config
-            .endpoints
-            .iter()
-            .any(|known| configured(known).is_ok_and(|known| base_text(&known) == base_text(&endpoint)));
-        if mode == Mode::System && !is_configured {
+        if mode == Mode::System && !is_configured(config, &endpoint) {
             return Err(CallError::NotAllowed(format!(
                 "{} is not among the configured endpoints; ask the administrator to add it",
                 endpoint.host()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -46,6 +46,8 @@ pub(super) struct FileTransfer {
     pub(super) unclaimed: Unclaimed,
     pub(super) counted: Counted,
     pub(super) frontier: Frontier,
+    /// One write at a time: the kernel lets no two into a file either, and lets those that wait spin.
+    pub(super) writing: Arc<Semaphore>,
     /// An endpoint said where the bytes lie.
     pub(super) linked: Notify,
     most_connections: u32,
@@ -337,6 +339,7 @@ async fn stage(
             written.front(),
         ),
         unclaimed: Unclaimed::default(),
+        writing: Arc::new(Semaphore::new(1)),
         linked: Notify::new(),
         most_connections: if whole { 1 } else { wanted.min(worthwhile) },
         segments: Mutex::new(if whole {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::dispatcher::Dispatcher;
+use super::{dispatcher::Dispatcher, routes};
 
 /// After a failure of the store the queue is looked at again.
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
@@ -31,6 +31,13 @@ impl Dispatcher {
     pub(super) fn look_within(&mut self, wait: Duration) {
         let due = Instant::now() + wait;
         self.next_look = Some(self.next_look.map_or(due, |known| known.min(due)));
+    }
+
+    /// What was counted of the hosts of active jobs survives a crash but for the last half minute.
+    pub(super) async fn store_accounts(&self) {
+        for (id, active) in &self.jobs {
+            routes::store(&self.shared, id, active.context.row).await;
+        }
     }
 
     pub(super) async fn prune(&self) {

@@ -1,18 +1,21 @@
-//! Which addresses a redirect may name. A server outside must not make the daemon ask hosts that only the daemon can reach.
+//! Which addresses a redirect may lead to. A server outside must not make the daemon ask hosts that only the daemon can
+//! reach.
 //!
-//! Only what is written in the address is judged here: IP literals and `localhost`. A name that *resolves* to such an address
-//! has to be judged where the connection is made, by a resolver given to the clients (`client.rs`, `dns_resolver`).
+//! An address written out (an IP literal, `localhost`) is judged when the redirect is read; a name when the connection is
+//! made, by what it resolves to (`resolver.rs`). Names that a proxy resolves are the proxy's to judge.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
 use super::endpoint::Endpoint;
+use super::resolver::permitted;
+use crate::model::route::Network;
 
-/// Where an address lies, as far as its text tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// A name, or an address of the public network.
+/// Where an address lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// The public network, and what is no more internal than it: Clash gives names addresses of 198.18.0.0/15 of its own.
     Public,
     Loopback,
     /// 10.0.0.0/8.
@@ -23,35 +26,60 @@ enum Place {
     Private192,
     /// fc00::/7.
     UniqueLocal,
-    /// Link-local, metadata services, shared carrier space, multicast, unspecified: never the target of a redirect.
+    /// Link-local, metadata services, shared carrier space, multicast, unspecified: never the target of a redirect, unless
+    /// it is the endpoint itself or `routing.allow_networks` lists it.
     Forbidden,
 }
 
-/// Whether a server at `endpoint` may redirect to `target`.
-pub(super) fn allowed(endpoint: &Endpoint, target: &Url) -> bool {
-    if endpoint.owns(target) {
-        return true;
+/// Where an endpoint stands: what it names may stand there too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Home {
+    /// Its address is written out.
+    At(Place),
+    /// Wherever its name leads.
+    Named(String),
+}
+
+impl Home {
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        match endpoint.base().host() {
+            Some(Host::Domain(name)) => Self::Named(name.to_owned()),
+            Some(Host::Ipv4(ip)) => Self::At(place_v4(ip)),
+            Some(Host::Ipv6(ip)) => Self::At(place_v6(ip)),
+            None => Self::At(Place::Forbidden),
+        }
     }
-    match place(target) {
-        Place::Public => true,
-        Place::Forbidden => false,
-        inside => place(endpoint.base()) == inside,
+
+    /// Whether this is the endpoint's own name.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        matches!(self, Self::Named(own) if own == name)
     }
 }
 
-fn place(url: &Url) -> Place {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => place_v4(ip),
-        Some(Host::Ipv6(ip)) => place_v6(ip),
+/// Whether a server at `endpoint` may redirect to `target`, as far as the target is written out.
+pub(super) async fn allowed(endpoint: &Endpoint, target: &Url, networks: &[Network]) -> bool {
+    if endpoint.owns(target) {
+        return true;
+    }
+    let home = Home::of(endpoint);
+    match target.host() {
+        Some(Host::Ipv4(ip)) => permitted(&home, networks, ip.into()).await,
+        Some(Host::Ipv6(ip)) => permitted(&home, networks, ip.into()).await,
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
-            if name == "localhost" || name.ends_with(".localhost") {
-                Place::Loopback
-            } else {
-                Place::Public
-            }
+            // Not every resolver knows the names below it, so they are judged as what they mean.
+            let loopback = name == "localhost" || name.ends_with(".localhost");
+            !loopback || permitted(&home, networks, Ipv4Addr::LOCALHOST.into()).await
         }
-        None => Place::Forbidden,
+        None => false,
+    }
+}
+
+/// Where an address lies.
+pub(super) fn place_of(ip: IpAddr) -> Place {
+    match ip {
+        IpAddr::V4(ip) => place_v4(ip),
+        IpAddr::V6(ip) => place_v6(ip),
     }
 }
 
@@ -105,16 +133,31 @@ fn embedded(ip: Ipv6Addr) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn inside_is_reached_from_inside_only() {
-        let check = |from: &str, to: &str, expected: bool| {
-            let endpoint = Endpoint::parse("e", from).unwrap();
-            assert_eq!(allowed(&endpoint, &Url::parse(to).unwrap()), expected, "{from} -> {to}");
+    async fn may(from: &str, to: &str, networks: &[Network]) -> bool {
+        let endpoint = Endpoint::parse("e", from).unwrap();
+        allowed(&endpoint, &Url::parse(to).unwrap(), networks).await
+    }
+
+    #[tokio::test]
+    async fn listed_networks_are_allowed() {
+        let ten = Network {
+            address: "10.20.0.0".parse().unwrap(),
+            prefix: 16,
         };
-        let public = "https://huggingface.co";
-        check(public, "https://us.aws.cdn.hf.co/x", true);
-        check(public, "https://8.8.8.8/x", true);
-        check(public, "https://[2606:4700::1]/x", true);
+        assert!(may("https://8.8.8.8", "http://10.20.1.1/", &[ten]).await);
+        assert!(!may("https://8.8.8.8", "http://10.21.1.1/", &[ten]).await);
+        assert!(may("https://8.8.8.8", "http://198.18.0.7/", &[]).await);
+    }
+
+    #[tokio::test]
+    async fn inside_is_reached_from_inside_only() {
+        let check = async |from: &str, to: &str, expected: bool| {
+            assert_eq!(may(from, to, &[]).await, expected, "{from} -> {to}");
+        };
+        let public = "https://a..invalid";
+        check(public, "https://us.aws.cdn.hf.co/x", true).await;
+        check(public, "https://8.8.8.8/x", true).await;
+        check(public, "https://[2606:4700::1]/x", true).await;
         for inside in [
             "http://127.0.0.1/",
             "http://127.9.9.9/",
@@ -143,22 +186,22 @@ mod tests {
             "http://239.1.1.1/",
             "http://[::127.0.0.1]/",
         ] {
-            check(public, inside, false);
-            check("https://8.8.8.8", inside, false);
+            check(public, inside, false).await;
+            check("https://8.8.8.8", inside, false).await;
         }
-        check("http://127.0.0.1:1", "http://127.0.0.2:2/", true);
-        check("http://127.0.0.1:1", "http://localhost:2/", true);
-        check("http://localhost:1", "http://[::1]:2/", true);
-        check("http://127.0.0.1:1", "http://10.0.0.1/", false);
-        check("http://10.0.0.1", "http://10.200.0.1/", true);
-        check("http://10.0.0.1", "http://192.168.0.1/", false);
-        check("http://172.16.0.1", "http://172.20.0.1/", true);
-        check("http://192.168.0.1", "http://192.168.9.9/", true);
-        check("http://192.168.0.1", "http://127.0.0.1/", false);
-        check("http://[fd12::1]", "http://[fd99::1]/", true);
-        check("http://10.0.0.1", "http://169.254.169.254/", false);
-        check("http://169.254.1.1", "http://169.254.169.254/", false);
-        check("http://169.254.1.1", "http://169.254.1.1/other", true);
-        check("http://127.0.0.1", "https://huggingface.co/", true);
+        check("http://127.0.0.1:1", "http://127.0.0.2:2/", true).await;
+        check("http://127.0.0.1:1", "http://localhost:2/", true).await;
+        check("http://localhost:1", "http://[::1]:2/", true).await;
+        check("http://127.0.0.1:1", "http://10.0.0.1/", false).await;
+        check("http://10.0.0.1", "http://10.200.0.1/", true).await;
+        check("http://10.0.0.1", "http://192.168.0.1/", false).await;
+        check("http://172.16.0.1", "http://172.20.0.1/", true).await;
+        check("http://192.168.0.1", "http://192.168.9.9/", true).await;
+        check("http://192.168.0.1", "http://127.0.0.1/", false).await;
+        check("http://[fd12::1]", "http://[fd99::1]/", true).await;
+        check("http://10.0.0.1", "http://169.254.169.254/", false).await;
+        check("http://169.254.1.1", "http://169.254.169.254/", false).await;
+        check("http://169.254.1.1", "http://169.254.1.1/other", true).await;
+        check("http://127.0.0.1", "https://huggingface.co/", true).await;
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::Response;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
 use super::{transport, window};
@@ -21,7 +22,9 @@ const COURTESY: Duration = Duration::from_secs(1);
 pub struct Body {
     response: Response,
     url: SignedUrl,
-    via: Option<Url>,
+    hub: Hub,
+    taken: Taken,
+    begun: Instant,
     wanted: u64,
     got: u64,
     stall_timeout: Duration,
@@ -33,9 +36,10 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(
+        hub: Hub,
         response: Response,
         url: &Url,
-        via: Option<&Url>,
+        taken: Taken,
         wanted: u64,
         cut_short: bool,
         stall_timeout: Duration,
@@ -45,7 +49,9 @@ impl Body {
             surplus: !cut_short && response.content_length().is_some_and(|length| length > wanted),
             response,
             url: SignedUrl::new(url.clone()),
-            via: via.cloned(),
+            hub,
+            taken,
+            begun: Instant::now(),
             wanted,
             got: 0,
             stall_timeout,
@@ -68,6 +74,7 @@ impl Body {
             let next = timeout(self.stall_timeout, self.response.chunk()).await;
             let mut chunk = match next {
                 Err(_) => {
+                    self.hub.way_failed(&self.taken);
                     return Err(HubError::Stalled {
                         host: self.host(),
                         got: self.got,
@@ -75,9 +82,11 @@ impl Body {
                     });
                 }
                 Ok(Err(error)) if !transport::is_early_end(&error) => {
-                    return Err(transport::fault(error, self.url.reveal(), self.via.as_ref()));
+                    self.hub.way_failed(&self.taken);
+                    return Err(transport::fault(error, self.url.reveal(), self.taken.via()));
                 }
                 Ok(Err(_) | Ok(None)) => {
+                    self.hub.way_failed(&self.taken);
                     return Err(HubError::Truncated {
                         host: self.host(),
                         got: self.got,
@@ -94,6 +103,9 @@ impl Body {
                 self.surplus = !self.cut_short;
             }
             self.got += chunk.len() as u64;
+            if let Some(tally) = &self.taken.tally {
+                tally.got(chunk.len() as u64);
+            }
             return Ok(Some(chunk));
         }
     }
@@ -116,6 +128,11 @@ impl Body {
         self.surplus
     }
 
+    /// The way that they come by: `DIRECT`, or the name of a proxy.
+    pub fn way(&self) -> &str {
+        self.taken.way.name()
+    }
+
     /// Where the bytes come from: host, perhaps with a port.
     pub fn host(&self) -> String {
         host_of(self.url.reveal())
@@ -131,6 +148,13 @@ impl Body {
         if let Ok(Ok(Some(more))) = timeout(patience, self.response.chunk()).await {
             self.surplus = !more.is_empty();
         }
+    }
+}
+
+/// However it ends, what came says how good the way is.
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.hub.way_delivered(&self.taken, self.got, self.begun.elapsed());
     }
 }
 

@@ -71,6 +71,8 @@ pub enum Blame {
     NoTrustAnchors,
     /// A redirect that is not followed.
     Redirect,
+    /// Our own rules allow no way to it.
+    Rejected,
     /// A web page in place of an answer: something on the way blocks.
     Blocked,
     /// Does not have what the protocol asks for, or answers nonsense.
@@ -147,7 +149,8 @@ pub fn classify(error: &HubError) -> Verdict {
         HubError::Encoded { .. } => Verdict::EndpointAtFault(Blame::Encoded),
         HubError::NotTheFile { .. } => Verdict::EndpointAtFault(Blame::NotTheFile),
         HubError::ChangedUnderneath { .. } => Verdict::EndpointAtFault(Blame::ChangedUnderneath),
-        HubError::Redirect { .. } => Verdict::EndpointAtFault(Blame::Redirect),
+        HubError::Redirect { .. } | HubError::AddressNotAllowed { .. } => Verdict::EndpointAtFault(Blame::Redirect),
+        HubError::Rejected { .. } => Verdict::EndpointAtFault(Blame::Rejected),
         HubError::ListingLoop { .. } => Verdict::EndpointAtFault(Blame::ListingLoop),
         HubError::ListingIncomplete { .. } => Verdict::EndpointAtFault(Blame::ListingIncomplete),
         HubError::BadAnswer { .. } | HubError::TooLarge { .. } => Verdict::EndpointAtFault(Blame::BadAnswer),

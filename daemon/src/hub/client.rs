@@ -1,23 +1,34 @@
-//! The clients: one kind for JSON, one for bytes, each with and without TLS.
+//! The clients: one for each way, kind of traffic and place of an endpoint, built when first needed.
 //!
 //! Bytes go over HTTP/1.1 only: each range has its own TCP window, not reading throttles just that range, and one reset kills
-//! one range. JSON may use HTTP/2. TLS clients are built when first needed, and again when that failed: on a machine
-//! without CA certificates building one is an error, which must be the trouble of https endpoints alone.
+//! one range. JSON may use HTTP/2. Clients that speak no TLS ask the system for no CA certificates: on a machine without
+//! them, that must be the trouble of https endpoints alone.
+//!
+//! A client belongs to one way and to one place where endpoints stand, so a connection that was allowed to one of them is
+//! never used by another.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, Proxy, redirect};
+use tokio::time::Instant;
 use url::Url;
 
-use super::endpoint::host_of;
+use super::address::Home;
+use super::choice::Choices;
+use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
+use super::ledger::Tally;
+use super::listed::Listed;
 use super::proxy::ProxyRules;
+use super::resolver::Resolver;
+use super::routes::{RouteTable, Way};
 use super::transport;
+
+/// Clients that are kept. More are wanted only where users name many endpoints of their own.
+const MOST_CLIENTS: usize = 64;
 
 /// How the Hub client behaves.
 #[derive(Debug, Clone)]
@@ -30,8 +41,8 @@ pub struct HubOptions {
     pub metadata_timeout: Duration,
     /// Longest time without a byte of a file, counted from the sending of the request.
     pub stall_timeout: Duration,
-    /// Which address goes through which proxy.
-    pub proxies: ProxyRules,
+    /// Which address is reached by which way, until [`Hub::set_routes`] says otherwise.
+    pub routes: RouteTable,
 }
 
 impl HubOptions {
@@ -41,7 +52,7 @@ impl HubOptions {
     /// When a variable of the environment names something that is no proxy.
     pub fn new(user_agent: impl Into<String>) -> Result<Self, HubError> {
         Ok(Self {
-            proxies: ProxyRules::from_environment()?,
+            routes: RouteTable::environment(ProxyRules::from_environment()?),
             ..Self::direct(user_agent)
         })
     }
@@ -53,13 +64,13 @@ impl HubOptions {
             connect_timeout: Duration::from_secs(10),
             metadata_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
-            proxies: ProxyRules::none(),
+            routes: RouteTable::direct(),
         }
     }
 }
 
 /// What a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Traffic {
     /// JSON.
     Metadata,
@@ -75,16 +86,38 @@ pub struct Hub {
 
 struct Inner {
     options: HubOptions,
-    metadata: Pair,
-    bulk: Pair,
-    /// Bytes of answers that are no files, since somebody asked.
-    listed_bytes: AtomicU64,
+    routes: RwLock<Arc<RouteTable>>,
+    clients: Mutex<HashMap<Key, Client>>,
+    choices: Mutex<Choices>,
+    listed: Listed,
 }
 
-struct Pair {
+/// What a client is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
     traffic: Traffic,
-    plain: Client,
-    tls: OnceLock<Client>,
+    tls: bool,
+    way: Way,
+    home: Home,
+}
+
+/// The way of one request, once it is chosen.
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub(super) client: Client,
+    pub(super) way: Way,
+    /// Whether there was a choice; then what becomes of it is remembered.
+    chosen: bool,
+    pub(super) tally: Option<Arc<Tally>>,
+    pub(super) listed: Listed,
+    host: String,
+}
+
+impl Taken {
+    /// The proxy on the way.
+    pub(super) fn via(&self) -> Option<&Url> {
+        self.way.proxy().map(|point| point.url())
+    }
 }
 
 impl Hub {
@@ -93,16 +126,26 @@ impl Hub {
     /// # Errors
     /// When the options hold something that cannot be used, such as a line break in the user agent.
     pub fn new(options: HubOptions) -> Result<Self, HubError> {
-        let metadata = Pair::new(&options, Traffic::Metadata)?;
-        let bulk = Pair::new(&options, Traffic::Bulk)?;
-        Ok(Self {
+        let hub = Self {
             inner: Arc::new(Inner {
+                routes: RwLock::new(Arc::new(options.routes.clone())),
                 options,
-                metadata,
-                bulk,
-                listed_bytes: AtomicU64::new(0),
+                clients: Mutex::default(),
+                choices: Mutex::default(),
+                listed: Listed::default(),
             }),
-        })
+        };
+        // A mistake in the options is told now, and not by every request.
+        let sample = Key {
+            traffic: Traffic::Metadata,
+            tls: false,
+            way: Way::Direct,
+            home: Home::Named(String::new()),
+        };
+        hub.build(&sample).map_err(|source| HubError::Client {
+            source: Box::new(source),
+        })?;
+        Ok(hub)
     }
 
     /// How it was set up.
@@ -110,29 +153,106 @@ impl Hub {
         &self.inner.options
     }
 
-    pub(super) fn listed(&self, bytes: usize) {
-        self.inner.listed_bytes.fetch_add(bytes as u64, Relaxed);
+    pub(super) fn listed(&self) -> &Listed {
+        &self.inner.listed
     }
 
-    /// Bytes of listings and other answers that are no files, since the last call of this.
-    pub fn take_listed_bytes(&self) -> u64 {
-        self.inner.listed_bytes.swap(0, Relaxed)
+    /// The rules in force.
+    pub fn routes(&self) -> Arc<RouteTable> {
+        let routes = self.inner.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.clone()
     }
 
-    /// The client for one address.
-    pub(super) fn client(&self, traffic: Traffic, url: &Url) -> Result<&Client, HubError> {
-        let pair = match traffic {
-            Traffic::Metadata => &self.inner.metadata,
-            Traffic::Bulk => &self.inner.bulk,
-        };
-        let proxied_by_tls = self.proxy(url).is_some_and(|proxy| proxy.scheme() == "https");
-        if url.scheme() == "http" && !proxied_by_tls {
-            return Ok(&pair.plain);
+    /// Puts other rules in force: for every request from now on, and for every further hop of those on their way. Answers
+    /// that are being read are read to their end.
+    pub fn set_routes(&self, table: RouteTable) {
+        let mut routes = self.inner.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if **routes == table {
+            return;
         }
-        if let Some(client) = pair.tls.get() {
+        *routes = Arc::new(table);
+        // Idle connections of the old ways close with their clients.
+        self.clients().clear();
+        *self.choices() = Choices::default();
+    }
+
+    /// Chooses the way of the next request.
+    pub(super) fn take(&self, endpoint: &Endpoint, traffic: Traffic, url: &Url) -> Result<Taken, HubError> {
+        let routes = self.routes();
+        let decision = routes.decide(url);
+        let host = host_of(url);
+        let way = match decision.ways.as_slice() {
+            [] => {
+                return Err(HubError::Rejected { host, by: decision.by });
+            }
+            [way] => way,
+            ways => {
+                let names: Vec<&str> = ways.iter().map(Way::name).collect();
+                &ways[self.choices().choose(&host, &names, Instant::now())]
+            }
+        };
+        let chosen = decision.ways.len() > 1;
+        let tally = endpoint
+            .ledger()
+            .map(|ledger| ledger.note(&host, way.name(), &decision.by));
+        Ok(Taken {
+            client: self.client(endpoint, traffic, url, way)?,
+            way: way.clone(),
+            chosen,
+            tally,
+            listed: self.inner.listed.clone(),
+            host,
+        })
+    }
+
+    /// A way that somebody else chose, for one request.
+    pub(super) fn take_way(
+        &self,
+        endpoint: &Endpoint,
+        traffic: Traffic,
+        url: &Url,
+        way: &Way,
+    ) -> Result<Taken, HubError> {
+        Ok(Taken {
+            client: self.client(endpoint, traffic, url, way)?,
+            way: way.clone(),
+            chosen: false,
+            tally: None,
+            listed: self.inner.listed.clone(),
+            host: host_of(url),
+        })
+    }
+
+    /// Remembers that a way did not work, if there was a choice.
+    pub(super) fn way_failed(&self, taken: &Taken) {
+        if taken.chosen {
+            self.choices().failed(&taken.host, taken.way.name(), Instant::now());
+        }
+    }
+
+    /// Remembers what a way delivered, if there was a choice.
+    pub(super) fn way_delivered(&self, taken: &Taken, bytes: u64, took: Duration) {
+        if taken.chosen {
+            let now = Instant::now();
+            self.choices()
+                .delivered(&taken.host, taken.way.name(), bytes, took, now);
+        }
+    }
+
+    fn client(&self, endpoint: &Endpoint, traffic: Traffic, url: &Url, way: &Way) -> Result<Client, HubError> {
+        let proxied_by_tls = way.proxy().is_some_and(|proxy| proxy.url().scheme() == "https");
+        let key = Key {
+            traffic,
+            tls: url.scheme() != "http" || proxied_by_tls,
+            way: way.clone(),
+            home: Home::of(endpoint),
+        };
+        let known = self.clients().get(&key).cloned();
+        if let Some(client) = known {
             return Ok(client);
         }
-        let built = builder(&self.inner.options, pair.traffic).build().map_err(|source| {
+        // Reading the certificates takes a while: others need not wait for it.
+        let built = self.build(&key).map_err(|source| {
             let source = Box::new(source);
             if transport::lacks_roots(&source) {
                 HubError::NoTrustAnchors {
@@ -143,12 +263,40 @@ impl Hub {
                 HubError::Client { source }
             }
         })?;
-        Ok(pair.tls.get_or_init(|| built))
+        let mut clients = self.clients();
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
+        Ok(clients.entry(key).or_insert(built).clone())
     }
 
-    /// The proxy for one address.
-    pub(super) fn proxy(&self, url: &Url) -> Option<&Url> {
-        self.inner.options.proxies.proxy_for(url)
+    fn build(&self, key: &Key) -> reqwest::Result<Client> {
+        let routes = self.routes();
+        let mut builder = builder(&self.inner.options, key.traffic).dns_resolver(Arc::new(Resolver {
+            home: key.home.clone(),
+            proxy: key
+                .way
+                .proxy()
+                .and_then(|proxy| proxy.url().host_str().map(str::to_owned)),
+            allowed: routes.allowed().clone(),
+        }));
+        if let Some(proxy) = key.way.proxy() {
+            let url = proxy.url_with_login();
+            builder = builder.proxy(Proxy::custom(move |_| Some(url.clone())));
+        }
+        if !key.tls {
+            // No roots at all: this client never sees an https address, and asks the system for nothing.
+            builder = builder.tls_certs_only([]);
+        }
+        builder.build()
+    }
+
+    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Client>> {
+        self.inner.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn choices(&self) -> std::sync::MutexGuard<'_, Choices> {
+        self.inner.choices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,40 +304,21 @@ impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
             .field("options", &self.inner.options)
+            .field("routes", &self.routes())
             .finish_non_exhaustive()
     }
 }
 
-impl Pair {
-    fn new(options: &HubOptions, traffic: Traffic) -> Result<Self, HubError> {
-        // No roots at all: this client never sees an https address, and asks the system for nothing.
-        let plain = builder(options, traffic)
-            .tls_certs_only([])
-            .build()
-            .map_err(|source| HubError::Client {
-                source: Box::new(source),
-            })?;
-        Ok(Self {
-            traffic,
-            plain,
-            tls: OnceLock::new(),
-        })
-    }
-}
-
 fn builder(options: &HubOptions, traffic: Traffic) -> ClientBuilder {
-    let rules = options.proxies.clone();
     let common = Client::builder()
         .user_agent(options.user_agent.clone())
         .connect_timeout(options.connect_timeout)
         .redirect(redirect::Policy::none())
         .referer(false)
         .no_proxy()
-        .proxy(Proxy::custom(move |url| rules.proxy_for(url).cloned()))
         .tcp_keepalive(Duration::from_secs(15))
         .tcp_keepalive_interval(Duration::from_secs(5))
         .tcp_keepalive_retries(3);
-    // A resolver that refuses internal addresses of foreign names belongs here (`dns_resolver`), see address.rs.
     match traffic {
         Traffic::Metadata => common
             .pool_idle_timeout(Duration::from_secs(60))
@@ -217,7 +346,7 @@ mod tests {
     fn shows_no_password() {
         let mut options = HubOptions::direct("hfetch/test");
         let lookup = |name: &str| (name == "https_proxy").then(|| "http://u:secret@p:1".to_owned());
-        options.proxies = ProxyRules::from_lookup(lookup).unwrap();
+        options.routes = RouteTable::environment(ProxyRules::from_lookup(lookup).unwrap());
         let shown = format!("{:?}", Hub::new(options).unwrap());
         assert!(!shown.contains("secret"), "{shown}");
     }

@@ -1,7 +1,10 @@
 //! A configured base address, official or mirror, and the addresses below it (hub-protocol 1.2).
 
+use std::sync::Arc;
+
 use url::{Origin, Url};
 
+use super::ledger::Ledger;
 use super::quote;
 use super::scrub;
 use crate::model::{CommitHash, RepoId, RepoKind, RepoPath, Revision};
@@ -10,11 +13,22 @@ use crate::model::{CommitHash, RepoId, RepoKind, RepoPath, Revision};
 const HUB_HOSTS: [&str; 4] = ["huggingface.co", "www.huggingface.co", "hf.co", "hub-ci.huggingface.co"];
 
 /// A base address: `http` or `https`, perhaps with a path of its own, never with user, query or fragment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Endpoint {
     name: String,
     base: Url,
+    /// Where calls to it, and wherever it sends them, are counted.
+    ledger: Option<Arc<Ledger>>,
 }
+
+/// The same place under the same name; who counts is another matter.
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.base == other.base
+    }
+}
+
+impl Eq for Endpoint {}
 
 /// Why a text is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +66,24 @@ impl Endpoint {
         } else {
             name.to_owned()
         };
-        Ok(Self { name, base })
+        Ok(Self {
+            name,
+            base,
+            ledger: None,
+        })
+    }
+
+    /// The same, with every call counted.
+    #[must_use]
+    pub fn counted(self, ledger: Arc<Ledger>) -> Self {
+        Self {
+            ledger: Some(ledger),
+            ..self
+        }
+    }
+
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_deref()
     }
 
     /// The name from the configuration.

@@ -1,6 +1,7 @@
 //! What can go wrong in one call. No variant holds a token, a query string or more than 256 bytes of a remote's text.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::proxy::BadProxy;
@@ -124,6 +125,22 @@ pub enum HubError {
         host: String,
         /// Why it is not followed.
         why: RedirectFault,
+    },
+    /// The rules allow no way to the host.
+    #[error("{host} is not to be reached: {by}")]
+    Rejected {
+        /// The host meant.
+        host: String,
+        /// The rule.
+        by: String,
+    },
+    /// A name that somebody else chose leads into the internal network (`address_not_allowed`).
+    #[error("{host} was named by a server outside and leads to {address} in the internal network")]
+    AddressNotAllowed {
+        /// The name.
+        host: String,
+        /// What it resolves to.
+        address: IpAddr,
     },
     /// The listing does not come to an end.
     #[error("{host} repeats itself on page {page} of a listing: {why}")]

@@ -26,14 +26,25 @@ pub struct BadProxy {
 }
 
 /// Which proxy for which address.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProxyRules {
-    http: Option<Url>,
-    https: Option<Url>,
+    http: Option<(&'static str, Url)>,
+    https: Option<(&'static str, Url)>,
     bypass: Bypass,
 }
 
-#[derive(Clone, Default)]
+/// What the variables say of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BySetting<'r> {
+    /// This variable names this proxy.
+    Proxy(&'static str, &'r Url),
+    /// `NO_PROXY` exempts the host from the proxy of this variable.
+    Exempt(&'static str),
+    /// No variable is about it.
+    Unset,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
 struct Bypass {
     everything: bool,
     names: Vec<String>,
@@ -69,7 +80,7 @@ impl ProxyRules {
         };
         let read = |names: &[&'static str]| {
             first(names)
-                .map(|(name, value)| parse_proxy(name, value.trim()))
+                .map(|(name, value)| Ok((name, parse_proxy(name, value.trim())?)))
                 .transpose()
         };
         Ok(Self {
@@ -79,14 +90,29 @@ impl ProxyRules {
         })
     }
 
-    /// The proxy for this address, `None` for a direct connection.
-    pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
-        let proxy = match url.scheme() {
+    /// What they say of an address.
+    pub(super) fn ask(&self, url: &Url) -> BySetting<'_> {
+        let named = match url.scheme() {
             "http" => self.http.as_ref(),
             "https" => self.https.as_ref(),
             _ => None,
-        }?;
-        (!self.bypass.covers(url)).then_some(proxy)
+        };
+        match named {
+            None => BySetting::Unset,
+            Some((variable, _)) if self.bypass.covers(url) => BySetting::Exempt(variable),
+            Some((variable, proxy)) => BySetting::Proxy(variable, proxy),
+        }
+    }
+
+    /// The proxies that the variables name, each once.
+    pub(super) fn proxies(&self) -> Vec<&Url> {
+        let mut found: Vec<&Url> = [&self.https, &self.http]
+            .into_iter()
+            .flatten()
+            .map(|(_, url)| url)
+            .collect();
+        found.dedup();
+        found
     }
 }
 
@@ -95,8 +121,8 @@ impl fmt::Debug for ProxyRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { http, https, bypass } = self;
         f.debug_struct("ProxyRules")
-            .field("http", &http.as_ref().map(host_of))
-            .field("https", &https.as_ref().map(host_of))
+            .field("http", &http.as_ref().map(|(_, url)| host_of(url)))
+            .field("https", &https.as_ref().map(|(_, url)| host_of(url)))
             .field("bypass_everything", &bypass.everything)
             .field("bypass_names", &bypass.names)
             .field("bypass_networks", &bypass.networks)
@@ -215,7 +241,10 @@ mod tests {
     }
 
     fn via(rules: &ProxyRules, url: &str) -> Option<String> {
-        rules.proxy_for(&Url::parse(url).unwrap()).map(ToString::to_string)
+        match rules.ask(&Url::parse(url).unwrap()) {
+            BySetting::Proxy(_, proxy) => Some(proxy.to_string()),
+            BySetting::Exempt(_) | BySetting::Unset => None,
+        }
     }
 
     #[test]

@@ -9,8 +9,9 @@ use http::{HeaderMap, StatusCode, header};
 use url::Url;
 
 use super::address;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, host_of};
 use super::error::RedirectFault;
+use crate::model::route::Network;
 
 /// Most redirects of one call.
 pub(super) const MAX_HOPS: usize = 10;
@@ -29,9 +30,18 @@ impl Trail {
     }
 
     /// Goes one hop on.
-    pub(super) fn step(&mut self, endpoint: &Endpoint, from: &Url, headers: &HeaderMap) -> Result<Url, RedirectFault> {
+    pub(super) async fn step(
+        &mut self,
+        endpoint: &Endpoint,
+        from: &Url,
+        headers: &HeaderMap,
+        networks: &[Network],
+    ) -> Result<Url, RedirectFault> {
         let location = headers.get(header::LOCATION).ok_or(RedirectFault::NoLocation)?;
-        let next = target(endpoint, from, location.as_bytes())?;
+        let next = target(from, location.as_bytes())?;
+        if !address::allowed(endpoint, &next, networks).await {
+            return Err(RedirectFault::Address(host_of(&next)));
+        }
         if self.seen.len() > MAX_HOPS {
             return Err(RedirectFault::TooMany(MAX_HOPS));
         }
@@ -51,7 +61,7 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 ///
 /// Resolving is the address type's, which changes none of the characters that may stand in an address but one: an apostrophe
 /// in a query becomes `%27`. Browsers do the same, and the Hub's downloads work in browsers.
-fn target(endpoint: &Endpoint, from: &Url, location: &[u8]) -> Result<Url, RedirectFault> {
+fn target(from: &Url, location: &[u8]) -> Result<Url, RedirectFault> {
     let text = std::str::from_utf8(location).map_err(|_| RedirectFault::Unreadable)?;
     let mut next = from.join(text.trim()).map_err(|_| RedirectFault::Unreadable)?;
     next.set_fragment(None);
@@ -64,9 +74,6 @@ fn target(endpoint: &Endpoint, from: &Url, location: &[u8]) -> Result<Url, Redir
     if !next.username().is_empty() || next.password().is_some() {
         return Err(RedirectFault::Userinfo);
     }
-    if !address::allowed(endpoint, &next) {
-        return Err(RedirectFault::Address(super::endpoint::host_of(&next)));
-    }
     Ok(next)
 }
 
@@ -75,8 +82,7 @@ mod tests {
     use super::*;
 
     fn go(from: &str, location: &str) -> Result<String, RedirectFault> {
-        let endpoint = Endpoint::parse("e", "https://huggingface.co").unwrap();
-        target(&endpoint, &Url::parse(from).unwrap(), location.as_bytes()).map(String::from)
+        target(&Url::parse(from).unwrap(), location.as_bytes()).map(String::from)
     }
 
     #[test]
@@ -134,30 +140,41 @@ mod tests {
             assert_eq!(go(from, userinfo), Err(RedirectFault::Userinfo), "{userinfo}");
         }
         assert_eq!(go(from, "https://[oops/"), Err(RedirectFault::Unreadable));
-        assert_eq!(
-            go(from, "https://127.1:8/x"),
-            Err(RedirectFault::Address("127.0.0.1:8".to_owned()))
-        );
         assert!(go("http://huggingface.co/x", "https://huggingface.co/x").is_ok());
     }
 
-    #[test]
-    fn circles_and_long_ways_end() {
+    #[tokio::test]
+    async fn addresses_inside_are_refused() {
+        let from = Url::parse("https://8.8.8.8/x").unwrap();
+        let endpoint = Endpoint::parse("e", from.as_str()).unwrap();
+        let headers = HeaderMap::from_iter([(header::LOCATION, "https://127.1:8/x".parse().unwrap())]);
+        let step = Trail::new(&from).step(&endpoint, &from, &headers, &[]).await;
+        assert_eq!(step, Err(RedirectFault::Address("127.0.0.1:8".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn circles_and_long_ways_end() {
         let endpoint = Endpoint::parse("e", "https://h").unwrap();
         let at = |n: usize| Url::parse(&format!("https://h/{n}")).unwrap();
         let to = |n: usize| HeaderMap::from_iter([(header::LOCATION, format!("/{n}").parse().unwrap())]);
         let mut trail = Trail::new(&at(0));
         for hop in 0..MAX_HOPS {
-            assert_eq!(trail.step(&endpoint, &at(hop), &to(hop + 1)), Ok(at(hop + 1)));
+            assert_eq!(
+                trail.step(&endpoint, &at(hop), &to(hop + 1), &[]).await,
+                Ok(at(hop + 1))
+            );
         }
         assert_eq!(
-            trail.step(&endpoint, &at(10), &to(11)),
+            trail.step(&endpoint, &at(10), &to(11), &[]).await,
             Err(RedirectFault::TooMany(MAX_HOPS))
         );
         let mut trail = Trail::new(&at(0));
-        assert_eq!(trail.step(&endpoint, &at(0), &to(0)), Err(RedirectFault::Loop));
         assert_eq!(
-            trail.step(&endpoint, &at(0), &HeaderMap::new()),
+            trail.step(&endpoint, &at(0), &to(0), &[]).await,
+            Err(RedirectFault::Loop)
+        );
+        assert_eq!(
+            trail.step(&endpoint, &at(0), &HeaderMap::new(), &[]).await,
             Err(RedirectFault::NoLocation)
         );
     }

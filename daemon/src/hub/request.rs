@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::Credential;
-use super::client::{Hub, Traffic};
+use super::client::{Hub, Taken, Traffic};
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::redirect::{Trail, is_redirect};
-use super::refusal::{About, Refusal};
+use super::refusal::{About, Refusal, content_type};
 use super::{scrub, transport};
 use crate::model::Token;
 
@@ -40,6 +40,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Landed<'a> {
     pub(super) url: Url,
     pub(super) response: Response,
+    /// The way of the last request.
+    pub(super) taken: Taken,
     /// The token that went with the last request, if it did.
     pub(super) token: Credential<'a>,
     /// Headers of the last redirect, when there was one.
@@ -86,15 +88,16 @@ impl Hub {
         let mut token = call.token;
         loop {
             token = token.filter(|_| call.endpoint.owns(&url));
+            let taken = self.take(call.endpoint, call.traffic, &url)?;
             let sent_at = Instant::now();
-            let send = self.send(call, &url, token)?;
-            let response = timeout(limit, send)
-                .await
+            let sent = timeout(limit, send(&taken, call, &url, token)).await;
+            let response = sent
                 .map_err(|_| HubError::TimedOut {
                     host: host_of(&url),
                     after: limit,
-                })?
-                .map_err(|error| transport::fault(error, &url, self.proxy(&url)))?;
+                })
+                .and_then(|answered| answered.map_err(|error| transport::fault(error, &url, taken.via())))
+                .inspect_err(|_| self.way_failed(&taken))?;
             if response.status().as_u16() < 400 {
                 on_hop(&url, response.headers())?;
             }
@@ -102,13 +105,15 @@ impl Hub {
                 return Ok(Landed {
                     url,
                     response,
+                    taken,
                     token,
                     redirected_by,
                     sent_at,
                 });
             }
             let next = trail
-                .step(call.endpoint, &url, response.headers())
+                .step(call.endpoint, &url, response.headers(), self.routes().allowed())
+                .await
                 .map_err(|why| HubError::Redirect {
                     host: host_of(&url),
                     why,
@@ -117,23 +122,6 @@ impl Hub {
             finish_redirect(response).await;
             url = next;
         }
-    }
-
-    fn send(
-        &self,
-        call: &Call<'_>,
-        url: &Url,
-        token: Option<&Token>,
-    ) -> Result<impl Future<Output = reqwest::Result<Response>> + use<>, HubError> {
-        let mut headers = call.headers.clone();
-        if let Some(token) = token
-            && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
-        {
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        let client = self.client(call.traffic, url)?;
-        Ok(client.get(url.clone()).headers(headers).send())
     }
 
     /// Asks for JSON within the metadata limit.
@@ -152,10 +140,21 @@ impl Hub {
             return Err(refused(landed, about.clone()).await);
         }
         let Landed {
-            url, response, sent_at, ..
+            url,
+            response,
+            taken,
+            sent_at,
+            ..
         } = landed;
         let headers = response.headers().clone();
-        let body = timeout_at(sent_at + limit, self.read_json(response, &url))
+        if content_type(&headers).starts_with("text/html") {
+            return Err(HubError::BadAnswer {
+                host: host_of(&url),
+                what,
+                detail: "it is a web page".to_owned(),
+            });
+        }
+        let body = timeout_at(sent_at + limit, read_json(response, &url, &taken))
             .await
             .map_err(|_| HubError::TimedOut {
                 host: host_of(&url),
@@ -168,25 +167,45 @@ impl Hub {
         })?;
         Ok(Answer { value, url, headers })
     }
+}
 
-    async fn read_json(&self, mut response: Response, url: &Url) -> Result<Vec<u8>, HubError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| transport::fault(error, url, self.proxy(url)))?
-        {
-            self.listed(chunk.len());
-            if body.len() + chunk.len() > MAX_JSON {
-                return Err(HubError::TooLarge {
-                    host: host_of(url),
-                    limit: MAX_JSON,
-                });
-            }
-            body.extend_from_slice(&chunk);
+async fn read_json(mut response: Response, url: &Url, taken: &Taken) -> Result<Vec<u8>, HubError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| transport::fault(error, url, taken.via()))?
+    {
+        taken.listed.add(chunk.len());
+        if body.len() + chunk.len() > MAX_JSON {
+            return Err(HubError::TooLarge {
+                host: host_of(url),
+                limit: MAX_JSON,
+            });
         }
-        Ok(body)
+        if let Some(tally) = &taken.tally {
+            tally.got(chunk.len() as u64);
+        }
+        body.extend_from_slice(&chunk);
     }
+    Ok(body)
+}
+
+/// Sends one request; dropping the future gives it up.
+pub(super) fn send(
+    taken: &Taken,
+    call: &Call<'_>,
+    url: &Url,
+    token: Option<&Token>,
+) -> impl Future<Output = reqwest::Result<Response>> + use<> {
+    let mut headers = call.headers.clone();
+    if let Some(token) = token
+        && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+    {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    taken.client.get(url.clone()).headers(headers).send()
 }
 
 /// The refusal in an answer, with the beginning of its body.

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::endpoint::host_of;
 use super::error::HubError;
+use super::resolver::AddressNotAllowed;
 use super::scrub;
 
 /// What broke.
@@ -86,6 +87,12 @@ impl fmt::Display for NetworkFault {
 /// Turns an error of the library into ours. Its address goes: it may be signed.
 pub(super) fn fault(error: reqwest::Error, url: &Url, via: Option<&Url>) -> HubError {
     let error = error.without_url();
+    if let Some(refused) = chain(&error).find_map(|cause| cause.downcast_ref::<AddressNotAllowed>()) {
+        return HubError::AddressNotAllowed {
+            host: host_of(url),
+            address: refused.address,
+        };
+    }
     let fault = if error.is_dns() {
         NetworkFault::Dns
     } else {

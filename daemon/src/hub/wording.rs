@@ -1,7 +1,7 @@
 //! The sentences that users read, one for each way to fail. Decisions are made in `classify.rs`.
 
 use super::classify::{Situation, situation};
-use super::error::HubError;
+use super::error::{HubError, RedirectFault};
 use super::refusal::{Asked, Refusal};
 use super::transport::NetworkFault;
 use crate::model::{Failure, FailureKind, RepoKind};
@@ -30,8 +30,18 @@ pub fn failure(error: &HubError) -> Failure {
         | HubError::ListingLoop { .. }
         | HubError::ListingIncomplete { .. }
         | HubError::BadAnswer { .. }
-        | HubError::TooLarge { .. }
-        | HubError::Redirect { .. } => bad_endpoint("use another endpoint"),
+        | HubError::TooLarge { .. } => bad_endpoint("use another endpoint"),
+        HubError::Redirect {
+            why: RedirectFault::Address(_),
+            ..
+        } => bad_endpoint("use another endpoint; if that network is meant, list it in `routing.allow_networks`"),
+        HubError::Redirect { .. } => bad_endpoint("use another endpoint"),
+        HubError::Rejected { .. } => {
+            unreachable("change `routing.rules` and run `hfctl daemon reload`, or use another endpoint")
+        }
+        HubError::AddressNotAllowed { .. } => {
+            bad_endpoint("use another endpoint; if that network is meant, list it in `routing.allow_networks`")
+        }
         HubError::NotTheFile { .. } => bad_endpoint(
             "a login page or filter may stand in the way; open the address in a browser, or use another endpoint",
         ),
@@ -59,7 +69,9 @@ fn transport_hint(fault: NetworkFault, by_proxy: bool) -> String {
         NetworkFault::Certificate => {
             "check the clock of this machine; a filter that opens TLS needs its CA installed; else use another endpoint"
         }
-        NetworkFault::ProxyAuth => "give the proxy's user and password in its address",
+        NetworkFault::ProxyAuth => {
+            "give the proxy's user and password: `password_file` of its [[proxies]], or in the address of the variable"
+        }
         NetworkFault::Proxy => "check the proxy settings",
         NetworkFault::Refused | NetworkFault::Unreachable | NetworkFault::Timeout if by_proxy => {
             "check that the proxy runs and is reachable"

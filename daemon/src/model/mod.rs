@@ -6,10 +6,12 @@ mod failure;
 mod file;
 mod id;
 mod job;
+mod judgement;
 mod manifest;
 mod pacing;
 mod path;
 mod repo;
+pub mod route;
 mod secret;
 pub mod units;
 mod week;
@@ -22,10 +24,11 @@ pub use id::{BadJobId, JobId};
 pub use job::{
     Destination, HoldReason, IllegalMove, Job, JobMove, JobSpec, JobState, Owner, Priority, Selection, Trust,
 };
+pub use judgement::{EndpointFault, Finding, JudgedRepo, Judgement, Serves};
 pub use manifest::{Manifest, ManifestEntry};
 pub use pacing::{JobChange, Pacing, SetLimit, SetLimits};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
-pub use secret::{SignedUrl, Token};
+pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
 pub use week::{Change, Limit, Period, Weekdays};

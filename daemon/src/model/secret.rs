@@ -1,4 +1,4 @@
-//! Values that must not be printed. Neither type has a way to show its content but the one accessor that says so.
+//! Values that must not be printed. No type has a way to show its content but the one accessor that says so.
 
 use std::fmt;
 
@@ -23,6 +23,41 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(***)")
+    }
+}
+
+/// What a proxy wants to know of its user.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ProxyLogin {
+    user: String,
+    password: String,
+}
+
+impl ProxyLogin {
+    /// Reads the first line of a file: `user:password`; `None` when it is not that.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (user, password) = text.lines().next()?.trim_end().split_once(':')?;
+        let sound = |part: &str| !part.chars().any(char::is_control);
+        (!user.is_empty() && sound(user) && sound(password)).then(|| Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        })
+    }
+
+    /// The user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The secret itself: for the proxy only.
+    pub fn reveal(&self) -> &str {
+        &self.password
+    }
+}
+
+impl fmt::Debug for ProxyLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyLogin(***)")
     }
 }
 
@@ -70,6 +105,12 @@ mod tests {
         assert!(!format!("{token:?}").contains("secret"));
         let url = SignedUrl::new(url::Url::parse("https://user:pw@cdn.example:8443/a/b?Signature=secret#x").unwrap());
         assert_eq!(format!("{url}"), "https://cdn.example:8443/a/b");
+        let login = ProxyLogin::parse("ann:se:cret\nmore\n").unwrap();
+        assert_eq!((login.user(), login.reveal()), ("ann", "se:cret"));
+        assert!(!format!("{login:?}").contains("cret"));
+        assert!(
+            ProxyLogin::parse("").is_none() && ProxyLogin::parse(":x").is_none() && ProxyLogin::parse("x").is_none()
+        );
         assert!(Token::new("  ").is_none() && Token::new("a b").is_none() && Token::new("a\nb").is_none());
     }
 }

@@ -9,11 +9,13 @@ mod error;
 mod events;
 mod files;
 mod jobs;
+mod judgements;
 mod migrate;
 mod open;
 mod pacing;
 mod progress;
 mod queries;
+mod routes;
 mod row;
 mod running;
 mod thread;
@@ -27,7 +29,9 @@ pub use self::{
     error::StoreError,
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
+    judgements::{EndpointStats, StoredJudgement},
     progress::{Claim, Verified},
+    routes::JobRoute,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
@@ -233,14 +237,6 @@ impl Store {
                 .await?;
         }
         Ok(next)
-    }
-
-    /// Number of jobs in each open state.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
-        self.reads.read(queries::counts).await
     }
 
     /// Whether a job's plan is stored whole.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     jobs::{Filter, Scope, to_json},
     row,
@@ -111,7 +112,7 @@ pub(super) fn due_holds(db: &Connection, now: Timestamp) -> Result<(Vec<JobId>, 
 }
 
 /// Number of jobs in each open state.
-pub(super) fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError> {
+fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError> {
     let mut statement = db
         .prepare_cached(
             "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'active', 'held', 'paused') GROUP BY state",
@@ -125,4 +126,14 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError
         .into_iter()
         .filter_map(|(word, count)| JobState::parse(&word).map(|state| (state, count)))
         .collect())
+}
+
+impl Store {
+    /// Number of jobs in each open state.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
+        self.reads.read(counts).await
+    }
 }

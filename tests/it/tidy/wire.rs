@@ -9,7 +9,7 @@ const NUMBERS: [&str; 8] = [
 /// What a name or a comment says when it tells the unit.
 const UNITS: [&str; 7] = ["byte", "per_sec", "_sec", "_ms", "second", "millisecond", "percent"];
 /// Fields that count things, or number them.
-const COUNTS: [&str; 18] = [
+const COUNTS: [&str; 19] = [
     "after_seq",
     "connections",
     "downloads",
@@ -24,6 +24,7 @@ const COUNTS: [&str; 18] = [
     "max_workers",
     "page_size",
     "pid",
+    "requests",
     "schema_version",
     "seq",
     "uid",

@@ -4,14 +4,17 @@
 //! its stdin, if that is a pipe or a terminal, ends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use hfetch_tests::sim::{Bucket, Ending, Gated, Journal, Kind, RepoBuilder, SimHub, Switches, Token, write_tiny_model};
+use hfetch_tests::sim::{
+    Bucket, Ending, Fault, Gated, Host, Journal, Kind, LinkedShape, Matcher, PlainShape, RepoBuilder, Rule, SimHub,
+    Switches, Token, write_tiny_model,
+};
 use rustix::fs::FileType;
 
 /// Serves folders and made-up files as the Hugging Face Hub would.
@@ -30,6 +33,9 @@ struct Options {
     /// A file of a model repository that follows from a seed; several make one repository.
     #[arg(long, value_name = "ORG/NAME=PATH:SIZE[:SEED]")]
     seeded: Vec<String>,
+    /// A model repository of many small files: how many, and between which sizes.
+    #[arg(long, value_name = "ORG/NAME=COUNT:LEAST-MOST")]
+    small: Vec<String>,
     /// A model repository with a small model that loads (45 MB).
     #[arg(long, value_name = "ORG/NAME")]
     tiny_model: Vec<String>,
@@ -78,6 +84,18 @@ struct Options {
     /// Requests to resolve that a caller may make in 300 s.
     #[arg(long)]
     resolve_quota: Option<u64>,
+    /// Answers of the CDN at one time; 503 beyond.
+    #[arg(long, value_name = "COUNT")]
+    max_answers: Option<usize>,
+    /// Reset every answer of the CDN after a number of bytes between these two.
+    #[arg(long, value_name = "LEAST-MOST", value_parser = span)]
+    reset_after: Option<(u64, u64)>,
+    /// Of so many answers of the CDN in a row the first stalls for ever in its first MiB.
+    #[arg(long, value_name = "COUNT")]
+    stall_one_in: Option<u64>,
+    /// Give files at once, without a redirect.
+    #[arg(long)]
+    direct: bool,
     /// Behave as the mirror Olah does.
     #[arg(long)]
     olah: bool,
@@ -87,7 +105,13 @@ struct Options {
     /// Write a line to stderr for each exchange that ended.
     #[arg(long)]
     log: bool,
+    /// Answer each line on stdin with one on stdout: how many requests came, and how many bytes of files went out.
+    #[arg(long)]
+    totals: bool,
 }
+
+/// What an answer that will stall sends before.
+const BEFORE_STALL: u64 = 512 * 1024;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -97,7 +121,7 @@ async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}\n{}", hub.endpoint(), hub.cdn_endpoint())?;
     out.flush()?;
-    let ended = stdin_ended();
+    let ended = stdin_ended(options.totals.then(|| hub.journal().clone()));
     tokio::select! {
         () = ended => {}
         result = log(hub.journal()), if options.log => result?,
@@ -128,11 +152,24 @@ fn start(options: &Options, scratch: &Path) -> anyhow::Result<SimHub> {
         Switches::default()
     };
     switches.announce_xet = options.xet;
+    switches.cdn_concurrency = options.max_answers;
+    if options.direct {
+        switches.plain = PlainShape::Direct;
+        switches.linked = LinkedShape::Direct;
+    }
     switches.link_life = Duration::from_secs(options.link_life_s);
     let hub = builder.switches(switches).start()?;
     hub.pace().set_total(options.rate);
     hub.pace().set_per_connection(options.connection_rate);
     hub.pace().set_latency(Duration::from_millis(options.latency_ms));
+    let bodies = Matcher::any().host(Host::Cdn).method("GET");
+    if let Some((least, most)) = options.reset_after {
+        hub.fault(bodies.clone(), Fault::ResetBetween(least, most, 1));
+    }
+    if let Some(count) = options.stall_one_in {
+        hub.faults()
+            .add(Rule::new(bodies, Fault::StallAfter(BEFORE_STALL)).every(count));
+    }
     Ok(hub)
 }
 
@@ -167,6 +204,17 @@ fn repos(options: &Options, scratch: &Path) -> anyhow::Result<Repos> {
         let key = (Kind::Model, id.to_owned());
         let repo = repos.remove(&key).unwrap_or_else(|| RepoBuilder::model(id));
         repos.insert(key, repo.seeded(path, length, seed));
+    }
+    for given in &options.small {
+        let (id, files) = pair(given)?;
+        let (count, sizes) = files.split_once(':').with_context(|| format!("no sizes: {given}"))?;
+        let (count, (least, most)) = (count.parse::<u64>().context("bad count")?, span(sizes)?);
+        let mut repo = RepoBuilder::model(id);
+        for number in 0..count {
+            let length = least + number * 7919 % (most - least + 1);
+            repo = repo.seeded(&format!("data/{:03}/{number:06}.json", number / 1000), length, number);
+        }
+        repos.insert((Kind::Model, id.to_owned()), repo);
     }
     for id in &options.tiny_model {
         let folder: PathBuf = scratch.join(id);
@@ -238,8 +286,18 @@ fn size(text: &str) -> anyhow::Result<u64> {
         .with_context(|| format!("too large: {text}"))
 }
 
-/// Waits for the end of stdin; for ever when stdin is nothing that somebody holds open on purpose.
-async fn stdin_ended() {
+/// Two sizes with a hyphen between.
+fn span(text: &str) -> anyhow::Result<(u64, u64)> {
+    let (least, most) = text
+        .split_once('-')
+        .with_context(|| format!("not of the form LEAST-MOST: {text}"))?;
+    let (least, most) = (size(least)?, size(most)?);
+    ensure!(least <= most, "the first is the larger one: {text}");
+    Ok((least, most))
+}
+
+/// Waits for the end of stdin, answering its lines from the journal; for ever when stdin is nothing that somebody holds open on purpose.
+async fn stdin_ended(totals: Option<Journal>) {
     let kind = rustix::fs::fstat(std::io::stdin()).map(|meta| FileType::from_raw_mode(meta.st_mode));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
     if !is_terminal && !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {
@@ -249,8 +307,22 @@ async fn stdin_ended() {
     // Reading stdin cannot be cancelled, so it has a thread that dies with the process.
     std::thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
-        let mut buffer = [0; 1024];
-        while matches!(stdin.read(&mut buffer), Ok(count) if count > 0) {}
+        if let Some(journal) = totals {
+            let mut out = std::io::stdout();
+            for _line in stdin.lines().map_while(Result::ok) {
+                let records = journal.records();
+                let bytes: u64 = records.iter().map(|record| record.sent.end - record.sent.start).sum();
+                if writeln!(out, "{} {bytes}", records.len())
+                    .and_then(|()| out.flush())
+                    .is_err()
+                {
+                    break;
+                }
+            }
+        } else {
+            let mut buffer = [0; 1024];
+            while matches!(stdin.read(&mut buffer), Ok(count) if count > 0) {}
+        }
         ended.send(()).ok();
     });
     end.await.ok();

@@ -34,6 +34,8 @@ pub enum Fault {
     ResetBeforeHead,
     /// Resets the connection (RST) after so many body bytes.
     ResetAfter(u64),
+    /// Resets the connection (RST) after a number of body bytes between these two, drawn for each request from the seed.
+    ResetBetween(u64, u64, u64),
     /// Closes (FIN) without an answer.
     CutBeforeHead,
     /// Closes (FIN) after so many body bytes.
@@ -127,6 +129,16 @@ impl Fault {
         )
     }
 
+    /// The fault as it strikes the request with this number.
+    fn drawn(&self, number: u64) -> Self {
+        match self {
+            Self::ResetBetween(least, most, seed) => {
+                Self::ResetAfter(least + mix(*seed, number) % (most.saturating_sub(*least) + 1))
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Other behaviour for this request.
     pub fn quirk(change: impl Fn(&mut Switches) + Send + Sync + 'static) -> Self {
         Self::Quirk(Arc::new(change))
@@ -153,6 +165,7 @@ impl Fault {
             Self::StallAfter(bytes) => format!("StallAfter({bytes})"),
             Self::ResetBeforeHead => "ResetBeforeHead".to_owned(),
             Self::ResetAfter(bytes) => format!("ResetAfter({bytes})"),
+            Self::ResetBetween(least, most, _) => format!("ResetBetween({least}, {most})"),
             Self::CutBeforeHead => "CutBeforeHead".to_owned(),
             Self::CutAfter(bytes) => format!("CutAfter({bytes})"),
             Self::ShortChunked(bytes) => format!("ShortChunked({bytes})"),
@@ -254,6 +267,7 @@ pub struct Rule {
     matcher: Matcher,
     skip: u64,
     times: u64,
+    every: u64,
     chance: Option<(f64, u64)>,
 }
 
@@ -265,6 +279,7 @@ impl Rule {
             matcher,
             skip: 0,
             times: u64::MAX,
+            every: 1,
             chance: None,
         }
     }
@@ -290,6 +305,12 @@ impl Rule {
     /// Lets the first `count` that match pass.
     pub fn skip(mut self, count: u64) -> Self {
         self.skip = count;
+        self
+    }
+
+    /// Of each `count` that match, only the first.
+    pub fn every(mut self, count: u64) -> Self {
+        self.every = count.max(1);
         self
     }
 
@@ -326,10 +347,10 @@ impl FaultPlan {
         {
             let number = *seen;
             *seen += 1;
-            let in_turn = number >= rule.skip && number - rule.skip < rule.times;
+            let in_turn = number >= rule.skip && number - rule.skip < rule.times && number % rule.every == 0;
             let drawn = |(probability, seed): (f64, u64)| unit(mix(seed, number)) < probability;
             if in_turn && rule.chance.is_none_or(drawn) {
-                struck.push(rule.fault.clone());
+                struck.push(rule.fault.drawn(number));
             }
         }
         struck

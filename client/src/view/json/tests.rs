@@ -2,6 +2,7 @@
 
 use super::*;
 use hfetch_proto::v1::{EventType, HoldReason, JobState, Priority, RepoType};
+use prost_types::Timestamp as WireTime;
 
 fn job() -> Job {
     Job {

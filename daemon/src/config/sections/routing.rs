@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::config::{
-    inputs::Context,
-    rules::{Matcher, Network, Rule, Target, parse_network, parse_rule, parse_target},
-    section::Reader,
-    tree::{Node, Table, Value},
-    values,
+use crate::{
+    config::{
+        clash::{self, ClashRules},
+        inputs::Context,
+        rules::{parse_network, parse_rule, parse_target},
+        section::Reader,
+        shape::fault,
+        tree::{Node, Table, Value},
+        values,
+    },
+    model::route::{Matcher, Network, Rule, Target},
 };
 
 /// `[routing]`.
@@ -15,14 +20,22 @@ use crate::config::{
 pub struct RoutingOptions {
     /// Whether there is such a section at all: it replaces the proxies of the environment.
     pub is_set: bool,
-    /// The first that fits decides.
+    /// As written in the configuration.
     pub rules: Vec<Rule>,
-    /// A Clash file whose domain rules come after these.
-    pub clash_config: Option<PathBuf>,
+    /// A Clash file, with the rules that were read from it.
+    pub clash_config: Option<(PathBuf, ClashRules)>,
     /// What the groups of that file stand for.
     pub via: Option<Target>,
     /// Where redirects may lead besides public addresses.
     pub allow_networks: Vec<Network>,
+}
+
+impl RoutingOptions {
+    /// All rules in force, the Clash file's among them; the first that fits decides.
+    pub fn all_rules(&self) -> Vec<Rule> {
+        let clash = self.clash_config.as_ref();
+        clash::merged(&self.rules, clash.map_or(&[], |(_, read)| read.rules.as_slice()))
+    }
 }
 
 pub(in crate::config) fn read(
@@ -41,8 +54,16 @@ pub(in crate::config) fn read(
         values::each(node, |node| values::parsed(node, |text| parse_rule(text, proxies)))
     });
     let (via_at, clash_at) = (section.origin_of("via"), section.origin_of("clash_config"));
-    let clash_config = section.read_optional("clash_config", values::path(context));
     let via = section.read_optional("via", |node| values::parsed(node, |text| parse_target(text, proxies)));
+    // Without a good `via`, which is a mistake of its own, the file's own mistakes are still worth telling.
+    let groups_mean = via.clone().flatten().unwrap_or(Target::Direct);
+    let clash_config = section.read_optional("clash_config", |node| {
+        let path = values::path(context)(node)?;
+        let (text, _) = (context.read_file)(&path).map_err(|why| fault(node, format!("cannot be read: {why}")))?;
+        let read =
+            clash::parse(&text, &groups_mean).map_err(|why| fault(node, format!("{}: {why}", path.display())))?;
+        Ok((path, read))
+    });
     let allow_networks = section.read("allow_networks", nothing(), |node| {
         values::each(node, |node| values::parsed(node, parse_network))
     });
@@ -66,6 +87,11 @@ pub(in crate::config) fn read(
         section.warn(format!(
             "`routing.rules`: what comes after MATCH, the rule {at}, is never reached"
         ));
+    }
+    if let Some(Some((path, read))) = &clash_config {
+        for left_out in &read.left_out {
+            section.warn(format!("{}: {left_out}", path.display()));
+        }
     }
     section.finish();
     Some(RoutingOptions {

@@ -2,8 +2,11 @@
 
 use super::{Case, EVERYTHING, system, user, with};
 use crate::{
-    config::{BudgetPeriod, Config, Loaded, Matcher, Mode, PageCache, Target, known_keys, settings::Setting},
-    model::Limit,
+    config::{BudgetPeriod, Config, Loaded, Mode, PageCache, known_keys, settings::Setting},
+    model::{
+        Limit,
+        route::{Matcher, Target},
+    },
 };
 
 fn printed(config: Config) -> String {
@@ -33,6 +36,13 @@ fn everything_is_read() {
     assert_eq!(config.routing.rules[2].matcher, Matcher::All);
     assert_eq!(config.routing.via, Some(Target::Proxy("clash".to_owned())));
     assert!(config.routing.is_set);
+    let rules: Vec<String> = config.routing.all_rules().iter().map(ToString::to_string).collect();
+    assert_eq!(rules[2..], ["DOMAIN-SUFFIX,hf.co,clash", "MATCH,DIRECT"]);
+    assert_eq!(
+        config.proxies[0].login.as_ref().map(|(_, login)| login.reveal()),
+        Some("hush")
+    );
+    assert!(!format!("{config:?}").contains("hush"));
     assert_eq!(
         config.users.of("a.b").budget.map(|budget| budget.period),
         Some(BudgetPeriod::Month)
@@ -187,12 +197,7 @@ fn what_is_not_in_force_is_said() {
             "control.token_file",
             "control.client_ca",
             "bandwidth.yield",
-            "endpoints[0].max_connections",
-            "proxies",
-            "routing.rules",
-            "routing.clash_config",
-            "routing.via",
-            "routing.allow_networks",
+            "/etc/clash/config.yaml: rules of kinds that are not read: GEOIP (1); the rules after them decide",
             "users.default.budget",
             "metrics.listen",
         ]

@@ -254,10 +254,23 @@ fn routes() {
             ("a.toml:11:8: proxies[3].name: ", "comma"),
             ("a.toml:14:19: routing.rules: ", "did you mean `clash`?"),
             ("a.toml:15:1: routing.rules: ", "no kind of rule"),
+            ("a.toml:16:16: routing.clash_config: ", "no such file"),
             ("a.toml:16:16: routing.via: ", "is missing"),
             ("a.toml:17:19: routing.allow_networks: ", "longer than 32"),
         ],
     );
+    let files = "[[proxies]]\nname = 'a'\nurl = 'http://x'\npassword_file = '/gone'\n[[proxies]]\nname = 'b'\n\
+                 url = 'http://x'\npassword_file = '/empty'\n[routing]\nclash_config = '/p'\nvia = 'a'";
+    told(
+        &user(&[files]),
+        &[
+            ("a.toml:4:17: proxies[0].password_file: ", "no such file"),
+            ("a.toml:8:17: proxies[1].password_file: ", "user:password"),
+            ("a.toml:10:16: routing.clash_config: ", "has no `rules`"),
+        ],
+    );
+    let open = user(&["[[proxies]]\nname = 'a'\nurl = 'http://x'\npassword_file = '/open'"]).config();
+    assert_eq!(open.warnings, ["others may read /open: `chmod 600` it"]);
     let config = user(&["routing.via = 'DIRECT'\nrouting.rules = ['MATCH,DIRECT', 'DOMAIN,x,DIRECT']"]).config();
     assert!(
         config.warnings.iter().any(|line| line.contains("never reached")),

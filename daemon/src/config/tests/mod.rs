@@ -78,6 +78,20 @@ format = "json"
 listen = "127.0.0.1:9100"
 "#;
 
+/// The disk of these tests.
+fn named_file(path: &Path) -> Result<(String, bool), String> {
+    match path.to_str() {
+        Some("/etc/clash/config.yaml") => {
+            let text = "proxy-groups: [{name: G}]\nrules: ['DOMAIN-SUFFIX,hf.co,G', 'GEOIP,CN,DIRECT']";
+            Ok((text.to_owned(), true))
+        }
+        Some("/p") => Ok(("ann:hush\n".to_owned(), false)),
+        Some("/open") => Ok(("ann:hush\n".to_owned(), true)),
+        Some("/empty") => Ok((String::new(), false)),
+        _ => Err("no such file".to_owned()),
+    }
+}
+
 /// A configuration to be.
 pub(super) struct Case<'a> {
     pub(super) mode: Mode,
@@ -98,6 +112,7 @@ impl Case<'_> {
             mode: self.mode,
             environment: &environment,
             current_dir: Path::new("/work"),
+            read_file: &named_file,
         };
         let names = ["a.toml", "b.toml", "c.toml"].map(PathBuf::from).into_iter();
         let texts: Vec<_> = names

@@ -3,6 +3,7 @@
 mod errors;
 mod fetching;
 mod listing;
+mod matrix;
 mod metadata;
 mod network;
 mod redirects;

@@ -9,13 +9,15 @@ use tokio::net::TcpListener;
 use super::script::{Reply, script};
 use super::{endpoint, tiny, token};
 use crate::hub::transport::fault_of;
-use crate::hub::{Blame, Hub, HubError, HubOptions, NetworkFault, ProxyRules, RepoInfo, Verdict, classify, failure};
+use crate::hub::{
+    Blame, Hub, HubError, HubOptions, NetworkFault, ProxyRules, RepoInfo, RouteTable, Verdict, classify, failure,
+};
 use crate::model::{FailureKind, RepoKind, Revision};
 
 async fn ask(base: &str, proxy: Option<&str>) -> Result<RepoInfo, HubError> {
     let mut options = HubOptions::direct("hfetch/test");
     let lookup = |name: &str| proxy.filter(|_| name == "all_proxy").map(str::to_owned);
-    options.proxies = ProxyRules::from_lookup(lookup).unwrap();
+    options.routes = RouteTable::environment(ProxyRules::from_lookup(lookup).unwrap());
     let (hub, endpoint, token) = (Hub::new(options).unwrap(), endpoint(base), token());
     hub.info(&endpoint, Some(&token), RepoKind::Model, &tiny(), &Revision::main())
         .await

@@ -1,0 +1,364 @@
+//! By which way each host of a repository is reached: told by asking, as a download would.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use url::Url;
+
+use super::{
+    access,
+    error::CallError,
+    progress::lock,
+    shared::{EndpointAccess, Shared},
+    stop::chain,
+    submit,
+};
+use crate::{
+    config::Mode,
+    hub::{Endpoint, FileTarget, Hop, Ledger, Reading, RouteUse, Way},
+    model::{CommitHash, Digest, Job, JobId, Manifest, RepoId, RepoKind, RepoPath, Revision, Token},
+    store::JobRoute,
+};
+
+/// Files of each kind of storage that are asked for: one repository's files may lie at several hosts.
+const SAMPLES: usize = 6;
+
+/// What to explain.
+#[derive(Debug, Clone)]
+pub struct RouteCall {
+    /// Who asks.
+    pub uid: u32,
+    /// The repository or address.
+    pub subject: RouteSubject,
+    /// Names or addresses of endpoints; empty: the configured ones.
+    pub endpoints: Vec<String>,
+    /// The caller's own HF_ENDPOINT.
+    pub preferred_endpoint: String,
+    /// The caller's token.
+    pub token: Option<Token>,
+    /// Also how fast, by every way.
+    pub measure: bool,
+}
+
+/// Of what.
+#[derive(Debug, Clone)]
+pub enum RouteSubject {
+    /// A repository at a revision.
+    Repo(RepoKind, RepoId, Revision),
+    /// One address.
+    Address(Url),
+}
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub struct Explanation {
+    /// Hosts in the order in which they are reached.
+    pub hosts: Vec<HostRoute>,
+    /// For people.
+    pub notes: Vec<String>,
+}
+
+/// One host.
+#[derive(Debug)]
+pub struct HostRoute {
+    /// What it is asked for: `api`, `resolve`, `bytes`, `address`.
+    pub roles: Vec<&'static str>,
+    /// The hop that tells of it: the first that failed, else the first.
+    pub hop: Hop,
+    /// By every way there is, and whether the rules choose it.
+    pub readings: Vec<(Way, bool, Reading)>,
+}
+
+/// Explains.
+pub(super) async fn explain(shared: &Shared, mode: Mode, call: RouteCall) -> Result<Explanation, CallError> {
+    // It costs as much as a dry run, and more.
+    let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
+    let mut found = Explanation::default();
+    match &call.subject {
+        RouteSubject::Address(url) => address(shared, mode, &call, url, &mut found).await?,
+        RouteSubject::Repo(kind, repo_id, revision) => {
+            let config = shared.config();
+            let endpoints = submit::endpoints(
+                &config,
+                mode,
+                &call.endpoints,
+                &call.preferred_endpoint,
+                &mut found.notes,
+            )?;
+            for access in access::for_call(&config, mode, endpoints, call.uid, call.token.clone()) {
+                repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn address(
+    shared: &Shared,
+    mode: Mode,
+    call: &RouteCall,
+    url: &Url,
+    found: &mut Explanation,
+) -> Result<(), CallError> {
+    let endpoint = Endpoint::parse("", bare(url).as_str()).map_err(|error| CallError::invalid("url", error))?;
+    let configured = submit::is_configured(&shared.config(), &endpoint);
+    if mode == Mode::System && !configured {
+        found.notes.push(format!(
+            "{} is no endpoint of this daemon's configuration: only what the rules say is told, nobody was asked",
+            endpoint.host()
+        ));
+        let hop = Hop::unasked(url, shared.hub.routes().decide(url));
+        found.hosts.push(HostRoute {
+            roles: vec!["address"],
+            hop,
+            readings: Vec::new(),
+        });
+        return Ok(());
+    }
+    let hops = shared.hub.trace_base(&endpoint).await;
+    let mut hosts = Hosts::default();
+    hosts.add("address", "address", hops);
+    for host in hosts.finish() {
+        found
+            .hosts
+            .push(measured(shared, &endpoint, None, host, call.measure).await);
+    }
+    Ok(())
+}
+
+/// Without query, fragment and user: they are no part of a route, and may be secrets.
+fn bare(url: &Url) -> Url {
+    let mut bare = url.clone();
+    bare.set_query(None);
+    bare.set_fragment(None);
+    bare
+}
+
+async fn repository(
+    shared: &Shared,
+    access: &EndpointAccess,
+    (kind, repo_id, revision): (RepoKind, &RepoId, &Revision),
+    measure: bool,
+    found: &mut Explanation,
+) {
+    let (hub, endpoint, token) = (&shared.hub, &access.endpoint, access.token.as_ref());
+    let mut hosts = Hosts::default();
+    hosts.add(
+        "api",
+        "api",
+        hub.trace_info(endpoint, token, kind, repo_id, revision).await,
+    );
+    let listed = async {
+        let commit = match revision.as_commit() {
+            Some(commit) => commit,
+            None => hub.info(endpoint, token, kind, repo_id, revision).await?.commit,
+        };
+        hub.manifest(endpoint, token, kind, repo_id, &commit).await
+    };
+    match listed.await {
+        Ok(listing) => {
+            let manifest = listing.manifest;
+            let targets = samples(kind, repo_id, &manifest);
+            let all = manifest.entries.len();
+            if targets.len() < all {
+                found.notes.push(format!(
+                    "{}: {} of {all} files were asked for, of each kind of storage some",
+                    endpoint.host(),
+                    targets.len()
+                ));
+            }
+            let traces = targets.iter().map(|target| hub.trace_file(endpoint, token, target));
+            for hops in join_all(traces).await {
+                hosts.add("resolve", "bytes", hops);
+            }
+        }
+        Err(error) => found.notes.push(format!(
+            "{} does not list the files: {}",
+            endpoint.host(),
+            chain(&error)
+        )),
+    }
+    for host in hosts.finish() {
+        let host = measured(shared, endpoint, token, host, measure).await;
+        found.hosts.push(host);
+    }
+}
+
+/// Some files of each kind of storage, the largest and the smallest among them.
+fn samples(kind: RepoKind, repo_id: &RepoId, manifest: &Manifest) -> Vec<FileTarget> {
+    let commit: &CommitHash = &manifest.commit;
+    let mut by_storage: BTreeMap<bool, Vec<FileTarget>> = BTreeMap::new();
+    for entry in &manifest.entries {
+        let (Ok(path), Some(digest)) = (RepoPath::parse(&entry.path), entry.digest()) else {
+            continue;
+        };
+        // Nothing is asked for an empty file.
+        if entry.size == 0 {
+            continue;
+        }
+        let linked = matches!(digest, Digest::Sha256(_));
+        by_storage.entry(linked).or_default().push(FileTarget {
+            kind,
+            repo_id: repo_id.clone(),
+            commit: commit.clone(),
+            path,
+            size: entry.size,
+            digest,
+        });
+    }
+    let mut chosen = Vec::new();
+    for mut files in by_storage.into_values() {
+        files.sort_by_key(|file| std::cmp::Reverse(file.size));
+        let step = files.len().div_ceil(SAMPLES).max(1);
+        let last = files.len() - 1;
+        let spread = files.into_iter().enumerate();
+        chosen.extend(
+            spread
+                .filter(|(at, _)| at % step == 0 || *at == last)
+                .map(|(_, file)| file),
+        );
+    }
+    chosen
+}
+
+/// Hosts as they are met.
+#[derive(Default)]
+struct Hosts(Vec<HostRoute>);
+
+impl Hosts {
+    /// The first hop has one role, the place where the way ends another; between them it is the first one's.
+    fn add(&mut self, first: &'static str, last: &'static str, hops: Vec<Hop>) {
+        for (number, hop) in hops.into_iter().enumerate() {
+            let role = if hop.is_last && (number > 0 || hop.error.is_none()) {
+                last
+            } else {
+                first
+            };
+            match self.0.iter_mut().find(|known| known.hop.host == hop.host) {
+                Some(known) => {
+                    if !known.roles.contains(&role) {
+                        known.roles.push(role);
+                    }
+                    // What fails, and what carries bytes, tells most.
+                    let tells_more = known.hop.error.is_none() && (hop.error.is_some() || role == "bytes");
+                    if tells_more {
+                        known.hop = Hop {
+                            saw_token: hop.saw_token || known.hop.saw_token,
+                            ..hop
+                        };
+                    }
+                }
+                None => self.0.push(HostRoute {
+                    roles: vec![role],
+                    hop,
+                    readings: Vec::new(),
+                }),
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<HostRoute> {
+        self.0
+    }
+}
+
+async fn measured(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    token: Option<&Token>,
+    mut host: HostRoute,
+    measure: bool,
+) -> HostRoute {
+    if !measure || host.hop.decision.ways.is_empty() {
+        return host;
+    }
+    for way in shared.hub.routes().ways() {
+        let chosen = host.hop.decision.ways.contains(&way);
+        let reading = shared.hub.measure(endpoint, token, &host.hop, &way).await;
+        host.readings.push((way, chosen, reading));
+    }
+    host
+}
+
+/// What a job had from each host by each way: what is stored, and what came since.
+pub(super) async fn of_job(shared: &Arc<Shared>, job: &Job) -> Result<Vec<RouteUse>, CallError> {
+    let mut all: BTreeMap<(String, String), RouteUse> = BTreeMap::new();
+    let stored = shared.store.job_routes(job.row).await?;
+    let stored = stored.into_iter().map(|row| RouteUse {
+        host: row.host,
+        way: row.way,
+        by: row.rule,
+        requests: row.requests,
+        bytes: row.bytes,
+    });
+    let live = shared.ledgers.read(&job.id);
+    for one in stored.chain(live) {
+        match all.entry((one.host.clone(), one.way.clone())) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(one);
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let known = entry.get_mut();
+                known.requests += one.requests;
+                known.bytes += one.bytes;
+                known.by = one.by;
+            }
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+/// The accounts of the jobs that are being worked on.
+#[derive(Debug, Default)]
+pub(super) struct Ledgers(Mutex<HashMap<JobId, Arc<Ledger>>>);
+
+impl Ledgers {
+    /// The account of a job; begun when there is none.
+    pub(super) fn of(&self, id: &JobId) -> Arc<Ledger> {
+        lock(&self.0).entry(id.clone()).or_default().clone()
+    }
+
+    /// What is not stored yet.
+    fn read(&self, id: &JobId) -> Vec<RouteUse> {
+        lock(&self.0).get(id).map(|ledger| ledger.read()).unwrap_or_default()
+    }
+
+    fn known(&self, id: &JobId) -> Option<Arc<Ledger>> {
+        lock(&self.0).get(id).cloned()
+    }
+}
+
+/// Stores what was counted for a job. A failure is no loss: it is tried again with the next.
+pub(super) async fn store(shared: &Shared, id: &JobId, row: i64) {
+    let Some(ledger) = shared.ledgers.known(id) else { return };
+    let uses = ledger.take();
+    if uses.is_empty() {
+        return;
+    }
+    let rows = uses.iter().map(|one| JobRoute {
+        host: one.host.clone(),
+        way: one.way.clone(),
+        rule: one.by.clone(),
+        requests: one.requests,
+        bytes: one.bytes,
+    });
+    if let Err(error) = shared.store.add_routes(row, rows.collect()).await {
+        tracing::warn!(job = %id, %error, "the account of its routes is not stored yet");
+        ledger.put_back(&uses);
+    }
+}
+
+/// The same at the end of a job's work.
+pub(super) async fn close(shared: &Shared, id: &JobId, row: i64) {
+    store(shared, id, row).await;
+    lock(&shared.ledgers.0).remove(id);
+}
+
+/// Milliseconds, for the wire.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,57 @@
+//! The bench binary: that it measures, and says what it measured. Its figures are nobody's business here.
+
+use std::process::Stdio;
+
+use hfetch_tests::harness::{PATIENCE, programs};
+use tokio::process::Command;
+
+#[tokio::test]
+async fn measures_rows_with_and_without_a_daemon() {
+    // It takes what lies beside it.
+    programs();
+    let folder = tempfile::tempdir().expect("folder");
+    let bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args([
+            "--no-build",
+            "--runs",
+            "1",
+            "--divide",
+            "64",
+            "--tools",
+            "hfctl",
+            "--rows",
+        ])
+        .arg("per-connection,small,resets,kill,two-hubs")
+        .arg("--folder")
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, bench)
+        .await
+        .expect("it ends")
+        .expect("it runs");
+    let (said, told) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{told}");
+    let cells: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| row") && !line.starts_with("| ---"))
+        .map(|line| line.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(cells.len(), 10, "five rows in each of two tables:\n{said}\n{told}");
+    for seconds in &cells[..5] {
+        let number = seconds.trim_matches('*').parse::<f64>();
+        assert!(number.is_ok_and(|seconds| seconds > 0.0), "{seconds}:\n{said}\n{told}");
+    }
+    for used in &cells[5..] {
+        assert!(
+            used.contains(" s") && used.contains(" MiB") && used.ends_with(" requests"),
+            "{used}:\n{said}"
+        );
+    }
+    let left = std::fs::read_dir(folder.path()).expect("readable").count();
+    assert_eq!(left, 0, "it cleans up");
+}

@@ -1,0 +1,258 @@
+//! Every hop by its own way: rules, real proxies, four hosts, and what each of them saw.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr};
+
+use hfetch_tests::{
+    check,
+    harness::Scratch,
+    proxies::{LOGIN, RealProxy},
+    sim::{Host, RepoBuilder, SimHub},
+};
+
+/// A hub on one loopback address, with its CDN on the next one.
+fn hub_at(last_byte: u8) -> anyhow::Result<SimHub> {
+    let at = |last_byte| SocketAddr::from(([127, 0, 0, last_byte], 0));
+    SimHub::builder()
+        .hub_address(at(last_byte))
+        .cdn_address(at(last_byte + 1))
+        .repo(
+            RepoBuilder::model("org/model")
+                .plain("config.json", b"{}".to_vec())
+                .seeded("a.safetensors", 3_000_000, 5)
+                .seeded("b.safetensors", 2_000_000, 6),
+        )
+        .start()
+}
+
+/// Both proxies; `None` when one is missing, which was told.
+async fn proxies() -> anyhow::Result<Option<(RealProxy, RealProxy)>> {
+    let http = RealProxy::http(21).await?;
+    let socks = RealProxy::socks(22).await?;
+    Ok(http.zip(socks))
+}
+
+fn configuration(http: &RealProxy, socks: &RealProxy, password_file: &str, rules: &[String]) -> String {
+    let rules: Vec<String> = rules.iter().map(|rule| format!("\"{rule}\"")).collect();
+    format!(
+        "[[proxies]]\nname = \"http\"\nurl = \"{}\"\npassword_file = \"{password_file}\"\n\
+         [[proxies]]\nname = \"socks\"\nurl = \"{}\"\npassword_file = \"{password_file}\"\n\
+         [routing]\nrules = [{}]\n",
+        http.url,
+        socks.url,
+        rules.join(", ")
+    )
+}
+
+/// Body bytes that a host sent, by the address that asked for them.
+fn sent(hub: &SimHub, host: Host) -> BTreeMap<String, u64> {
+    let mut sent = BTreeMap::new();
+    for record in hub.journal().filter(|record| record.host == host) {
+        *sent.entry(record.peer.ip().to_string()).or_default() += record.body_bytes;
+    }
+    sent
+}
+
+fn peers(sent: &BTreeMap<String, u64>) -> Vec<&str> {
+    sent.keys().map(String::as_str).collect()
+}
+
+fn password_file(scratch: &Scratch) -> anyhow::Result<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = scratch.path("proxy-login");
+    fs::write(&path, LOGIN)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(path.display().to_string())
+}
+
+/// Both hosts are told, each with its way, and what every way to it delivers.
+fn told(hosts: &serde_json::Value, names: [&str; 2]) -> anyhow::Result<()> {
+    let roles = [
+        serde_json::json!(["api", "resolve", "bytes"]),
+        serde_json::json!(["bytes"]),
+    ];
+    for (at, (name, way)) in names.into_iter().zip(["http", "socks"]).enumerate() {
+        let host = &hosts[at];
+        let facts = (&host["host"], &host["way"], &host["answers"], &host["roles"]);
+        assert_eq!(
+            facts,
+            (&name.into(), &way.into(), &true.into(), &roles[at]),
+            "{hosts:#}"
+        );
+        for (at, measured) in ["DIRECT", "http", "socks"].into_iter().enumerate() {
+            let reading = &host["measured"][at];
+            assert_eq!(reading["way"], measured, "{hosts:#}");
+            assert_eq!(reading["answers"], true, "{hosts:#}");
+            assert_eq!(reading["chosen"], measured == way, "{hosts:#}");
+            anyhow::ensure!(reading["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{hosts:#}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
+    let Some((http, socks)) = proxies().await? else {
+        return Ok(());
+    };
+    let (official, mirror) = (hub_at(1)?, hub_at(3)?);
+    let scratch = Scratch::new(official.endpoint())?;
+    let login = password_file(&scratch)?;
+    let rules = [
+        "IP-CIDR,127.0.0.1/32,http",
+        "IP-CIDR,127.0.0.2/32,socks",
+        "IP-CIDR,127.0.0.3/32,DIRECT",
+        "IP-CIDR,127.0.0.4/32,http",
+        "MATCH,REJECT",
+    ];
+    let rules = rules.map(str::to_owned);
+    let scratch = scratch.config(&configuration(&http, &socks, &login, &rules))?;
+    let daemon = scratch.daemon().await?;
+    scratch.hfctl(["download", "org/model"]).await?.ok()?;
+    let (http_peer, socks_peer) = (http.peer.to_string(), socks.peer.to_string());
+    let (hub, cdn) = (sent(&official, Host::Hub), sent(&official, Host::Cdn));
+    assert_eq!(peers(&hub), [http_peer.as_str()], "{}", official.journal().text());
+    assert_eq!(cdn, BTreeMap::from([(socks_peer.clone(), 5_000_000)]));
+    // And the job tells the same.
+    let jobs = scratch.hfctl(["list", "--json"]).await?.json()?;
+    let id = jobs["jobs"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let job = scratch.show(&id).await?;
+    let account: Vec<_> = ["host", "way", "rule"]
+        .map(|key| {
+            (0..2)
+                .map(|at| job["routes"][at][key].as_str().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .into();
+    let host = |endpoint: &str| endpoint.trim_start_matches("http://").to_owned();
+    assert_eq!(account[0], [host(official.endpoint()), host(official.cdn_endpoint())]);
+    assert_eq!(account[1], ["http", "socks"]);
+    assert_eq!(account[2], rules[..2]);
+    assert_eq!(job["routes"][1]["bytes"], 5_000_000, "{job}");
+    let explained = scratch
+        .hfctl(["route", "explain", "org/model", "--measure", "--json"])
+        .await?
+        .json()?;
+    told(
+        &explained["hosts"],
+        [&host(official.endpoint()), &host(official.cdn_endpoint())],
+    )?;
+
+    // The mirror's pages come directly, its bytes through the other proxy.
+    let other_cache = scratch.path("other").display().to_string();
+    let from_mirror = [
+        "download",
+        "org/model",
+        "--cache-dir",
+        &other_cache,
+        "--endpoint",
+        mirror.endpoint(),
+    ];
+    scratch.hfctl(from_mirror).await?.ok()?;
+    let (hub, cdn) = (sent(&mirror, Host::Hub), sent(&mirror, Host::Cdn));
+    assert_eq!(peers(&hub), ["127.0.0.1"], "{}", mirror.journal().text());
+    assert_eq!(cdn, BTreeMap::from([(http_peer, 5_000_000)]));
+
+    // What no rule but the last is about is not asked at all, and the job says why it waits.
+    let rejected = hub_at(5)?;
+    let id = scratch
+        .submit(&["org/model", "--local-dir", "x", "--endpoint", rejected.endpoint()])
+        .await?;
+    let job = scratch.until(&id, "held (endpoint)").await?;
+    assert!(
+        job["detail"].as_str().unwrap_or_default().contains("MATCH,REJECT"),
+        "{job}"
+    );
+    assert!(rejected.journal().is_empty());
+    scratch.hfctl(["cancel", &id]).await?.ok()?;
+    daemon.stop().await?;
+    assert!(!scratch.log().contains("s3cret"), "the proxy's password is in the log");
+    check::finished(&scratch, &[&official, &mirror])
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_way_and_loses_no_byte() -> anyhow::Result<()> {
+    let Some((http, socks)) = proxies().await? else {
+        return Ok(());
+    };
+    let hub = hub_at(1)?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let login = password_file(&scratch)?;
+    let rules = |way: &str| ["MATCH,".to_owned() + way];
+    let scratch = scratch.config(&configuration(&http, &socks, &login, &rules("http")))?;
+    let daemon = scratch.daemon().await?;
+    let held = hub.hold_bodies("a.safetensors", 100_000);
+    let id = scratch.submit(&["org/model", "-j", "1", "-x", "1"]).await?;
+    held.reached().await;
+    let before = sent(&hub, Host::Hub);
+    assert_eq!(peers(&before), [http.peer.to_string()]);
+    fs::write(
+        scratch.path("hfetch.toml"),
+        configuration(&http, &socks, &login, &rules("socks")),
+    )?;
+    scratch.hfctl(["daemon", "reload"]).await?.ok()?;
+    held.release();
+    scratch.wait_done(&[&id]).await?;
+    let cdn = sent(&hub, Host::Cdn);
+    // The file that was on its way came by the old way, the next one by the new.
+    let expected = [(http.peer, 3_000_000), (socks.peer, 2_000_000)];
+    assert_eq!(cdn, expected.map(|(peer, bytes)| (peer.to_string(), bytes)).into());
+    for file in ["a.safetensors", "b.safetensors"] {
+        assert_eq!(hub.journal().duplicate_bytes(file), 0, "{}", hub.journal().text());
+    }
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn of_several_ways_one_that_works_is_taken() -> anyhow::Result<()> {
+    let Some((http, socks)) = proxies().await? else {
+        return Ok(());
+    };
+    let hub = hub_at(1)?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let login = password_file(&scratch)?;
+    let config = configuration(&http, &socks, &login, &["MATCH,AUTO(http,socks)".to_owned()]);
+    let scratch = scratch.config(&config)?;
+    // The first one dies before it is asked.
+    http.stop().await?;
+    let daemon = scratch.daemon().await?;
+    scratch.hfctl(["download", "org/model"]).await?.ok()?;
+    for host in [Host::Hub, Host::Cdn] {
+        assert_eq!(peers(&sent(&hub, host)), [socks.peer.to_string()]);
+    }
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+/// Without rules the variables count, and a password in them reaches the proxy alone.
+#[tokio::test]
+async fn without_rules_the_variables_count() -> anyhow::Result<()> {
+    let Some((http, socks)) = proxies().await? else {
+        return Ok(());
+    };
+    let hub = hub_at(1)?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let with_login = |url: &str| url.replace("://", &format!("://{LOGIN}@"));
+    let (http_url, socks_url) = (with_login(&http.url), with_login(&socks.url));
+    for (variables, hub_peer, cdn_peer) in [
+        (vec![("http_proxy", http_url.as_str())], http.peer, http.peer),
+        (
+            vec![("ALL_PROXY", socks_url.as_str()), ("NO_PROXY", "127.0.0.1")],
+            SocketAddr::from(([127, 0, 0, 1], 0)).ip(),
+            socks.peer,
+        ),
+    ] {
+        let seen = hub.journal().len();
+        let daemon = scratch.daemon_with(&variables).await?;
+        scratch
+            .hfctl(["download", "org/model", "--force-download"])
+            .await?
+            .ok()?;
+        daemon.stop().await?;
+        for record in hub.journal().records_since(seen) {
+            let expected = if record.host == Host::Hub { hub_peer } else { cdn_peer };
+            assert_eq!(record.peer.ip(), expected, "{variables:?} {}", record.line());
+        }
+    }
+    check::finished(&scratch, &[&hub])
+}

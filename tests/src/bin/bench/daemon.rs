@@ -1,0 +1,78 @@
+//! A real daemon with a state directory of its own for each run.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Signal, kill_process};
+use tokio::{
+    net::UnixStream,
+    time::{Duration, Instant, sleep},
+};
+
+use crate::measure::{Group, cpu_seconds, peak_bytes};
+
+/// It answers long before.
+const START: Duration = Duration::from_secs(20);
+/// It promises to stop within 5 s.
+const STOP: Duration = Duration::from_secs(8);
+
+/// A running hfetchd.
+pub(crate) struct Daemon {
+    group: Group,
+}
+
+/// Its socket in a run's folder.
+pub(crate) fn socket(folder: &Path) -> PathBuf {
+    folder.join("s/hfetchd.sock")
+}
+
+impl Daemon {
+    /// Starts one and waits until it answers.
+    pub(crate) async fn start(program: &Path, folder: &Path, env: &[(&str, String)]) -> anyhow::Result<Self> {
+        let log = folder.join("hfetchd.log");
+        let mut command = Command::new(program);
+        command
+            .arg("--state-dir")
+            .arg(folder.join("s"))
+            .env_clear()
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        let mut group = Group::start(&mut command, &log)?;
+        let deadline = Instant::now() + START;
+        while UnixStream::connect(socket(folder)).await.is_err() {
+            if let Some(status) = group.0.try_wait()? {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                bail!("hfetchd ended with {status}:\n{said}");
+            }
+            ensure!(Instant::now() < deadline, "hfetchd does not answer");
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(Self { group })
+    }
+
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        cpu_seconds(self.group.0.id())
+    }
+
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        peak_bytes(self.group.0.id())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.group.kill();
+    }
+
+    /// SIGTERM, and waits.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        kill_process(self.group.pid()?, Signal::TERM).context("hfetchd is gone")?;
+        let deadline = Instant::now() + STOP;
+        while self.group.0.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "hfetchd does not stop");
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+}
