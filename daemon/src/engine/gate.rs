@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bounds of what may be under way on a connection under a limit. The system makes its buffer twice as large.
-const WINDOW: (u64, u64) = (16 << 10, 64 << 10);
+const WINDOW: (u64, u64) = (16 << 10, 48 << 10);
 /// Above this rate the system's own windows are of no account.
 const FAST: u64 = 32_000_000;
 /// The window of a connection that was under a limit and is no more.
