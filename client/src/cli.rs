@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod daemon;
+mod endpoint;
 mod jobs;
 mod later;
 mod names;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use bandwidth::{LimitArgs, SetArgs};
 pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
+pub(crate) use endpoint::{EndpointCommand, ProbeArgs};
 pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
 pub(crate) use later::LaterArgs;
 pub(crate) use names::{AliasCommand, SearchArgs};
@@ -118,6 +120,9 @@ pub(crate) enum Command {
     /// Search the Hub
     #[command(after_help = names::SEARCH_EXAMPLES)]
     Search(SearchArgs),
+    /// The Hub and its mirrors, and whether they do their part
+    #[command(subcommand, after_help = endpoint::ENDPOINT_EXAMPLES)]
+    Endpoint(EndpointCommand),
     /// By which way hosts are reached
     #[command(subcommand, after_help = route::ROUTE_EXAMPLES)]
     Route(RouteCommand),
@@ -141,9 +146,6 @@ pub(crate) enum Command {
     /// Recurring pulls (not in this version)
     #[command(hide = true)]
     Schedule(LaterArgs),
-    /// Mirrors and how good they are (not in this version)
-    #[command(hide = true)]
-    Endpoint(LaterArgs),
     /// Store a Hub token in the daemon (not in this version)
     #[command(hide = true)]
     Login(LaterArgs),

@@ -6,6 +6,7 @@ mod cancel;
 mod completions;
 mod daemon;
 mod download;
+mod endpoint;
 mod following;
 mod limit;
 mod list;
@@ -47,12 +48,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Limit(args) => limit::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
+        Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
-        Command::Endpoint(_) => Err(CliError::later("`hfctl endpoint`")),
         Command::Login(_) => Err(CliError::later("`hfctl login`")),
         Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
         Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hfetch_proto::socket;
 use hfetch_proto::v1::admin_service_client::AdminServiceClient;
 use hfetch_proto::v1::bandwidth_service_client::BandwidthServiceClient;
+use hfetch_proto::v1::endpoint_service_client::EndpointServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
 use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
@@ -50,6 +51,11 @@ impl Daemon {
     /// Limits, and changes of jobs.
     pub(crate) fn bandwidth(&self) -> BandwidthServiceClient<Channel> {
         BandwidthServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// The Hub and its mirrors.
+    pub(crate) fn endpoints(&self) -> EndpointServiceClient<Channel> {
+        EndpointServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// By which way hosts are reached.

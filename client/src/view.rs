@@ -3,6 +3,7 @@
 
 pub(crate) mod bandwidth;
 pub(crate) mod details;
+pub(crate) mod endpoints;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod progress;

@@ -14,9 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 const FILE: &str = "model.safetensors";
 const MB: u64 = 1_000_000;
-/// What may lie in the sockets of one connection, and in its hands: 256 KiB at our end, and the Hub's own send buffer, whose
+/// What may lie in the sockets of one connection, and in its hands: 384 KiB at our end, and the Hub's own send buffer, whose
 /// bytes it counts as sent.
-const IN_FLIGHT: u64 = (256 << 10) + (64 << 10);
+const IN_FLIGHT: u64 = (384 << 10) + (64 << 10);
 
 /// A Hub with one file, whose send buffers are small: what it counts as sent has nearly arrived.
 fn hub(size: u64) -> anyhow::Result<SimHub> {

@@ -92,7 +92,7 @@ async fn plan(context: &Context, daemon: &Daemon, spec: JobSpec, token: String) 
     let failure = plan.failure.clone();
     if context.out.json {
         context.out.answer_json(&json::PlanJson::new(plan))?;
-    } else if failure.is_none() {
+    } else if failure.is_none() || !plan.files.is_empty() {
         let files = table::plan(&context.out, &plan.files);
         context
             .out

@@ -1,6 +1,7 @@
 //! The JSON of the contract. Structs, so that keys keep their order and none is forgotten; absent values are null, times
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
+mod endpoints;
 mod parts;
 mod routes;
 
@@ -126,6 +127,7 @@ pub(crate) struct EventJson {
     event: &'static str,
     job: String,
     repo_id: String,
+    repo_type: &'static str,
     user: String,
     state: &'static str,
     reason: Option<&'static str>,
@@ -299,6 +301,7 @@ impl WatchJson {
     pub(crate) fn event(event: Event) -> WatchJson {
         WatchJson::Event(Box::new(EventJson {
             event: words::event_type(event.r#type()),
+            repo_type: words::repo_type(event.repo_type()),
             state: words::state(event.state()),
             reason: words::reason_of(event.state(), event.hold_reason()),
             seq: event.seq,
@@ -394,5 +397,6 @@ fn failure(failure: v1::Failure) -> FailureJson {
 #[cfg(test)]
 mod tests;
 
+pub(crate) use endpoints::{EndpointJson, ProbeJson};
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

@@ -26,11 +26,13 @@ mod place;
 mod publish;
 mod refs;
 mod root;
+mod small;
 mod staging;
 mod stamp;
 mod store;
 mod touched;
 mod tree;
+mod twin;
 pub mod verify;
 
 #[cfg(test)]
@@ -43,7 +45,10 @@ pub use find::{Check, Found};
 pub use lock::{AfterLimit, LockWait, Patience};
 pub use partials::Partial;
 pub use publish::Ready;
+pub use refs::RefOnDisk;
+pub use small::InMemory;
 pub use staging::Staging;
 pub use stamp::FileStamp;
 pub use store::{Options, Space, Store};
+pub use twin::Twin;
 pub use verify::Hasher;

@@ -12,7 +12,6 @@
 //! is undone after a cut: `find` sees how far each file came and the rest is done again.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
@@ -28,6 +27,31 @@ use crate::model::{CommitHash, Digest, RepoPath};
 
 /// Files are synced by this many threads: the journals of ext4 and xfs make one write of many waiting syncs.
 const SYNC_THREADS: usize = 8;
+
+/// Does something with each of many, by a few threads; answers in their order.
+pub(super) fn in_parallel<T: Send, R: Send>(batch: Vec<T>, act: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = batch.len().min(SYNC_THREADS);
+    let waiting = Mutex::new(batch.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let next = waiting.lock().unwrap_or_else(|poison| poison.into_inner()).next();
+            let Some((at, item)) = next else { break };
+            let result = act(item);
+            let mut done = done.lock().unwrap_or_else(|poison| poison.into_inner());
+            done.push((at, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut done = done.into_inner().unwrap_or_else(|poison| poison.into_inner());
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
 
 /// One file to publish.
 #[derive(Debug)]
@@ -108,25 +132,37 @@ impl Store {
         batch: Vec<Ready>,
         patience: &Patience<'_>,
     ) -> Vec<Result<FileStamp, CacheError>> {
+        let sealed = in_parallel(batch, |ready| self.seal(&ready).map(|()| ready));
+        self.publish_sealed(commit, sealed, patience)
+    }
+
+    /// Steps 2 to 5 for those that were sealed.
+    pub(super) fn publish_sealed(
+        &self,
+        commit: &CommitHash,
+        batch: Vec<Result<Ready, CacheError>>,
+        patience: &Patience<'_>,
+    ) -> Vec<Result<FileStamp, CacheError>> {
         // One file keeps its lock until its name is durable. Many do not: they would make Python wait for each other.
         let keep_lock = batch.len() == 1;
         let mut held = Vec::new();
         let mut touched = Touched::new();
-        let mut placed: Vec<Result<FileStamp, CacheError>> = self
-            .seal_all(&batch)
+        let mut readies = Vec::with_capacity(batch.len());
+        let mut placed: Vec<Result<FileStamp, CacheError>> = batch
             .into_iter()
-            .zip(&batch)
-            .map(|(sealed, ready)| {
-                sealed?;
-                let (stamp, lock) = self.place(commit, ready, patience, &mut touched)?;
+            .map(|sealed| {
+                let ready = sealed.inspect_err(|_| readies.push(None))?;
+                let result = self.place(commit, &ready, patience, &mut touched);
+                readies.push(Some(ready));
+                let (stamp, lock) = result?;
                 held.extend(keep_lock.then_some(lock));
                 Ok(stamp)
             })
             .collect();
         self.sync_all(&mut touched, &mut placed);
         drop(held);
-        for (stamp, ready) in placed.iter_mut().zip(&batch) {
-            if let Ok(found) = stamp
+        for (stamp, ready) in placed.iter_mut().zip(&readies) {
+            if let (Ok(found), Some(ready)) = (&stamp, ready)
                 && let Err(error) = self.announce(commit, ready, found, patience, &mut touched)
             {
                 *stamp = Err(error);
@@ -136,34 +172,7 @@ impl Store {
         placed
     }
 
-    /// Step 1 for all, by a few threads.
-    fn seal_all(&self, batch: &[Ready]) -> Vec<Result<(), CacheError>> {
-        let next = AtomicUsize::new(0);
-        let sealed = Mutex::new(Vec::new());
-        let work = || {
-            while let Some((at, ready)) = {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                batch.get(at).map(|ready| (at, ready))
-            } {
-                let result = self.seal(ready);
-                sealed
-                    .lock()
-                    .unwrap_or_else(|poison| poison.into_inner())
-                    .push((at, result));
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..batch.len().min(SYNC_THREADS) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let mut sealed = sealed.into_inner().unwrap_or_else(|poison| poison.into_inner());
-        sealed.sort_by_key(|(at, _)| *at);
-        sealed.into_iter().map(|(_, result)| result).collect()
-    }
-
-    fn seal(&self, ready: &Ready) -> Result<(), CacheError> {
+    pub(super) fn seal(&self, ready: &Ready) -> Result<(), CacheError> {
         let Some(staging) = &ready.staging else {
             return Ok(());
         };

@@ -182,6 +182,19 @@ fn tag_name(tag: &str) -> String {
 }
 
 impl Staging {
+    /// A new, empty file under a name of its own, which nobody else has and nobody goes on with.
+    pub(super) fn temporary(root: &Arc<Root>, file: File, relative: String, size: u64) -> Self {
+        Self {
+            root: Arc::clone(root),
+            path: root.path(&relative),
+            file,
+            relative,
+            size,
+            existed: false,
+            broken: AtomicBool::new(false),
+        }
+    }
+
     /// Which file it is. The times change with every write; device, inode and size do not.
     ///
     /// # Errors

@@ -16,13 +16,7 @@ use super::{
     stop::JobStop,
     transfer::FileTransfer,
 };
-use crate::{
-    cache::CacheError,
-    hub::{FileTarget, HubError},
-    model::ByteRange,
-    plan::LeaseId,
-    sched::rate::RateMeter,
-};
+use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
@@ -123,7 +117,7 @@ impl Flow {
     }
 
     /// Takes as much of a chunk as is still wanted; true when that was the last.
-    fn take(&self, chunk: &mut Bytes) -> bool {
+    pub(super) fn take(&self, chunk: &mut Bytes) -> bool {
         let mut ahead = lock(&self.ahead);
         let now = Instant::now();
         let room = usize::try_from(ahead.end - ahead.at).unwrap_or(usize::MAX);
@@ -143,7 +137,7 @@ impl Flow {
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
-    fn hold(&self, held: bool) {
+    pub(super) fn hold(&self, held: bool) {
         let now = Instant::now();
         let mut ahead = lock(&self.ahead);
         ahead.held = Some(if held { Held::Now } else { Held::Until(now) });
@@ -210,14 +204,7 @@ pub(super) async fn run(context: Arc<JobContext>, transfer: Arc<FileTransfer>, t
 
 async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &Task) -> Result<(), SegmentEnd> {
     let access = &context.endpoints[task.index];
-    let target = FileTarget {
-        kind: context.spec.kind,
-        repo_id: context.spec.repo_id.clone(),
-        commit: transfer.commit.clone(),
-        path: transfer.file.path.clone(),
-        size: transfer.file.size,
-        digest: transfer.file.digest,
-    };
+    let target = context.target(&transfer.commit, &transfer.file);
     let _counted = context.progress.connected();
     let known = transfer.link(task.index);
     let (generation, link) = known.map_or((None, None), |(generation, link)| (Some(generation), Some(link)));
@@ -276,7 +263,8 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     outcome
 }
 
-fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
+/// Bytes came over the network.
+pub(super) fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
     context.progress.received(bytes);
     meter.received(bytes);
 }

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    conduct::{blame, stands_still},
     connection::{self, Ended, Flow, SegmentEnd, Task},
     retry::{Left, Next, Retry, say},
     shared::JobContext,
@@ -17,18 +18,13 @@ use super::{
     transfer::{FileTransfer, TransferEnd},
 };
 use crate::{
-    hub::{HubError, RetryReason, Verdict, classify},
+    hub::HubError,
     model::ByteRange,
     plan::{AtWork, Helper, LeaseId, steal},
-    sched::stall,
 };
 
 /// Connections are looked at so often.
 const TICK: Duration = Duration::from_millis(250);
-/// A server that is busy with our other connections is left in peace for so long.
-const AFTER_REFUSAL: Duration = Duration::from_millis(50);
-/// A connection that broke before it brought so much was of no use.
-const OF_USE: u64 = 256 << 10;
 
 /// A connection at work.
 struct Flight {
@@ -290,25 +286,8 @@ impl Crew<'_> {
     }
 
     fn on_failure(&mut self, index: usize, error: &HubError, brought: u64) -> Result<(), TransferEnd> {
-        let (sources, source) = (&self.context.shared.sources, self.context.sources[index]);
-        if let Verdict::Retry { reason, .. } = classify(error) {
-            match reason {
-                // One connection too many is no failure of anything.
-                RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => {
-                    self.retry
-                        .shortly(index, AFTER_REFUSAL.max(sources.usual(source).first_byte));
-                    return Ok(());
-                }
-                RetryReason::RateLimited => sources.rate_limited(source),
-                RetryReason::Server | RetryReason::Network(_) | RetryReason::Stalled | RetryReason::Truncated => {
-                    if brought < OF_USE {
-                        sources.broke(source);
-                    }
-                    if brought == 0 {
-                        sources.failed(source);
-                    }
-                }
-            }
+        if blame(&self.context, self.retry, index, error, brought) {
+            return Ok(());
         }
         let next = self.retry.failed(&self.context, index, error, brought)?;
         // In one piece, what broke off cannot be gone on with; what never began can be tried again as it is.
@@ -332,26 +311,15 @@ impl Crew<'_> {
     /// Cuts what stands still.
     fn on_tick(&mut self) {
         self.note_progress();
-        let sources = &self.context.shared.sources;
-        let stall_timeout = self.context.shared.config().transfer.stall_timeout;
         let mut longest = vec![Duration::ZERO; self.in_vain.len()];
         for flight in self.flights.values().filter(|flight| flight.stalled.is_none()) {
             longest[flight.index] = longest[flight.index].max(flight.flow.read().idle);
         }
         for flight in self.flights.values_mut().filter(|flight| flight.stalled.is_none()) {
-            let source = self.context.sources[flight.index];
-            let (reading, usual) = (flight.flow.read(), sources.usual(source));
-            let flow = stall::Flow {
-                idle: reading.idle,
-                source_idle: sources.idle(source),
-                age: reading.age,
-                bytes_per_sec: reading.bytes_per_sec,
-                usual: if reading.held_by_us { 0 } else { usual.bytes_per_sec },
-                first_byte: usual.first_byte,
-                in_vain: self.in_vain[flight.index],
-                longest: reading.idle >= longest[flight.index],
-            };
-            if stall::is_stalled(&flow, stall_timeout) {
+            let (source, reading) = (self.context.sources[flight.index], flight.flow.read());
+            let waits_longest = reading.idle >= longest[flight.index];
+            let in_vain = self.in_vain[flight.index];
+            if stands_still(&self.context, source, &reading, in_vain, waits_longest) {
                 flight.stalled = Some(reading.idle);
                 flight.flow.cut.cancel();
             }

@@ -17,10 +17,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, admission, finish, planner,
+    Events, access, admission, finish,
+    lane::Lane,
+    planner,
+    pulse::PulseAsked,
     shared::{JobContext, Shared},
+    small::{Fetched, Looked, Placed},
     stop::JobStop,
-    transfer::{self, Published},
+    transfer::Published,
     upkeep::STORE_RETRY,
 };
 use crate::{
@@ -31,20 +35,27 @@ use crate::{
 
 /// Jobs that are held with their transfers still alive (waiting for an endpoint) do not count as active, up to this.
 const MOST_IN_MEMORY: usize = 64;
-/// Files read from a plan at a time.
-const FILES_PAGE: u32 = 500;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
 /// What came from which host is stored so often.
 const ACCOUNTS: Duration = Duration::from_secs(30);
-/// Old events are forgotten so often.
-const PRUNE: Duration = Duration::from_secs(3600);
 
 /// What a task of a job came to.
 pub(super) enum Work {
     Planned(Result<Box<Job>, JobStop>),
     Opened(Result<OpenedPlan, JobStop>),
+    /// A large file, all the way.
     File(FileRecord, Result<Published, JobStop>),
+    /// Some small files were looked for.
+    Looked(Result<Box<Looked>, JobStop>),
+    /// Others have done with them.
+    Waited(Result<Vec<FileRecord>, JobStop>),
+    /// A small file is in memory.
+    Fetched(FileRecord, Result<Box<Fetched>, JobStop>),
+    /// Small files were brought to the disk.
+    Placed(Placed),
+    /// A step that concerns no single file.
+    Stopped(JobStop),
     Finished(Result<(), JobStop>),
 }
 
@@ -58,8 +69,12 @@ pub(super) struct OpenedPlan {
 pub(super) struct ActiveJob {
     pub(super) context: Arc<JobContext>,
     pub(super) plan: Option<OpenedPlan>,
-    /// Files of the plan that were read but not begun.
+    /// Large files of the plan that were read but not begun.
     pub(super) files: VecDeque<FileRecord>,
+    /// Large files in transfer.
+    pub(super) transfers: usize,
+    /// The small ones.
+    pub(super) lane: Lane,
     pub(super) last_read: FileId,
     pub(super) all_read: bool,
     pub(super) tasks: usize,
@@ -98,10 +113,12 @@ pub(super) struct Dispatcher {
     pub(super) next_look: Option<Instant>,
     /// When the next held job is due.
     pub(super) next_due: Option<Timestamp>,
+    /// Somebody asks whether this loop still turns.
+    pulse: PulseAsked,
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken, pulse: PulseAsked) -> Self {
         Self {
             shared,
             jobs: HashMap::new(),
@@ -112,6 +129,7 @@ impl Dispatcher {
             unread: HashSet::new(),
             next_look: None,
             next_due: None,
+            pulse,
         }
     }
 
@@ -119,7 +137,6 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut prune = interval(PRUNE);
         let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
@@ -137,13 +154,13 @@ impl Dispatcher {
                     Err(RecvError::Closed) => break,
                 },
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
+                Some(answer) = self.pulse.recv() => drop(answer.send(())),
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
                 }
                 () = shared.clock.reaches_if(next_due) => self.look_again().await,
                 rung = shared.bells.rung(&shared.clock) => self.on_bell(rung).await,
-                _ = prune.tick() => self.prune().await,
                 _ = accounts.tick() => self.store_accounts().await,
             }
         }
@@ -287,6 +304,8 @@ impl Dispatcher {
                 context: context.clone(),
                 plan: None,
                 files: VecDeque::new(),
+                transfers: 0,
+                lane: Lane::default(),
                 last_read: FileId(0),
                 all_read: false,
                 tasks: 0,
@@ -332,58 +351,6 @@ impl Dispatcher {
             &job.id,
             async move { Work::Opened(finish::open(&context, commit).await) },
         );
-    }
-
-    /// Begins files while the job may have more of them in transfer.
-    pub(super) async fn start_files(&mut self, id: &JobId) {
-        let default_workers = self.shared.config().transfer.max_workers;
-        loop {
-            let Some(active) = self.jobs.get_mut(id) else { return };
-            let Some(plan) = active.plan.as_ref().filter(|_| active.ending.is_none()) else {
-                return;
-            };
-            if active.tasks >= active.context.spec.max_workers.unwrap_or(default_workers).max(1) as usize {
-                return;
-            }
-            if let Some(file) = active.files.pop_front() {
-                let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
-                self.spawn(id, async move {
-                    let outcome = transfer::run(context, store, commit, file.clone()).await;
-                    Work::File(file, outcome)
-                });
-                continue;
-            }
-            if active.all_read {
-                break;
-            }
-            let (row, last_read) = (active.context.row, active.last_read);
-            match self.shared.store.pending_files(row, last_read, FILES_PAGE).await {
-                Ok(files) => {
-                    let Some(active) = self.jobs.get_mut(id) else { return };
-                    active.all_read = files.len() < FILES_PAGE as usize;
-                    active.last_read = files.last().map_or(last_read, |file| file.id);
-                    active.files.extend(files);
-                }
-                Err(error) => return self.end(id, error.into()).await,
-            }
-        }
-        self.finish_when_done(id).await;
-    }
-
-    async fn finish_when_done(&mut self, id: &JobId) {
-        let Some(active) = self.jobs.get_mut(id) else { return };
-        if active.tasks > 0 || active.finishing || active.ending.is_some() {
-            return;
-        }
-        if let Some(failure) = active.file_failure.take() {
-            return self.end(id, JobStop::JobFailed(failure)).await;
-        }
-        let Some(plan) = &active.plan else { return };
-        active.finishing = true;
-        let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
-        self.spawn(id, async move {
-            Work::Finished(finish::finish_job(&context, store, commit).await)
-        });
     }
 
     pub(super) fn spawn(&mut self, id: &JobId, work: impl Future<Output = Work> + Send + 'static) {

@@ -1,6 +1,7 @@
 //! The two ends of a file on disk - found there, or verified and published - and the end of a job.
 
 use std::{
+    path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use super::{
     dispatcher::OpenedPlan,
     frontier,
     progress::Counted,
+    refs,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
     transfer::{FileTransfer, hint},
@@ -44,7 +46,7 @@ pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Re
     })
 }
 
-fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
+pub(super) fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
     Verified {
         dev: stamp.dev,
         ino: stamp.ino,
@@ -56,7 +58,7 @@ fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
 }
 
 /// Asks the store from a blocking thread.
-fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
+pub(super) fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
     handle.block_on(store.is_vouched(verified(stamp, digest)))
 }
 
@@ -99,17 +101,19 @@ pub(super) async fn find(
             }))
         }
         Found::Corrupt { path } => {
-            let text = format!("{} has wrong content and will be replaced", path.display());
-            tracing::warn!(job = %context.id, file = %file.path, "{text}");
-            context
-                .shared
-                .store
-                .warn(&context.id, file.path.to_string(), text)
-                .await?;
+            warn_corrupt(context, file, &path).await?;
             Ok(None)
         }
         Found::Absent => Ok(None),
     }
+}
+
+/// Tells watchers that a file stands where another should, and will be replaced.
+pub(super) async fn warn_corrupt(context: &JobContext, file: &FileRecord, path: &Path) -> Result<(), JobStop> {
+    let text = format!("{} has wrong content and will be replaced", path.display());
+    tracing::warn!(job = %context.id, file = %file.path, "{text}");
+    let jobs = &context.shared.store;
+    Ok(jobs.warn(&context.id, file.path.to_string(), text).await?)
 }
 
 /// Holds the job rather than fill the disk beyond the floor.
@@ -130,17 +134,37 @@ pub(super) async fn check_space(
         Ok((space, partial.max().unwrap_or(0)))
     })
     .await?;
+    room(context, name.as_str(), file.size.saturating_sub(partial), space)
+        .filter(|_| file.size > 0)
+        .map_or(Ok(()), Err)
+}
+
+/// The same for a batch of small files, the first of which is `name`.
+pub(super) async fn check_room(
+    context: &JobContext,
+    store: &Arc<cache::Store>,
+    name: &str,
+    bytes: u64,
+) -> Result<(), JobStop> {
+    let looked_at = store.clone();
+    let space = blocking(move || looked_at.filesystem()).await?;
+    room(context, name, bytes, space)
+        .filter(|_| bytes > 0)
+        .map_or(Ok(()), Err)
+}
+
+/// Why so many bytes do not fit.
+fn room(context: &JobContext, name: &str, bytes: u64, space: cache::Space) -> Option<JobStop> {
     let floor = context.shared.config().storage.min_free.bytes(space.total_bytes);
-    let needed = file.size.saturating_sub(partial).saturating_add(floor);
-    if file.size == 0 || space.free_bytes >= needed {
-        return Ok(());
+    if space.free_bytes >= bytes.saturating_add(floor) {
+        return None;
     }
-    Err(JobStop::Hold {
+    Some(JobStop::Hold {
         reason: HoldReason::Disk,
         detail: format!(
             "{} needs {}, and {} must stay free (storage.min_free), but only {} are free on {}",
-            name.as_str().escape_debug(),
-            show_bytes(file.size.saturating_sub(partial)),
+            name.escape_debug(),
+            show_bytes(bytes),
             show_bytes(floor),
             show_bytes(space.free_bytes),
             context.spec.destination.path().display(),
@@ -231,27 +255,26 @@ pub(super) async fn finish_job(
             "this is a bug; `hfctl retry` goes on",
         )));
     }
-    let revision = context.spec.revision.clone();
-    blocking(move || {
-        store.write_ref(&revision, &commit)?;
-        store.remove_empty_staging()
-    })
-    .await?;
+    refs::set(context, &store, &commit).await?;
+    blocking(move || store.remove_empty_staging()).await?;
     Ok(())
 }
 
 /// What the user sees while another program holds a lock.
-fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
-    let doing = format!(
+pub(super) fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
+    context.progress.file_stage(file, &lock_text(wait));
+}
+
+pub(super) fn lock_text(wait: &cache::LockWait) -> String {
+    format!(
         "waiting for {}, held by {}, to publish",
         wait.path.display(),
         wait.holder
-    );
-    context.progress.file_stage(file, &doing);
+    )
 }
 
 /// How long we wait for Python's locks.
-fn patience<'a>(waiting: &'a dyn Fn(&cache::LockWait), stopped: &'a AtomicBool) -> Patience<'a> {
+pub(super) fn patience<'a>(waiting: &'a dyn Fn(&cache::LockWait), stopped: &'a AtomicBool) -> Patience<'a> {
     Patience {
         limit: LOCK_PATIENCE,
         then: AfterLimit::GoOn,

@@ -5,30 +5,39 @@ mod access;
 mod admission;
 mod checkpoint;
 mod clock;
+mod conduct;
 mod connection;
 mod crew;
 mod dispatcher;
+mod endpoints;
 mod error;
+mod files;
 mod finish;
 mod frontier;
 mod gate;
-#[expect(dead_code, reason = "the transfer is about to ask")]
+mod handout;
 mod judge;
+mod lane;
 mod limits;
 mod names;
+mod official;
 mod on_result;
 mod planner;
 mod preview;
 mod progress;
+mod pulse;
+mod refs;
 mod retry;
 mod routes;
 mod shared;
+mod small;
 mod sources;
 mod stop;
 mod submit;
 mod timed;
 mod timing;
 mod transfer;
+mod twins;
 mod upkeep;
 
 use std::{path::Path, sync::Arc};
@@ -41,7 +50,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     clock::Clock,
+    endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
+    files::FileReading,
     limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
@@ -50,11 +61,11 @@ pub use self::{
     stop::chain,
     submit::{Submit, Wish},
 };
-use self::{dispatcher::Dispatcher, shared::Shared};
+use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 use crate::{
     config::{Config, Mode},
     hub::{Hub, RepoSummary, RouteUse},
-    model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
+    model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
 };
@@ -71,6 +82,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     mode: Mode,
     events: broadcast::Sender<Arc<Event>>,
+    pulse: Pulse,
 }
 
 /// Ends the engine: see [`Running::stop`].
@@ -185,12 +197,20 @@ impl Engine {
         let limits = limits::stored(&store).await?;
         let shared = Arc::new(Shared::new(store, hub, tokens, config, mode).timed(clock, limits));
         let root = CancellationToken::new();
-        let dispatcher = Dispatcher::new(shared.clone(), root.clone());
+        let (pulse, asked) = pulse::pulse();
+        let dispatcher = Dispatcher::new(shared.clone(), root.clone(), asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(limits::run(shared.clone(), root.clone()));
         tasks.spawn(shared.gate.clone().run(root.clone()));
         tasks.spawn(dispatcher.run(heard));
-        Ok((Self { shared, mode, events }, Running { root, tasks, threads }))
+        tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
+        let engine = Self {
+            shared,
+            mode,
+            events,
+            pulse,
+        };
+        Ok((engine, Running { root, tasks, threads }))
     }
 
     /// Stores a job. The answer means that it survives a power cut.
@@ -243,20 +263,28 @@ impl Engine {
         routes::explain(&self.shared, self.mode, call).await
     }
 
+    /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn endpoints(&self, scope: Scope, uid: u32) -> Result<Vec<EndpointView>, CallError> {
+        endpoints::list(&self.shared, self.mode, scope, uid).await
+    }
+
+    /// Asks endpoints for one repository, compares, and remembers.
+    ///
+    /// # Errors
+    /// With the field that is wrong, or when none of them can be asked.
+    pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
+        endpoints::probe(&self.shared, self.mode, call).await
+    }
+
     /// What a job had from each host by each way.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
         routes::of_job(&self.shared, job).await
-    }
-
-    /// A page of the files of a job.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn list_files(&self, job: &Job, after: String, limit: u32) -> Result<Vec<FileRecord>, CallError> {
-        Ok(self.shared.store.list_files(job.row, after, limit).await?)
     }
 
     /// Live figures of a job that is being worked on.
@@ -372,6 +400,11 @@ impl Engine {
         let (name, target) = names::check_alias(name, target)?;
         let replaced = self.shared.store.set_alias(uid, name.clone(), target.clone()).await?;
         Ok((name, target, replaced))
+    }
+
+    /// What speaks against an alias whose target is the text of this call; waits for the Hub, but not for long.
+    pub async fn doubt_alias(&self, call: HubCall) -> Option<String> {
+        names::doubt_alias(&self.shared, self.mode, call).await
     }
 
     /// Removes an alias.

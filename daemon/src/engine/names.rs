@@ -1,5 +1,9 @@
 //! Short names, the Hub's search, and users' aliases.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::{
     access,
     error::CallError,
@@ -10,12 +14,15 @@ use super::{
 use crate::{
     config::Mode,
     hub::{HubError, RepoSummary, Verdict, classify},
-    model::{RepoKind, Token},
+    model::{RepoKind, Revision, Token},
     names::{self, NameSource, Names, Reference, Resolved},
 };
 
 /// Candidates that are shown when nothing fits.
 const CANDIDATES: u32 = 5;
+
+/// A new alias is doubted for so long at most: offline it must not be in the way.
+const DOUBT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A call that may have to ask a Hub.
 #[derive(Debug, Clone)]
@@ -158,4 +165,27 @@ pub(super) fn check_alias(name: &str, target: &str) -> Result<(String, String), 
     names::check_alias_name(name).map_err(|error| CallError::invalid("name", error))?;
     let reference = names::parse(target).map_err(|error| CallError::invalid("target", chain(&error)))?;
     Ok((names::same_name(name), reference.to_string()))
+}
+
+/// Asks whether the target of an alias is there. `None`: it is.
+pub(super) async fn doubt_alias(shared: &Shared, mode: Mode, call: HubCall) -> Option<String> {
+    let reference = names::parse(&call.text).ok()?;
+    let kind = reference.kind.unwrap_or(RepoKind::Model);
+    let revision = reference.revision.unwrap_or_else(Revision::main);
+    let mut doubt = None;
+    for access in accesses(shared, mode, &call).ok()? {
+        let (endpoint, token) = (&access.endpoint, access.token.as_ref());
+        let asked = shared.hub.info(endpoint, token, kind, &reference.repo_id, &revision);
+        let unchecked = |why: String| format!("whether `{}` exists could not be checked: {why}", call.text);
+        let text = match timeout(DOUBT_LIMIT, asked).await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => match classify(&error) {
+                Verdict::Permanent(failure) => failure.message,
+                Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => unchecked(chain(&error)),
+            },
+            Err(_) => unchecked(format!("{} does not answer", endpoint.host())),
+        };
+        doubt.get_or_insert(text);
+    }
+    doubt
 }

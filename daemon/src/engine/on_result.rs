@@ -1,16 +1,20 @@
 //! What the dispatcher does with what its workers return, and with the passing of time.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
+    handout::Sorted,
     progress::{Waiting, wall_time},
     routes,
     shared::blocking,
     stop::JobStop,
-    transfer::hint,
+    transfer::{Published, hint},
 };
 use crate::{
     model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState},
@@ -37,15 +41,15 @@ impl Dispatcher {
     /// All files that are there are stored first, then failures are heard, and only then is anything new begun: a job must not
     /// be finished while one of its failures waits in the same batch.
     pub(super) async fn on_results(&mut self, results: Vec<(JobId, Result<Work, JoinError>)>) {
-        let mut published: HashMap<JobId, Vec<_>> = HashMap::new();
-        let mut others = Vec::new();
+        let mut sorted = Sorted::default();
         for (id, result) in results {
-            match result {
-                Ok(Work::File(_, Ok(file))) => published.entry(id).or_default().push(file),
-                other => others.push((id, other)),
-            }
+            self.take_in(id, result, &mut sorted);
         }
-        let mut going_on = Vec::new();
+        let mut published: HashMap<JobId, Vec<Published>> = HashMap::new();
+        for (id, file) in sorted.published {
+            published.entry(id).or_default().push(file);
+        }
+        let mut going_on: HashSet<JobId> = sorted.going_on.into_iter().collect();
         for (id, files) in published {
             let done = files.iter().map(|file| file.done).collect();
             match self.shared.store.files_done(&id, done).await {
@@ -56,12 +60,12 @@ impl Dispatcher {
                     }
                     // The files' bytes leave the figures of unfinished ones only now.
                     drop(files);
-                    going_on.push(id);
+                    going_on.insert(id);
                 }
                 Err(error) => self.end(&id, error.into()).await,
             }
         }
-        for (id, result) in others {
+        for (id, result) in sorted.others {
             match result {
                 Ok(work) => self.on_work(&id, work).await,
                 Err(error) => {
@@ -121,9 +125,10 @@ impl Dispatcher {
             Work::Planned(Err(stop))
             | Work::Opened(Err(stop))
             | Work::Finished(Err(stop))
+            | Work::Stopped(stop)
             | Work::File(_, Err(stop)) => self.end(id, stop).await,
             // Sorted out before.
-            Work::File(_, Ok(_)) => {}
+            Work::File(_, Ok(_)) | Work::Looked(_) | Work::Waited(_) | Work::Fetched(..) | Work::Placed(_) => {}
         }
     }
 
@@ -175,9 +180,10 @@ impl Dispatcher {
 
     /// Stores how a job ended, once its tasks are gone. What cannot be stored is tried again with the next tick.
     pub(super) async fn close_when_empty(&mut self, id: &JobId) {
-        let Some(active) = self.jobs.get(id).filter(|active| active.tasks == 0) else {
+        if self.jobs.get(id).is_none_or(|active| active.tasks > 0) || self.keep_small(id) {
             return;
-        };
+        }
+        let Some(active) = self.jobs.get(id) else { return };
         let (ending, row) = (active.ending.clone(), active.context.row);
         // First: who hears of the end may ask at once where the bytes came from.
         routes::store(&self.shared, id, row).await;
@@ -256,11 +262,17 @@ impl Dispatcher {
     pub(super) async fn on_tick(&mut self) {
         self.shared.board.sample();
         let crowded = self.jobs.len() > 1;
+        let give_up_after = self.shared.config().transfer.give_up_after;
         let mut closing = Vec::new();
         let mut moving = Vec::new();
         let mut leaving = Vec::new();
         let mut unstuck = Vec::new();
+        let mut due = Vec::new();
+        let now = Instant::now();
         for (id, active) in &self.jobs {
+            if active.lane.is_due(now) {
+                due.push(id.clone());
+            }
             if active.stuck && active.context.progress.has_received() {
                 unstuck.push(id.clone());
             }
@@ -268,7 +280,7 @@ impl Dispatcher {
                 if active.tasks == 0 {
                     closing.push(id.clone());
                 }
-            } else if let Some(stop) = leave(active).filter(|_| crowded) {
+            } else if let Some(stop) = leave(active, give_up_after).filter(|_| crowded) {
                 leaving.push((id.clone(), stop));
             } else if let Some(job_move) = held_move(active) {
                 moving.push((id.clone(), job_move));
@@ -292,6 +304,9 @@ impl Dispatcher {
                 self.look_at_queue = true;
             }
         }
+        for id in due {
+            self.go_on(&id).await;
+        }
         for id in unstuck {
             if let Some(active) = self.jobs.get_mut(&id)
                 && self.shared.store.unstick(active.context.row).await.is_ok()
@@ -314,21 +329,27 @@ fn stuck(active: &ActiveJob, reason: HoldReason) -> Stuck {
 }
 
 /// Whether a job has waited so long that it should leave its place: it returns later.
-fn leave(active: &ActiveJob) -> Option<JobStop> {
+fn leave(active: &ActiveJob, give_up_after: Duration) -> Option<JobStop> {
     let waiting = active
         .context
         .progress
         .waiting()
         .filter(|waiting| waiting.lasts() > LEAVE_AFTER)?;
-    let (least, most) = RETURN_AFTER;
     let wished = waiting.until.saturating_duration_since(Instant::now());
     let stuck_for = active.context.stuck_for + waiting.lasts();
-    let retry_after = (stuck_for / 4).clamp(least, most).max(wished);
+    let retry_after = return_after(stuck_for, wished, give_up_after);
     Some(JobStop::Hold {
         reason: waiting.reason,
         detail: waiting.detail,
         retry_after,
     })
+}
+
+/// When a job that is stuck is tried again: not after the moment at which it is to be given up.
+fn return_after(stuck_for: Duration, wished: Duration, give_up_after: Duration) -> Duration {
+    let (least, most) = RETURN_AFTER;
+    let left = give_up_after.saturating_sub(stuck_for);
+    (stuck_for / 4).clamp(least, most).max(wished).min(left)
 }
 
 /// Whether the shown state of a job should change: between active and held, or to another time of the next attempt.
@@ -347,5 +368,29 @@ fn held_move(active: &ActiveJob) -> Option<(JobMove, MoveNote)> {
         }
         None if active.held_until.is_some() => Some((JobMove::Start, MoveNote::default())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_job_comes_back_more_and_more_seldom_and_never_too_late() {
+        let secs = Duration::from_secs;
+        let day = secs(86_400);
+        for (stuck_for, wished, give_up_after, wait) in [
+            (secs(60), secs(0), day, secs(30)),
+            (secs(400), secs(0), day, secs(100)),
+            (secs(40_000), secs(0), day, secs(300)),
+            // A server's wish.
+            (secs(60), secs(700), day, secs(700)),
+            // To be given up before.
+            (secs(86_390), secs(0), day, secs(10)),
+            (secs(90), secs(500), secs(100), secs(10)),
+            (secs(200), secs(0), secs(100), secs(0)),
+        ] {
+            assert_eq!(return_after(stuck_for, wished, give_up_after), wait, "{stuck_for:?}");
+        }
     }
 }

@@ -154,7 +154,8 @@ impl Retry {
             (attempts, wish) => backoff::wait(attempts.max(1), wish, &mut fastrand::Rng::new()),
         };
         // Not beyond the moment at which the job is given up.
-        let until = Instant::now() + wait.min(self.patience_left(context, failing_since));
+        let wait = wait.min(self.patience_left(context, failing_since));
+        let until = Instant::now() + wait;
         if reason == HoldReason::RateLimited {
             context.shared.gates.close(&context.endpoints[index].gate(), until);
         }

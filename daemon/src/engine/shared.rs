@@ -32,8 +32,8 @@ use super::{
 use crate::{
     cache::{self, CacheError},
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
-    hub::{Endpoint, Hub},
-    model::{Destination, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
+    hub::{Endpoint, FileTarget, Hub},
+    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -71,6 +71,8 @@ pub(super) struct Shared {
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
+    /// Origins that did not answer, so that plans do not wait for them again and again.
+    pub(super) away: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
 }
@@ -107,6 +109,7 @@ impl Shared {
             turns: Turns::default(),
             judging: Turns::default(),
             gates: Gates::default(),
+            away: Gates::default(),
             ledgers: Ledgers::default(),
         }
     }
@@ -241,6 +244,18 @@ impl JobContext {
         })
     }
 
+    /// A file as the hub is asked for it.
+    pub(super) fn target(&self, commit: &CommitHash, file: &FileRecord) -> FileTarget {
+        FileTarget {
+            kind: self.spec.kind,
+            repo_id: self.spec.repo_id.clone(),
+            commit: commit.clone(),
+            path: file.path.clone(),
+            size: file.size,
+            digest: file.digest,
+        }
+    }
+
     /// Waits for a future unless the job is stopped first.
     pub(super) async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, JobStop> {
         tokio::select! {
@@ -282,30 +297,50 @@ pub(super) async fn blocking_until_stopped<T: Send + 'static>(
 }
 
 /// One at a time for each key. Of transfers: a second job that wants the same bytes waits, then finds them published.
-pub(super) struct Turns<K>(Mutex<HashMap<K, Weak<AsyncMutex<()>>>>);
+pub(super) struct Turns<K>(Mutex<TurnsTaken<K>>);
+
+struct TurnsTaken<K> {
+    by_key: HashMap<K, Weak<AsyncMutex<()>>>,
+    /// When there are so many, those that are over are forgotten.
+    sweep_at: usize,
+}
+
+/// The right to work on what a key stands for, until it is dropped.
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl<K> Default for Turns<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(TurnsTaken {
+            by_key: HashMap::new(),
+            sweep_at: 0,
+        }))
     }
 }
 
 impl<K: Eq + Hash> Turns<K> {
     /// Waits for the turn on a key; it ends when the guard is dropped.
-    pub(super) async fn take(&self, key: K) -> OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = lock(&self.0);
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            match turns.get(&key).and_then(Weak::upgrade) {
-                Some(turn) => turn,
-                None => {
-                    let turn = Arc::new(AsyncMutex::new(()));
-                    turns.insert(key, Arc::downgrade(&turn));
-                    turn
-                }
-            }
-        };
-        turn.lock_owned().await
+    pub(super) async fn take(&self, key: K) -> Turn {
+        self.of(key).lock_owned().await
+    }
+
+    /// Takes the turn on a key, unless somebody has it.
+    pub(super) fn try_take(&self, key: K) -> Option<Turn> {
+        self.of(key).try_lock_owned().ok()
+    }
+
+    fn of(&self, key: K) -> Arc<AsyncMutex<()>> {
+        let mut taken = lock(&self.0);
+        if taken.by_key.len() >= taken.sweep_at {
+            taken.by_key.retain(|_, turn| turn.strong_count() > 0);
+            // Not at every call, which would look at all of them for each.
+            taken.sweep_at = 2 * taken.by_key.len() + 64;
+        }
+        if let Some(turn) = taken.by_key.get(&key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(AsyncMutex::new(()));
+        taken.by_key.insert(key, Arc::downgrade(&turn));
+        turn
     }
 }
 

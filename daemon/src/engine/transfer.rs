@@ -18,6 +18,7 @@ use super::{
     shared::{JobContext, blocking},
     sources::Usual,
     stop::{JobStop, integrity},
+    twins,
 };
 use crate::{
     cache::{self, Staging},
@@ -30,7 +31,7 @@ use crate::{
 /// Fewer bytes than this for one more connection are not worth its round trips.
 const BYTES_PER_CONNECTION: u64 = 1 << 20;
 /// A file that came wrong so often for each endpoint is given up.
-const MISMATCHES: usize = 2;
+pub(super) const MISMATCHES: usize = 2;
 /// Files of this size reserve their space one after the other.
 const RESERVED_ALONE: u64 = 16 << 20;
 /// Attempts at a file in one piece: each failure costs the whole of it.
@@ -78,6 +79,12 @@ pub(super) struct Published {
     pub(super) done: FileDone,
     #[expect(dead_code, reason = "held for its drop")]
     counted: Option<Counted>,
+}
+
+impl Published {
+    pub(super) fn new(done: FileDone, counted: Option<Counted>) -> Self {
+        Self { done, counted }
+    }
 }
 
 impl<E: Into<JobStop>> From<E> for TransferEnd {
@@ -217,6 +224,9 @@ pub(super) async fn run(
         if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
             return Ok(Published { done, counted: None });
         }
+        if let Some(done) = twins::copy(&context, &store, &commit, &file).await? {
+            return Ok(Published { done, counted: None });
+        }
         let transfer = stage(&context, &store, &commit, &file, pieces > 0).await?;
         let kept = match download(&context, &transfer, &mut retry).await {
             Ok(()) => finish::verify(&context, &transfer).await,
@@ -330,7 +340,7 @@ async fn stage(
         commit: commit.clone(),
         staging: Arc::new(staging),
         in_one_piece: whole,
-        counted: Counted::new(context.progress.clone(), written.len()),
+        counted: Counted::new(context.progress.clone(), file.id, written.len()),
         frontier: Frontier::new(
             &file.digest,
             file.size,

@@ -14,13 +14,15 @@ mod migrate;
 mod open;
 mod pacing;
 mod progress;
+mod prune;
 mod queries;
+mod refs;
 mod routes;
 mod row;
 mod running;
 mod thread;
 
-use std::{path::Path, thread::JoinHandle, time::Duration};
+use std::{path::Path, thread::JoinHandle};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,8 @@ pub use self::{
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
     progress::{Claim, Verified},
+    prune::{Forgotten, Horizon},
+    refs::RefRecord,
     routes::JobRoute,
 };
 use self::{
@@ -38,9 +42,6 @@ use self::{
     thread::Worker,
 };
 use crate::model::{Event, EventKind, EventSeq, Failure, FileId, FileRecord, Job, JobId, JobMove, JobState, NewEvent};
-
-/// Request ids are remembered for a week.
-const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Handle of the store; clones share the same threads.
 #[derive(Clone)]
@@ -346,20 +347,6 @@ impl Store {
                     ..NewEvent::of(&job, EventKind::Warning)
                 };
                 events::append(context, &job, event)
-            })
-            .await
-    }
-
-    /// Forgets old events and request ids. Returns how many events went.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn prune(&self, events_before: Timestamp, events_kept: u64) -> Result<usize, StoreError> {
-        self.jobs
-            .write(move |context| {
-                let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
-                jobs::forget_requests(context.db, before)?;
-                events::prune(context.db, events_before, events_kept)
             })
             .await
     }

@@ -1,6 +1,9 @@
 //! Hints: which bytes of a partial file were synced, and which files were hashed. Losing them costs time, never truth.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -34,7 +37,7 @@ pub struct Claim {
 }
 
 /// A file whose content was hashed, as it stood then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Verified {
     /// Device.
     pub dev: u64,
@@ -138,6 +141,23 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
     Ok(decoded)
 }
 
+/// Bytes of the partial files that a job has written, by what they are to become. What does not decode counts for nothing.
+pub(super) fn claimed(db: &Connection, job: &str) -> Result<HashMap<Digest, u64>, StoreError> {
+    let rows = db
+        .prepare_cached("SELECT digest, ranges FROM claims WHERE job = ?1")
+        .and_then(|mut statement| {
+            let rows = statement.query_map([job], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })
+        .act("read a job's claims")?;
+    let bytes = |(digest, ranges): (String, String)| {
+        let ranges: Vec<[u64; 2]> = serde_json::from_str(&ranges).ok()?;
+        let bytes = ranges.iter().map(|[start, end]| end.saturating_sub(*start)).sum();
+        Some((Digest::parse(&digest)?, bytes))
+    };
+    Ok(rows.into_iter().filter_map(bytes).collect())
+}
+
 pub(super) fn drop_claim(context: &mut WriteContext<'_>, path: &Path) -> Result<(), StoreError> {
     context
         .db
@@ -207,6 +227,14 @@ impl Store {
         self.progress.read(move |db| claim(db, &path)).await
     }
 
+    /// Bytes of the partial files that a job has written, by what they are to become.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn claimed(&self, job: String) -> Result<HashMap<Digest, u64>, StoreError> {
+        self.progress.read(move |db| claimed(db, &job)).await
+    }
+
     /// Forgets the claim on a partial file.
     ///
     /// # Errors
@@ -221,6 +249,33 @@ impl Store {
     /// When the database refuses; the file is then hashed again when it is next wanted.
     pub async fn vouch(&self, verified: Verified) -> Result<(), StoreError> {
         self.progress.write(move |context| vouch(context, &verified)).await
+    }
+
+    /// Remembers that several files were hashed.
+    ///
+    /// # Errors
+    /// As [`Store::vouch`], for all of them.
+    pub async fn vouch_all(&self, all: Vec<Verified>) -> Result<(), StoreError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.progress
+            .write(move |context| all.iter().try_for_each(|verified| vouch(context, verified)))
+            .await
+    }
+
+    /// Those of several stamps that were hashed to their digests before. An error counts as no.
+    pub async fn vouched(&self, all: Vec<Verified>) -> Vec<Verified> {
+        let known = |db: &Connection| {
+            let mut known = Vec::new();
+            for verified in all {
+                if is_vouched(db, &verified)? {
+                    known.push(verified);
+                }
+            }
+            Ok(known)
+        };
+        self.progress.read(known).await.unwrap_or_default()
     }
 
     /// Whether a file with exactly this stamp was hashed to this digest before. An error counts as no.

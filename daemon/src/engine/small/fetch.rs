@@ -1,0 +1,240 @@
+//! One small file: one request for all of it, as often as the retry policy likes, and its hash.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{Fetched, Wanted};
+use crate::{
+    cache::Hasher,
+    engine::{
+        conduct,
+        connection::{Flow, SegmentEnd, arrived},
+        progress::Counted,
+        retry::{Retry, say},
+        shared::{JobContext, blocking},
+        sources::{Slot, Wish},
+        stop::{JobStop, integrity},
+        transfer::MISMATCHES,
+    },
+    hub::HubError,
+    model::{ByteRange, CommitHash, Digest, FileRecord},
+};
+
+/// So many bytes are hashed where they are; more of them on a thread of their own.
+const HASHED_AT_ONCE: u64 = 128 << 10;
+/// How often a connection is looked at that may stand still.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often who waits for a connection says why.
+const SAY: Duration = Duration::from_secs(1);
+
+/// Fetches one file into memory, as often as the retry policy likes, and verifies it.
+pub(in crate::engine) async fn fetch(
+    context: Arc<JobContext>,
+    commit: CommitHash,
+    wanted: Wanted,
+) -> (FileRecord, Result<Fetched, JobStop>) {
+    let Wanted { file, turn } = wanted;
+    let _in_hand = context.progress.file_in_hand(&file);
+    context.progress.file_stage(&file, "downloading");
+    let fetched = right_bytes(&context, &commit, &file).await.map(|bytes| Fetched {
+        file: file.clone(),
+        turn,
+        bytes,
+        counted: Counted::new(context.progress.clone(), file.id, file.size),
+    });
+    (file, fetched)
+}
+
+async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &FileRecord) -> Result<Vec<Bytes>, JobStop> {
+    let mut retry = Retry::new(context);
+    let mut in_vain = vec![0; context.endpoints.len()];
+    let mut wrong = 0;
+    if file.size == 0 {
+        // What has no bytes needs no request, and its hash no second look.
+        return match hash(file, Vec::new()).await {
+            (bytes, actual) if actual == file.digest => Ok(bytes),
+            (_, actual) => Err(JobStop::FileFailed(integrity(wrong_bytes(
+                file,
+                "the listing",
+                &actual,
+            )))),
+        };
+    }
+    loop {
+        let (index, slot) = slot(context, &retry, file).await?;
+        let flow = Flow::new(ByteRange::new(0, file.size));
+        let outcome = once(context, commit, file, (index, &slot), &flow, in_vain[index]).await;
+        let reading = flow.read();
+        if let Some(first_byte) = reading.first_byte {
+            let took = reading.age.saturating_sub(first_byte);
+            let sources = &context.shared.sources;
+            sources.observed(slot.source, reading.received, took, first_byte);
+            retry.progressed(index);
+            in_vain[index] = 0;
+        }
+        let error = match outcome {
+            Ok((bytes, host)) => {
+                drop(slot);
+                let (bytes, actual) = hash(file, bytes).await;
+                if actual == file.digest {
+                    return Ok(bytes);
+                }
+                wrong += 1;
+                reject(context, file, wrong_bytes(file, &host, &actual), wrong).await?;
+                retry.wrong_bytes(context, &[index]);
+                continue;
+            }
+            Err(SegmentEnd::Stop(stop)) => return Err(stop),
+            Err(SegmentEnd::Hub(_, error)) => error,
+            Err(SegmentEnd::Cut) => {
+                in_vain[index] += 1;
+                HubError::Stalled {
+                    host: context.endpoints[index].endpoint.host(),
+                    got: reading.received,
+                    after: reading.idle,
+                }
+            }
+        };
+        // While the slot is held: the refused connection counts.
+        if !conduct::blame(context, &mut retry, index, &error, reading.received) {
+            retry.failed(context, index, &error, reading.received)?;
+        }
+    }
+}
+
+fn wrong_bytes(file: &FileRecord, host: &str, actual: &Digest) -> String {
+    let path = file.path.as_str().escape_debug();
+    format!(
+        "the bytes of {path} from {host} hash to {actual}, not to {}",
+        file.digest
+    )
+}
+
+/// Tells of wrong bytes; too many of them are the end of the file.
+async fn reject(context: &JobContext, file: &FileRecord, text: String, wrong: usize) -> Result<(), JobStop> {
+    tracing::warn!(job = %context.id, "{text}");
+    let told = format!("{text}; nothing was published");
+    context
+        .shared
+        .store
+        .warn(&context.id, file.path.to_string(), told)
+        .await?;
+    match wrong >= MISMATCHES * context.endpoints.len() {
+        true => Err(JobStop::FileFailed(integrity(text))),
+        false => Ok(()),
+    }
+}
+
+async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
+    let (like, size) = (file.digest, file.size);
+    let work = move || {
+        let mut hasher = Hasher::new(&like, size);
+        bytes.iter().for_each(|bytes| hasher.update(bytes));
+        (bytes, hasher.finish())
+    };
+    match size <= HASHED_AT_ONCE {
+        true => work(),
+        false => blocking(work).await,
+    }
+}
+
+/// A connection to an endpoint that may be asked now.
+async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
+    loop {
+        retry.next_open(context).await?;
+        let wish = Wish {
+            any_of: retry
+                .open(context, false)
+                .iter()
+                .map(|index| context.sources[*index])
+                .collect(),
+            has: 0,
+            bytes: file.size,
+        };
+        let mut request = context.shared.sources.request(wish);
+        let slot = loop {
+            tokio::select! {
+                biased;
+                () = context.cancel.cancelled() => return Err(JobStop::Cancelled),
+                slot = request.granted() => break slot,
+                () = sleep(SAY) => if retry.open(context, false).is_empty()
+                    && let Some(closed) = retry.opens(context, false)
+                {
+                    say(context, &closed);
+                },
+            }
+        };
+        // A gate may have closed while we waited.
+        let open = retry.open(context, false);
+        if let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source) {
+            return Ok((index, slot));
+        }
+    }
+}
+
+/// One request for the whole file. Gives the bytes and the host that they came from.
+async fn once(
+    context: &Arc<JobContext>,
+    commit: &CommitHash,
+    file: &FileRecord,
+    (index, slot): (usize, &Slot),
+    flow: &Flow,
+    in_vain: u32,
+) -> Result<(Vec<Bytes>, String), SegmentEnd> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
+        read = read(context, commit, file, (index, slot), flow) => read.map_err(|error| SegmentEnd::Hub(None, error)),
+        () = stands_still(context, slot, flow, in_vain) => Err(SegmentEnd::Cut),
+    }
+}
+
+async fn read(
+    context: &Arc<JobContext>,
+    commit: &CommitHash,
+    file: &FileRecord,
+    (index, slot): (usize, &Slot),
+    flow: &Flow,
+) -> Result<(Vec<Bytes>, String), HubError> {
+    let access = &context.endpoints[index];
+    let target = context.target(commit, file);
+    let _counted = context.progress.connected();
+    let whole = ByteRange::new(0, file.size);
+    let hub = &context.shared.hub;
+    let opened = hub
+        .open(&access.endpoint, access.token.as_ref(), &target, whole, None)
+        .await?;
+    let meter = context.shared.sources.meter(slot.source);
+    let (mut body, host) = (opened.body, opened.link.host);
+    let mut toll = context
+        .shared
+        .gate
+        .toll(context.row, &access.endpoint.origin().ascii_serialization());
+    let on_hold = |held| {
+        flow.hold(held);
+        context.shared.sources.held_by_us();
+    };
+    toll.new_window().into_iter().for_each(|window| body.set_window(window));
+    let mut bytes = Vec::new();
+    while let Some(mut chunk) = body.chunk().await? {
+        let came = chunk.len() as u64;
+        arrived(context, &meter, came);
+        flow.take(&mut chunk);
+        bytes.push(chunk);
+        toll.pay(came, on_hold).await;
+    }
+    Ok((bytes, host))
+}
+
+async fn stands_still(context: &JobContext, slot: &Slot, flow: &Flow, in_vain: u32) {
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if conduct::stands_still(context, slot.source, &flow.read(), in_vain, true) {
+            return;
+        }
+    }
+}
