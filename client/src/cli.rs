@@ -1,5 +1,6 @@
 //! What can be typed. Arguments are only read here; their meaning is decided in `spec` and `commands`.
 
+mod bandwidth;
 mod daemon;
 mod endpoint;
 mod jobs;
@@ -11,6 +12,7 @@ mod token;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use bandwidth::{LimitArgs, SetArgs};
 pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
 pub(crate) use endpoint::{EndpointCommand, ProbeArgs};
 pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
@@ -27,7 +29,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: set, limit, schedule, endpoint, cache, usage, top.
+Not in this version: schedule, cache, usage, top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -107,6 +109,12 @@ pub(crate) enum Command {
     /// Queue failed or cancelled jobs again
     #[command(after_help = jobs::RETRY_EXAMPLES)]
     Retry(RetryArgs),
+    /// Change priority, limit or window of jobs, also while they run
+    #[command(after_help = bandwidth::SET_EXAMPLES)]
+    Set(SetArgs),
+    /// Show or set the limit of all downloads together
+    #[command(after_help = bandwidth::LIMIT_EXAMPLES)]
+    Limit(LimitArgs),
     /// Short names for repositories
     #[command(subcommand, after_help = names::ALIAS_EXAMPLES)]
     Alias(AliasCommand),
@@ -148,12 +156,6 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<std::path::PathBuf>,
     },
-    /// Change priority, limit or window of jobs (not in this version)
-    #[command(hide = true)]
-    Set(LaterArgs),
-    /// Read or set the global limit (not in this version)
-    #[command(hide = true)]
-    Limit(LaterArgs),
     /// Recurring pulls (not in this version)
     #[command(hide = true)]
     Schedule(LaterArgs),

@@ -9,6 +9,7 @@ mod doctor;
 mod download;
 mod endpoint;
 mod following;
+mod limit;
 mod list;
 mod login;
 mod man;
@@ -17,6 +18,7 @@ mod resume;
 mod retry;
 mod route;
 mod search;
+mod set;
 mod show;
 mod submission;
 mod submit;
@@ -44,6 +46,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Resume(args) => resume::run(context, &args).await,
         Command::Cancel(args) => cancel::run(context, &args).await,
         Command::Retry(args) => retry::run(context, &args).await,
+        Command::Set(args) => set::run(context, &args).await,
+        Command::Limit(args) => limit::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
@@ -55,8 +59,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
-        Command::Set(_) => Err(CliError::later("`hfctl set`")),
-        Command::Limit(_) => Err(CliError::later("`hfctl limit`")),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
         Command::Usage(_) => Err(CliError::later("`hfctl usage`")),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hfetch_proto::socket;
 use hfetch_proto::v1::admin_service_client::AdminServiceClient;
+use hfetch_proto::v1::bandwidth_service_client::BandwidthServiceClient;
 use hfetch_proto::v1::doctor_service_client::DoctorServiceClient;
 use hfetch_proto::v1::endpoint_service_client::EndpointServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
@@ -47,6 +48,11 @@ impl Daemon {
     /// Aliases and search.
     pub(crate) fn names(&self) -> NameServiceClient<Channel> {
         NameServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Limits, and changes of jobs.
+    pub(crate) fn bandwidth(&self) -> BandwidthServiceClient<Channel> {
+        BandwidthServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The Hub and its mirrors.

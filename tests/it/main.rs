@@ -7,6 +7,7 @@ mod errors;
 mod faults;
 mod grpc_python;
 mod kills;
+mod limits;
 mod mirrors;
 mod neighbour;
 mod python_main;

@@ -5,6 +5,7 @@ use hfetch_proto::v1::{
 };
 use jiff::Timestamp;
 
+use super::bandwidth;
 use super::human::{self, clean};
 use super::words;
 
@@ -66,6 +67,13 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
     lines.add("endpoints", &job.endpoints.join(" "));
     lines.add("hashes from", &job.trust);
     lines.add("priority", words::priority(job.priority()));
+    if job.limit_bytes_per_sec.is_some() {
+        lines.add("limit", &bandwidth::rate(job.limit_bytes_per_sec));
+    }
+    lines.add("window", &job.window);
+    if let Some(start) = human::time(job.start_at.as_ref()) {
+        lines.add("not before", &human::local(start));
+    }
     lines.add("user", &job.user);
     for (label, wire) in [
         ("created", &job.created_at),

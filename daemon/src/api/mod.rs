@@ -3,6 +3,7 @@
 
 mod admin;
 mod authority;
+mod bandwidth;
 mod convert;
 mod doctor;
 mod endpoint;

@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod checkpoint;
+mod clock;
 mod conduct;
 mod connection;
 mod crew;
@@ -15,10 +16,12 @@ mod error;
 mod files;
 mod finish;
 mod frontier;
+mod gate;
 mod gated;
 mod handout;
 mod judge;
 mod lane;
+mod limits;
 mod login;
 mod names;
 mod official;
@@ -37,6 +40,8 @@ mod sources;
 mod stage;
 mod stop;
 mod submit;
+mod timed;
+mod timing;
 mod transfer;
 mod twins;
 mod unclaimed;
@@ -50,12 +55,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 pub use self::{
+    clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     files::FileReading,
+    limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
     login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
@@ -64,6 +70,7 @@ pub use self::{
     stop::chain,
     submit::{Submit, Wish},
 };
+use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 use crate::{
     config::{Config, Mode},
     hub::{Hub, RepoSummary},
@@ -172,6 +179,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be opened.
     pub async fn start(
+        clock: Clock,
         state_dir: &Path,
         mode: Mode,
         config: watch::Receiver<Arc<Config>>,
@@ -195,11 +203,14 @@ impl Engine {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
         }
         let tokens = TokenStore::new(state_dir);
-        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode));
+        let limits = limits::stored(&store).await?;
+        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode).timed(clock, limits));
         let root = CancellationToken::new();
         let (pulse, asked) = pulse::pulse();
         let dispatcher = Dispatcher::new(shared.clone(), root.clone(), asked);
         let mut tasks = JoinSet::new();
+        tasks.spawn(limits::run(shared.clone(), root.clone()));
+        tasks.spawn(shared.gate.clone().run(root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
         let engine = Self {

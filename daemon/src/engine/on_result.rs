@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
 use super::{
@@ -163,7 +162,7 @@ impl Dispatcher {
                     retry_after,
                 } => {
                     let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or_default();
-                    let next_attempt_at = Timestamp::now().checked_add(wait).ok();
+                    let next_attempt_at = self.shared.clock.now().checked_add(wait).ok();
                     let stuck = stuck(active, reason);
                     Ending::Move(
                         JobMove::Hold(reason),
@@ -198,6 +197,7 @@ impl Dispatcher {
         if stored {
             let removed = self.jobs.remove(id);
             if let Some(active) = &removed {
+                self.shared.gate.leave(active.context.row);
                 let kept = active.context.progress.kept();
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
                 routes::close(&self.shared, id, active.context.row).await;
@@ -210,14 +210,14 @@ impl Dispatcher {
                 }
             }
             self.shared.board.remove(id);
+            self.shared.bells.leave(id);
             self.look_at_queue = true;
         }
     }
 
     async fn store_ending(&mut self, id: &JobId, job_move: JobMove, note: MoveNote) -> bool {
         if matches!(job_move, JobMove::Hold(_)) {
-            let wait = note.next_attempt_at.map(|at| Timestamp::now().duration_until(at));
-            self.look_within(wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default());
+            self.look_at(note.next_attempt_at.unwrap_or_else(|| self.shared.clock.now()));
         }
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");

@@ -20,12 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Admission,
+    clock::Clock,
     disk_pool::DiskPool,
+    gate::Gate,
     gated::AccessWaits,
+    limits::Limits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
+    timing::Bells,
     unclaimed::UnclaimedInAll,
 };
 use crate::{
@@ -55,6 +59,12 @@ pub(super) struct Shared {
     hash_pool: DiskPool,
     pub(super) unclaimed: Arc<UnclaimedInAll>,
     pub(super) board: Board,
+    pub(super) clock: Clock,
+    /// Where bytes are paid for, and the limits that count there.
+    pub(super) gate: Gate,
+    pub(super) limits: Limits,
+    /// When the windows of the jobs at work close.
+    pub(super) bells: Bells,
     /// The servers that bytes come from, and the connections to them.
     pub(super) sources: Sources,
     pub(super) hashing: Semaphore,
@@ -90,6 +100,10 @@ impl Shared {
             disk: DiskPool::for_writing(),
             hash_pool: DiskPool::for_hashing(HASHING_THREADS),
             unclaimed: Arc::default(),
+            gate: Gate::new(hub.clone()),
+            clock: Clock::system(),
+            limits: Limits::default(),
+            bells: Bells::default(),
             store,
             hub,
             tokens: Arc::new(tokens),
@@ -113,6 +127,11 @@ impl Shared {
             ledgers: Ledgers::default(),
             access_waits: AccessWaits::default(),
         }
+    }
+
+    /// By a clock, and with the limits that were set.
+    pub(super) fn timed(self, clock: Clock, limits: Limits) -> Self {
+        Self { clock, limits, ..self }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access::token_origin,
     error::CallError,
+    limits::pacing,
     login,
     shared::{Shared, blocking},
 };
@@ -42,6 +43,9 @@ pub struct Wish {
     pub local_dir: String,
     pub endpoints: Vec<String>,
     pub priority: Priority,
+    pub limit: String,
+    pub window: String,
+    pub start_at: Option<jiff::Timestamp>,
     pub connections: Option<u32>,
     pub max_workers: Option<u32>,
     pub force_download: bool,
@@ -182,6 +186,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         )?,
         endpoints: endpoints.iter().map(base_text).collect(),
         priority: wish.priority,
+        pacing: pacing(&config, &wish.limit, wish.window, wish.start_at)?,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,
         max_workers: positive("max_workers", wish.max_workers, 256)?,
         force_download: wish.force_download,
@@ -393,6 +398,9 @@ fn fingerprint(wish: &Wish) -> Vec<u8> {
         wish.force_download,
         wish.preferred_cache_dir,
         wish.preferred_endpoint,
+        wish.limit,
+        wish.window,
+        wish.start_at.map(jiff::Timestamp::as_millisecond),
     ]);
     Sha256::digest(text.to_string().as_bytes()).to_vec()
 }

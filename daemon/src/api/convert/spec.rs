@@ -1,6 +1,7 @@
 //! Requests from the wire.
 
 use hfetch_proto::v1;
+use jiff::Timestamp;
 
 use crate::{
     engine::{CallError, Submit, Wish},
@@ -36,6 +37,22 @@ fn priority(number: i32) -> Result<Priority, CallError> {
         Ok(v1::Priority::High) => Ok(Priority::High),
         Err(_) => Err(CallError::invalid("priority", format!("{number} is no priority"))),
     }
+}
+
+/// `None`: it stays as it is.
+pub(crate) fn priority_change(number: i32) -> Result<Option<Priority>, CallError> {
+    match v1::Priority::try_from(number) {
+        Ok(v1::Priority::Unspecified) => Ok(None),
+        _ => priority(number).map(Some),
+    }
+}
+
+/// A time that exists.
+fn time(field: &'static str, wire: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, CallError> {
+    wire.map(|wire| {
+        Timestamp::new(wire.seconds, wire.nanos).map_err(|_| CallError::invalid(field, "is no time that exists"))
+    })
+    .transpose()
 }
 
 pub(crate) fn state_filter(numbers: &[i32]) -> Result<Vec<JobState>, CallError> {
@@ -78,6 +95,9 @@ pub(crate) fn submit(
     let wish = Wish {
         kind: kind(spec.repo_type)?,
         priority: priority(spec.priority)?,
+        limit: spec.limit,
+        window: spec.window,
+        start_at: time("start_at", spec.start_at)?,
         name: spec.name,
         revision: spec.revision,
         selection: Selection {
