@@ -12,6 +12,7 @@ mod readme;
 mod resume;
 mod routes;
 mod sim;
+mod small;
 mod sources;
 mod startup;
 mod tidy;

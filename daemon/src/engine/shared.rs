@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     path::PathBuf,
     sync::{
         Arc, Mutex, Weak,
@@ -27,7 +28,7 @@ use crate::{
     cache::{self, CacheError},
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
     hub::{Endpoint, FileTarget, Hub},
-    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, Token, Trust},
+    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -54,7 +55,10 @@ pub(super) struct Shared {
     pub(super) previews: Semaphore,
     /// Identity of this boot of the machine; empty when the system does not tell.
     pub(super) boot: String,
-    pub(super) turns: Turns,
+    /// By partial file.
+    pub(super) turns: Turns<PathBuf>,
+    /// By question to an endpoint.
+    pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
@@ -86,6 +90,7 @@ impl Shared {
             reserving: AsyncMutex::new(()),
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
+            judging: Turns::default(),
             gates: Gates::default(),
             ledgers: Ledgers::default(),
         }
@@ -264,32 +269,39 @@ pub(super) async fn blocking_until_stopped<T: Send + 'static>(
     }
 }
 
-/// One transfer per content: a second job that wants the same bytes waits, then finds them published.
-#[derive(Default)]
-pub(super) struct Turns(Mutex<TurnsTaken>);
+/// One at a time for each key. Of transfers: a second job that wants the same bytes waits, then finds them published.
+pub(super) struct Turns<K>(Mutex<TurnsTaken<K>>);
 
-#[derive(Default)]
-struct TurnsTaken {
-    by_key: HashMap<PathBuf, Weak<AsyncMutex<()>>>,
+struct TurnsTaken<K> {
+    by_key: HashMap<K, Weak<AsyncMutex<()>>>,
     /// When there are so many, those that are over are forgotten.
     sweep_at: usize,
 }
 
-/// The right to work on a content, until it is dropped.
+/// The right to work on a key, until it is dropped.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
-impl Turns {
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Mutex::new(TurnsTaken {
+            by_key: HashMap::new(),
+            sweep_at: 0,
+        }))
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
     /// Waits for the turn on a key; it ends when the guard is dropped.
-    pub(super) async fn take(&self, key: PathBuf) -> Turn {
+    pub(super) async fn take(&self, key: K) -> Turn {
         self.of(key).lock_owned().await
     }
 
     /// Takes the turn on a key, unless somebody has it.
-    pub(super) fn try_take(&self, key: PathBuf) -> Option<Turn> {
+    pub(super) fn try_take(&self, key: K) -> Option<Turn> {
         self.of(key).try_lock_owned().ok()
     }
 
-    fn of(&self, key: PathBuf) -> Arc<AsyncMutex<()>> {
+    fn of(&self, key: K) -> Arc<AsyncMutex<()>> {
         let mut taken = lock(&self.0);
         if taken.by_key.len() >= taken.sweep_at {
             taken.by_key.retain(|_, turn| turn.strong_count() > 0);

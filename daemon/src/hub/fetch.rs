@@ -59,6 +59,19 @@ impl Hub {
         range: ByteRange,
         known: Option<&Link>,
     ) -> Result<Opened, HubError> {
+        self.open_watched(endpoint, token, target, range, known, |_| {}).await
+    }
+
+    /// The same; `on_hop` sees the address of every answer below 400.
+    pub(super) async fn open_watched(
+        &self,
+        endpoint: &Endpoint,
+        token: Credential<'_>,
+        target: &FileTarget,
+        range: ByteRange,
+        known: Option<&Link>,
+        mut on_hop: impl FnMut(&Url) + Send,
+    ) -> Result<Opened, HubError> {
         if range.is_empty() || range.end > target.size {
             return Err(HubError::BadRange {
                 range,
@@ -80,6 +93,7 @@ impl Hub {
         let landed = self
             .follow(&call, first, stall_timeout, |url, headers| {
                 rate = RateState::read(headers).or_else(|| rate.take());
+                on_hop(url);
                 ranges::check_claims(url, headers, target)
             })
             .await

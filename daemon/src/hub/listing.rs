@@ -85,6 +85,25 @@ struct Ask<'a> {
     about: About,
 }
 
+impl<'a> Ask<'a> {
+    fn new(
+        endpoint: &'a Endpoint,
+        token: Credential<'a>,
+        kind: RepoKind,
+        repo_id: &'a RepoId,
+        commit: &'a CommitHash,
+    ) -> Self {
+        Self {
+            endpoint,
+            token,
+            kind,
+            repo_id,
+            commit,
+            about: About::new(endpoint, kind, repo_id, Asked::Revision(commit.to_string())),
+        }
+    }
+}
+
 impl Hub {
     /// Lists all files of a commit, in path order, no path twice.
     ///
@@ -99,21 +118,37 @@ impl Hub {
         repo_id: &RepoId,
         commit: &CommitHash,
     ) -> Result<Listing, HubError> {
-        let ask = Ask {
-            endpoint,
-            token,
-            kind,
-            repo_id,
-            commit,
-            about: About::new(endpoint, kind, repo_id, Asked::Revision(commit.to_string())),
-        };
-        match self.page(&ask, endpoint.tree_url(kind, repo_id, commit)).await {
-            Ok(first) => self.tree(&ask, first).await,
+        let ask = Ask::new(endpoint, token, kind, repo_id, commit);
+        let (listing, _) = self.pages(&ask, usize::MAX).await?;
+        Ok(listing)
+    }
+
+    /// The files of the first pages of a commit, and whether there are no more: for comparing, never for planning.
+    ///
+    /// # Errors
+    /// As [`Hub::manifest`].
+    pub async fn first_pages(
+        &self,
+        endpoint: &Endpoint,
+        token: Credential<'_>,
+        kind: RepoKind,
+        repo_id: &RepoId,
+        commit: &CommitHash,
+        most: usize,
+    ) -> Result<(Listing, bool), HubError> {
+        self.pages(&Ask::new(endpoint, token, kind, repo_id, commit), most)
+            .await
+    }
+
+    async fn pages(&self, ask: &Ask<'_>, most: usize) -> Result<(Listing, bool), HubError> {
+        let first = ask.endpoint.tree_url(ask.kind, ask.repo_id, ask.commit);
+        match self.page(ask, first).await {
+            Ok(first) => self.tree(ask, first, most).await,
             Err(HubError::Refused(refusal)) if tree_is_missing(refusal.status, refusal.code.as_ref()) => {
                 // The refusal of the tree says more than that of the description.
-                match self.siblings(&ask).await {
+                match self.siblings(ask).await {
                     Err(HubError::Refused(_)) => Err(HubError::Refused(refusal)),
-                    other => other,
+                    other => Ok((other?, true)),
                 }
             }
             Err(error) => Err(error),
@@ -130,7 +165,13 @@ impl Hub {
         Ok(answer)
     }
 
-    async fn tree(&self, ask: &Ask<'_>, first: Answer<Vec<TreeWire>>) -> Result<Listing, HubError> {
+    /// Reads on until the end, or until `most` pages were read; says whether it was the end.
+    async fn tree(
+        &self,
+        ask: &Ask<'_>,
+        first: Answer<Vec<TreeWire>>,
+        most: usize,
+    ) -> Result<(Listing, bool), HubError> {
         let mut gathered = Gathered::default();
         let mut answer = first;
         for page in 1.. {
@@ -146,13 +187,16 @@ impl Hub {
                 gathered.take(wire, &answer.url)?.map_err(looping)?;
             }
             let Some(next) = next else {
-                return Ok(gathered.finish(ask.commit, rate));
+                return Ok((gathered.finish(ask.commit, rate), true));
             };
             if gathered.paths.len() == before {
                 return Err(looping("it holds no new path"));
             }
             if !gathered.pages.insert(next.as_str().to_owned()) {
                 return Err(looping("it leads to a page that was read already"));
+            }
+            if page >= most {
+                return Ok((gathered.finish(ask.commit, rate), false));
             }
             answer = self.page(ask, next).await?;
         }

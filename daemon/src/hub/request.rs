@@ -15,7 +15,7 @@ use super::client::{Hub, Taken, Traffic};
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::redirect::{Trail, is_redirect};
-use super::refusal::{About, Refusal};
+use super::refusal::{About, Refusal, content_type};
 use super::{scrub, transport};
 use crate::model::Token;
 
@@ -147,6 +147,13 @@ impl Hub {
             ..
         } = landed;
         let headers = response.headers().clone();
+        if content_type(&headers).starts_with("text/html") {
+            return Err(HubError::BadAnswer {
+                host: host_of(&url),
+                what,
+                detail: "it is a web page".to_owned(),
+            });
+        }
         let body = timeout_at(sent_at + limit, read_json(response, &url, &taken))
             .await
             .map_err(|_| HubError::TimedOut {

@@ -6,6 +6,7 @@ mod failure;
 mod file;
 mod id;
 mod job;
+mod judgement;
 mod manifest;
 mod path;
 mod repo;
@@ -21,6 +22,7 @@ pub use id::{BadJobId, JobId};
 pub use job::{
     Destination, HoldReason, IllegalMove, Job, JobMove, JobSpec, JobState, Owner, Priority, Selection, Trust,
 };
+pub use judgement::{EndpointFault, Finding, JudgedRepo, Judgement, Serves};
 pub use manifest::{Manifest, ManifestEntry};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};

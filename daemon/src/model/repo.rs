@@ -199,6 +199,12 @@ impl fmt::Display for Revision {
     }
 }
 
+impl From<&CommitHash> for Revision {
+    fn from(commit: &CommitHash) -> Self {
+        Self(commit.0.clone())
+    }
+}
+
 /// A full commit: 40 lower-case hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CommitHash(String);

@@ -17,7 +17,11 @@ pub(super) struct Schema {
 
 /// Queue, files, events.
 pub(super) const JOBS: Schema = Schema {
-    steps: &[include_str!("sql/jobs_0001.sql"), include_str!("sql/jobs_0004.sql")],
+    steps: &[
+        include_str!("sql/jobs_0001.sql"),
+        include_str!("sql/jobs_0003.sql"),
+        include_str!("sql/jobs_0004.sql"),
+    ],
 };
 /// Hints on partial and verified files.
 pub(super) const PROGRESS: Schema = Schema {

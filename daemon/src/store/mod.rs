@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod files;
 mod jobs;
+mod judgements;
 mod migrate;
 mod open;
 mod progress;
@@ -27,6 +28,7 @@ pub use self::{
     error::StoreError,
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
+    judgements::{EndpointStats, StoredJudgement},
     progress::{Claim, Verified},
     routes::JobRoute,
 };

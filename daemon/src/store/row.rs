@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{Row, types::FromSql};
 
-use super::error::{Act as _, StoreError};
+use super::{
+    error::{Act as _, StoreError},
+    judgements::StoredJudgement,
+};
 use crate::model::{
-    CommitHash, Destination, Digest, Event, EventKind, EventSeq, Failure, FailureKind, FileId, FileRecord, FileState,
-    HoldReason, Job, JobId, JobSpec, JobState, NewEvent, Owner, Priority, RepoId, RepoKind, RepoPath, Revision, Trust,
+    CommitHash, Destination, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind, FileId,
+    FileRecord, FileState, Finding, HoldReason, Job, JobId, JobSpec, JobState, JudgedRepo, Judgement, NewEvent, Owner,
+    Priority, RepoId, RepoKind, RepoPath, Revision, Serves, Trust,
 };
 
 /// Reads one column after the other of a row whose key is known.
@@ -74,6 +78,43 @@ impl Columns<'_> {
             text(self.get("failure_hint")?),
         )))
     }
+}
+
+/// A judgement from `SELECT * FROM judgements`.
+pub(super) fn judgement(row: &Row<'_>) -> Result<StoredJudgement, StoreError> {
+    let endpoint: String = row.get("endpoint").act("read a column")?;
+    let columns = Columns {
+        row,
+        table: "judgements",
+        key: endpoint.clone(),
+    };
+    let account: i64 = columns.get("account")?;
+    let fault: String = columns.get("fault")?;
+    let fault = match fault.as_str() {
+        "" => None,
+        word => Some(EndpointFault::parse(word).ok_or_else(|| columns.bad("fault", word))?),
+    };
+    Ok(StoredJudgement {
+        about: JudgedRepo {
+            endpoint,
+            account: u32::try_from(account).ok(),
+            kind: columns.parsed("kind", RepoKind::parse)?,
+            repo_id: columns.parsed("repo_id", |text| RepoId::parse(text).ok())?,
+            commit: columns.parsed("commit_hash", CommitHash::parse)?,
+        },
+        uid: columns.get("uid")?,
+        judgement: Judgement {
+            finding: Finding {
+                fault,
+                detail: columns.get("detail")?,
+                lists: columns.get("lists")?,
+                serves: columns.parsed("serves", Serves::parse)?,
+                ends_at: columns.get("ends_at")?,
+            },
+            at: columns.time("at")?,
+            until: columns.time("until")?,
+        },
+    })
 }
 
 /// A job from `SELECT * FROM jobs`.
