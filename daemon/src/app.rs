@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, Interval, interval, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,8 @@ use crate::{
     hub::{BadProxy, Hub, HubOptions, ProxyPoint, ProxyRules, RouteTable},
     signals::{Ask, SignalStream},
     state_dir::{self, StateDirError},
+    store::Scope,
+    systemd::{self, ServiceManager},
     telemetry,
 };
 
@@ -26,6 +28,10 @@ use crate::{
 const SERVER_STOP: Duration = Duration::from_secs(1);
 /// All of it may take so long, well below the 5 s that we promise.
 const STOP: Duration = Duration::from_secs(4);
+/// Blocking work may take so long after that.
+const BLOCKING_STOP: Duration = Duration::from_millis(300);
+/// `systemctl status` is brought up to date so often.
+const STATUS: Duration = Duration::from_secs(5);
 
 /// Exit codes, after sysexits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,12 +110,13 @@ pub fn run(args: &Args) -> Result<(), Fatal> {
         .context("cannot start the runtime")?;
     let outcome = runtime.block_on(serve(inputs, loaded));
     // Blocking work that hangs on a dead disk is left behind: the next start finds everything as after a kill.
-    runtime.shutdown_timeout(Duration::from_millis(300));
+    runtime.shutdown_timeout(BLOCKING_STOP);
     drop(lock);
     outcome
 }
 
 async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
+    let manager = Arc::new(ServiceManager::of_process().context("cannot talk to the service manager")?);
     let mut signals = SignalStream::new().context("cannot catch signals")?;
     let started_at = Timestamp::now();
     let Loaded {
@@ -120,10 +127,14 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         files,
         ..
     } = loaded;
+    let operator_group = config.control.operator_group.clone();
     let (sender, config) = watch::channel(Arc::new(config));
     let hub = Hub::new(hub_options(&config.borrow())?)?;
     // Bound first: a socket that somebody else has must not cost a transfer.
-    let listener = Listener::bind(&socket, mode).await?;
+    let (listener, socket) = match systemd::passed_socket()? {
+        Some((listener, path)) => (Listener::passed(listener, &path)?, path),
+        None => (Listener::bind(&socket, mode).await?, socket),
+    };
     let (engine, mut running) = Engine::start(&state_dir, mode, config, hub.clone()).await?;
     let show = |path: &PathBuf| path.display().to_string();
     let facts = ServerFacts {
@@ -133,16 +144,29 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         socket: show(&socket),
         config_files: files.iter().map(show).collect(),
     };
-    let reload: api::Reload = Arc::new(move || reload(&inputs, &sender, &hub));
+    let told = manager.clone();
+    let reload: api::Reload = Arc::new(move || {
+        told.reloading();
+        let outcome = reload(&inputs, &sender, &hub);
+        told.ready();
+        outcome
+    });
     let (shutdown, stopping) = (CancellationToken::new(), CancellationToken::new());
     let options = ServerOptions {
         facts,
+        operator_group,
         reload: reload.clone(),
         shutdown: shutdown.clone(),
         stopping: stopping.clone(),
     };
     let mut server = JoinSet::new();
+    let watched = engine.clone();
     server.spawn(api::serve(listener, engine, options));
+    let mut pings = manager.ping_every().map(interval);
+    let mut asked = JoinSet::new();
+    let mut status = interval(STATUS);
+    // The socket takes calls since it was bound, and the store is open.
+    manager.ready();
     tracing::info!(socket = %socket.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     let ended: anyhow::Result<()> = loop {
         tokio::select! {
@@ -155,6 +179,18 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
                 Ok(served) => served.context("the control server ended"),
                 Err(error) => Err(error).context("the control server panicked"),
             },
+            () = tick(&mut pings) => {
+                // One question at a time: while it is not answered, nobody is told that all is well.
+                if asked.is_empty() {
+                    let (engine, manager) = (watched.clone(), manager.clone());
+                    asked.spawn(async move {
+                        engine.answers().await;
+                        manager.ping();
+                    });
+                }
+            }
+            Some(_) = asked.join_next() => {}
+            _ = status.tick(), if manager.is_there() => manager.status(&status_line(&watched)),
             what = running.failed() => break Err(anyhow::anyhow!(what)),
         }
     };
@@ -162,7 +198,11 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         tracing::error!("{error:#}");
     }
     tracing::info!("stopping");
+    manager.stopping();
     stopping.cancel();
+    // Both hold the engine, and with it the store.
+    asked.shutdown().await;
+    drop(watched);
     let deadline = Instant::now() + STOP;
     if timeout(SERVER_STOP, server.join_all()).await.is_err() {
         tracing::debug!("some callers were cut off");
@@ -174,9 +214,30 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     Ok(ended?)
 }
 
+/// The next tick; never without a clock.
+async fn tick(clock: &mut Option<Interval>) {
+    match clock {
+        Some(clock) => drop(clock.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// What `systemctl status` shows.
+fn status_line(engine: &Engine) -> String {
+    let active = engine.active_jobs(Scope::All).len();
+    let mibs = engine.bytes_per_sec() / (1 << 20);
+    match active {
+        0 => "idle".to_owned(),
+        1 => format!("1 job active, {mibs} MiB/s"),
+        _ => format!("{active} jobs active, {mibs} MiB/s"),
+    }
+}
+
 fn hub_options(config: &Config) -> anyhow::Result<HubOptions> {
     let mut options = HubOptions::direct(concat!("hfetch/", env!("CARGO_PKG_VERSION")));
     options.stall_timeout = config.transfer.stall_timeout;
+    // Who waits longer for a byte waits longer for an answer, too.
+    options.metadata_timeout = options.metadata_timeout.max(options.stall_timeout);
     options.routes = routes(config)?;
     Ok(options)
 }
@@ -215,5 +276,33 @@ async fn on_hangup(reload: api::Reload) {
         Ok(Ok(_)) => {}
         Ok(Err(mistakes)) => tracing::error!("the configuration stays as it was:\n{mistakes}"),
         Err(error) => tracing::error!(%error, "reload panicked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A limit of a unit file, in seconds.
+    fn limit(unit: &str, key: &str) -> u64 {
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("no {key}"));
+        line.trim_end_matches('s').parse().unwrap()
+    }
+
+    #[test]
+    fn we_stop_before_systemd_loses_patience() {
+        let ours = STOP + BLOCKING_STOP;
+        assert!(SERVER_STOP < STOP, "the engine needs the rest");
+        assert!(ours < Duration::from_secs(5), "what README promises");
+        for unit in [
+            include_str!("../../systemd/hfetchd.service"),
+            include_str!("../../systemd/user/hfetchd.service"),
+        ] {
+            let theirs = Duration::from_secs(limit(unit, "TimeoutStopSec"));
+            assert!(ours * 2 < theirs, "{ours:?} of ours, {theirs:?} of systemd's");
+        }
     }
 }

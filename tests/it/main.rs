@@ -1,20 +1,25 @@
 //! Integration tests, one binary.
 
 mod bench;
+mod corruption;
 mod custody;
 mod errors;
 mod faults;
 mod grpc_python;
 mod kills;
+mod mirrors;
+mod neighbour;
 mod python_main;
 mod quickstart;
 mod readme;
 mod resume;
 mod routes;
+mod service;
 mod sim;
 mod small;
 mod sources;
 mod startup;
+mod steps;
 mod tidy;
 mod verbs;
 mod watch;

@@ -1,7 +1,9 @@
 //! What users do to jobs: pause, resume, cancel, retry.
 
+mod afterwards;
 mod looking;
 mod requests;
+mod telling;
 
 use std::time::Duration;
 

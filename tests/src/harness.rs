@@ -24,8 +24,10 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint, Uri};
 
+mod callers;
 mod ran;
 
+pub use callers::channel_as;
 pub use ran::Ran;
 
 /// Everything in a test is over long before; what is not is a failure.

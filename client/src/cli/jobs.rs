@@ -30,7 +30,9 @@ Examples:
 pub(super) const WAIT_EXAMPLES: &str = "\
 Examples:
   hfctl wait 5d2k8q0x1a 5d2k8q0x1b
-  hfctl wait 5d2k8q0x1a --timeout 2h && echo ready";
+  hfctl wait 5d2k8q0x1a --timeout 2h && echo ready
+
+Exits with 0 when all are done, 5 when one ended failed or cancelled, 1 when the time is over (as `kubectl wait`).";
 
 /// Shown below `hfctl pause --help`.
 pub(super) const PAUSE_EXAMPLES: &str = "\
@@ -125,7 +127,7 @@ pub(crate) struct WaitArgs {
     /// The jobs
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
-    /// Give up after this time, such as 90s, 30m, 2h; the jobs go on
+    /// Give up after this time, such as 90s, 30m, 2h, with exit code 1; the jobs go on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) timeout: Option<std::time::Duration>,
 }

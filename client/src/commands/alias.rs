@@ -6,6 +6,9 @@ use crate::cli::AliasCommand;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::paths::process_env;
+use crate::spec;
+use crate::token::{self, Token};
 use crate::view::json::AliasJson;
 use crate::view::{human, table};
 
@@ -24,7 +27,13 @@ pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit
             }
         }
         AliasCommand::Add { name, target } => {
-            let answer = names.set_alias(SetAliasRequest { name, target }).await?.into_inner();
+            let request = SetAliasRequest {
+                name,
+                target,
+                preferred_endpoint: spec::preferred_endpoint(&process_env),
+                token: Token::for_wire(token::find(None, None, &context.cwd, &process_env, &token::read_file)?),
+            };
+            let answer = names.set_alias(request).await?.into_inner();
             let alias = answer.alias.unwrap_or_default();
             if out.json {
                 out.answer_json(&AliasJson::new(alias))?;
@@ -35,6 +44,9 @@ pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit
                     human::clean(&alias.name),
                     human::clean(&alias.target)
                 ))?;
+            }
+            for warning in &answer.warnings {
+                out.warn(warning);
             }
         }
         AliasCommand::Remove { name } => {

@@ -32,6 +32,9 @@ pub(super) async fn run(context: &Context, args: &ShowArgs) -> Result<Exit, CliE
     }
     let mut text = details::job(&job, Timestamp::now());
     match files {
+        Some(files) if files.is_empty() && job.files_total > 0 => context
+            .out
+            .note("the job ended long ago: its list of files is not kept any more (jobs.keep_files)"),
         Some(files) if files.is_empty() => context.out.note("the files are not known until the job is planned"),
         Some(files) => text = format!("{text}\n\n{}", table::files(&context.out, &files)),
         None => {}

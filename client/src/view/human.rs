@@ -31,16 +31,6 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// `999`, `1.5K`, `13.5G`: for narrow columns.
-pub(crate) fn bytes_short(count: u64) -> String {
-    let (value, unit) = scaled(count);
-    if unit == 0 {
-        count.to_string()
-    } else {
-        format!("{value}{}", UNITS[unit])
-    }
-}
-
 const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
 
 /// Value with one decimal below 100, and the index of its unit. Integer arithmetic, rounded down, so that an unfinished
@@ -183,7 +173,7 @@ pub(crate) fn event_text(event: &Event) -> String {
     let line = format!(
         "{}  {style}{what:<12}{style:#}  {}  {}",
         clean(&event.job_id),
-        clean(&event.repo_id),
+        clean(&words::repo_name(event.repo_type(), &event.repo_id)),
         tail.join("  ")
     );
     line.trim_end().to_owned()

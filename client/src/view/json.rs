@@ -120,6 +120,7 @@ pub(crate) struct EventJson {
     event: &'static str,
     job: String,
     repo_id: String,
+    repo_type: &'static str,
     user: String,
     state: &'static str,
     reason: Option<&'static str>,
@@ -290,6 +291,7 @@ impl WatchJson {
     pub(crate) fn event(event: Event) -> WatchJson {
         WatchJson::Event(Box::new(EventJson {
             event: words::event_type(event.r#type()),
+            repo_type: words::repo_type(event.repo_type()),
             state: words::state(event.state()),
             reason: words::reason_of(event.state(), event.hold_reason()),
             seq: event.seq,
@@ -390,9 +392,13 @@ fn time(wire: Option<WireTime>) -> Option<Timestamp> {
     human::time(wire.as_ref())
 }
 
+mod endpoints;
+mod identity;
 mod routes;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use endpoints::{EndpointJson, ProbeJson};
+pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

@@ -108,6 +108,8 @@ struct JobBar {
     bytes: (u64, u64),
     rate: u64,
     eta_sec: Option<u64>,
+    /// Its state lets bytes come: what a late sample says of speed counts.
+    moves: bool,
 }
 
 impl Bars {
@@ -141,8 +143,8 @@ impl Bars {
         entry.files = (job.files_done, job.files_total);
         entry.detail = human::clean(&job.detail);
         entry.bytes = (job.bytes_done, job.bytes_total);
-        entry.rate = job.bytes_per_sec;
-        entry.eta_sec = job.eta_sec;
+        entry.moves = moves(job.state());
+        entry.speed(job.bytes_per_sec, job.eta_sec);
         entry.show();
     }
 
@@ -153,13 +155,14 @@ impl Bars {
         if has_ended(event.state()) {
             return self.end(&event.job_id);
         }
-        let entry = self.entry(&event.job_id, &event.repo_id);
+        let entry = self.entry(&event.job_id, &words::repo_name(event.repo_type(), &event.repo_id));
         entry.state = human::state(event.state(), event.hold_reason());
         if event.r#type() == EventType::Planned {
             entry.bytes.1 = event.bytes;
         }
+        entry.moves = moves(event.state());
         if event.state() != JobState::Active {
-            (entry.rate, entry.eta_sec) = (0, None);
+            entry.speed(0, None);
         }
         if event.r#type() == EventType::StateChanged {
             entry.detail = human::clean(&event.detail);
@@ -174,8 +177,7 @@ impl Bars {
         };
         entry.files = (sample.files_done, sample.files_total);
         entry.bytes = (sample.bytes_done, sample.bytes_total);
-        entry.rate = sample.bytes_per_sec;
-        entry.eta_sec = sample.eta_sec;
+        entry.speed(sample.bytes_per_sec, sample.eta_sec);
         entry.detail = human::clean(&sample.detail);
         entry.show();
     }
@@ -198,6 +200,7 @@ impl Bars {
                 bytes: (0, 0),
                 rate: 0,
                 eta_sec: None,
+                moves: false,
             }
         })
     }
@@ -225,7 +228,21 @@ impl Drop for Bars {
     }
 }
 
+/// Whether bytes may come in this state.
+fn moves(state: JobState) -> bool {
+    matches!(state, JobState::Active | JobState::Held)
+}
+
 impl JobBar {
+    /// A sample may be older than the pause that it follows: then its speed is none.
+    fn speed(&mut self, bytes_per_sec: u64, eta_sec: Option<u64>) {
+        (self.rate, self.eta_sec) = if self.moves {
+            (bytes_per_sec, eta_sec)
+        } else {
+            (0, None)
+        };
+    }
+
     fn show(&self) {
         let (done, total) = self.bytes;
         self.bar.set_length(total.max(1));
@@ -311,11 +328,36 @@ mod tests {
             bytes: (512 << 20, 2 << 30),
             rate: 40 << 20,
             eta_sec: Some(39),
+            moves: true,
         };
         assert_eq!(bar.head(), "org/x  active  3 of 12 files  downloading");
         assert_eq!(bar.numbers(), " 25%  512 MiB of 2.0 GiB  40.0 MiB/s  39s left");
         (bar.bytes, bar.files, bar.detail) = ((0, 0), (0, 0), String::new());
         assert_eq!((bar.head().as_str(), bar.numbers().as_str()), ("org/x  active", ""));
+    }
+
+    #[test]
+    fn a_paused_job_has_no_speed_whatever_a_late_sample_says() {
+        let mut bars = Bars::new(true);
+        bars.multi.set_draw_target(ProgressDrawTarget::hidden());
+        let sample = Item::Progress(ProgressSample {
+            job_id: "j".to_owned(),
+            bytes_done: 10,
+            bytes_total: 100,
+            bytes_per_sec: 5,
+            eta_sec: Some(18),
+            ..ProgressSample::default()
+        });
+        let mut speed_after = |state| {
+            bars.take(&event(EventType::StateChanged, state));
+            bars.take(&sample);
+            let bar = &bars.jobs["j"];
+            (bar.rate, bar.eta_sec, bar.bytes.0)
+        };
+        assert_eq!(speed_after(JobState::Active), (5, Some(18), 10));
+        assert_eq!(speed_after(JobState::Paused), (0, None, 10));
+        assert_eq!(speed_after(JobState::Queued), (0, None, 10));
+        assert_eq!(speed_after(JobState::Active), (5, Some(18), 10));
     }
 
     #[test]

@@ -44,9 +44,7 @@ pub(crate) fn hosts(out: &Out, hosts: &[HostRoute]) -> String {
 }
 
 fn measured(reading: &WayReading) -> Vec<(String, Style)> {
-    let speed = reading
-        .bytes_per_sec
-        .map(|rate| format!("{}/s", human::bytes_short(rate)));
+    let speed = reading.bytes_per_sec.map(human::rate);
     let mark = if reading.chosen { "by the rule" } else { "" };
     vec![
         plain(""),

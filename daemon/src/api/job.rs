@@ -4,9 +4,9 @@ use hfetch_proto::{reason, v1};
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::{convert, identity::Caller};
+use super::{convert, gate::about, identity::Caller};
 use crate::{
-    engine::{CallError, Chosen, Engine, Verb},
+    engine::{CallError, Chosen, Engine, FileReading, Verb},
     model::{FileState, JobId},
     store::{Filter, Scope},
 };
@@ -102,19 +102,32 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let submit = convert::submit(caller.owner, request.spec, request.request_id, &request.token)?;
+        let submit = convert::submit(
+            caller.owner,
+            request.spec,
+            request.request_id,
+            &request.token,
+            request.no_login,
+        )?;
         let (job, existing, warnings) = self.engine.submit(submit).await?;
-        Ok(Response::new(v1::SubmitJobResponse {
+        let answer = v1::SubmitJobResponse {
             job: Some(self.to_wire(&job)),
             existing,
             warnings,
-        }))
+        };
+        Ok(about(answer, [job.id.to_string()]))
     }
 
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let submit = convert::submit(caller.owner, request.spec, String::new(), &request.token)?;
+        let submit = convert::submit(
+            caller.owner,
+            request.spec,
+            String::new(),
+            &request.token,
+            request.no_login,
+        )?;
         let preview = self.engine.preview(submit).await?;
         let bytes = |done: bool| {
             preview
@@ -135,7 +148,7 @@ impl v1::job_service_server::JobService for JobApi {
                 .files
                 .iter()
                 .take(FILES_PAGE_MAX as usize)
-                .map(convert::file)
+                .map(|file| convert::file(&FileReading::at_rest(file.clone())))
                 .collect(),
             files_total: preview.files.len() as u64,
             disk_free: preview.disk_free,
@@ -202,7 +215,7 @@ impl v1::job_service_server::JobService for JobApi {
         let next_page_token = files
             .last()
             .filter(|_| full)
-            .map(|file| file.path.to_string())
+            .map(|file| file.record.path.to_string())
             .unwrap_or_default();
         Ok(Response::new(v1::ListFilesResponse {
             files: files.iter().map(convert::file).collect(),
@@ -218,7 +231,8 @@ impl v1::job_service_server::JobService for JobApi {
         let (jobs, refusals) = self
             .act(&caller, request.into_inner().selector, Verb::Pause, "")
             .await?;
-        Ok(Response::new(v1::PauseJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::PauseJobsResponse { jobs, refusals }, ids))
     }
 
     async fn resume_jobs(
@@ -229,7 +243,8 @@ impl v1::job_service_server::JobService for JobApi {
         let (jobs, refusals) = self
             .act(&caller, request.into_inner().selector, Verb::Resume, "")
             .await?;
-        Ok(Response::new(v1::ResumeJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::ResumeJobsResponse { jobs, refusals }, ids))
     }
 
     async fn cancel_jobs(
@@ -240,7 +255,8 @@ impl v1::job_service_server::JobService for JobApi {
         let (jobs, refusals) = self
             .act(&caller, request.into_inner().selector, Verb::Cancel, "")
             .await?;
-        Ok(Response::new(v1::CancelJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::CancelJobsResponse { jobs, refusals }, ids))
     }
 
     async fn retry_jobs(
@@ -250,8 +266,13 @@ impl v1::job_service_server::JobService for JobApi {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let (jobs, refusals) = self.act(&caller, request.selector, Verb::Retry, &request.token).await?;
-        Ok(Response::new(v1::RetryJobsResponse { jobs, refusals }))
+        let ids = ids(&jobs);
+        Ok(about(v1::RetryJobsResponse { jobs, refusals }, ids))
     }
+}
+
+fn ids(jobs: &[v1::Job]) -> Vec<String> {
+    jobs.iter().map(|job| job.id.clone()).collect()
 }
 
 fn page_size(asked: u32, default: u32, most: u32) -> u32 {

@@ -4,12 +4,17 @@
 mod admin;
 mod authority;
 mod convert;
+mod doctor;
+mod endpoint;
+mod gate;
 mod identity;
 mod job;
 mod name;
+mod rights;
 mod route;
 mod server;
 mod status;
+mod token;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};

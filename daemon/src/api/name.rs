@@ -139,7 +139,18 @@ impl v1::name_service_server::NameService for NameApi {
     async fn set_alias(&self, request: Request<v1::SetAliasRequest>) -> Result<Response<v1::SetAliasResponse>, Status> {
         let uid = Caller::of(&request)?.owner.uid;
         let request = request.into_inner();
+        let token = convert::token(&request.token)?;
         let (name, target, replaced) = self.engine.set_alias(uid, &request.name, &request.target).await?;
+        // It is kept, whatever the Hub says.
+        let doubt = self.engine.doubt_alias(HubCall {
+            uid,
+            text: target.clone(),
+            kind: None,
+            endpoints: Vec::new(),
+            preferred_endpoint: request.preferred_endpoint,
+            token,
+        });
+        let warnings = doubt.await.into_iter().collect();
         let alias = v1::Alias {
             name,
             target,
@@ -148,6 +159,7 @@ impl v1::name_service_server::NameService for NameApi {
         Ok(Response::new(v1::SetAliasResponse {
             alias: Some(alias),
             replaced,
+            warnings,
         }))
     }
 

@@ -10,15 +10,18 @@ use hfetch_proto::v1;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::InterceptorLayer;
 
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
     authority::Connection,
+    doctor::DoctorApi,
+    endpoint::EndpointApi,
+    gate::GateLayer,
     identity::Guard,
     job::JobApi,
     name::NameApi,
     route::RouteApi,
+    token::TokenApi,
     watch::EventApi,
 };
 use crate::{config::Mode, engine::Engine};
@@ -61,7 +64,8 @@ pub enum ServerError {
 
 /// A bound socket; removed when dropped.
 pub struct Listener {
-    path: PathBuf,
+    /// When it is ours.
+    remove: Option<Remove>,
     listener: UnixListener,
 }
 
@@ -118,10 +122,29 @@ impl Listener {
         fs::set_permissions(&fresh, fs::Permissions::from_mode(bits)).map_err(fail("set the mode of", &fresh))?;
         #[expect(clippy::disallowed_methods, reason = "a socket, not a cache file")]
         fs::rename(&fresh, path).map_err(fail("put in place", path))?;
-        Ok(Self {
+        let remove = Remove {
             path: path.to_owned(),
+            inode: inode(path),
+        };
+        Ok(Self {
+            remove: Some(remove),
             listener,
         })
+    }
+}
+
+impl Listener {
+    /// Serves at a socket that somebody else made, and who removes it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn passed(listener: std::os::unix::net::UnixListener, path: &Path) -> Result<Self, ServerError> {
+        let listener = UnixListener::from_std(listener).map_err(|source| ServerError::Io {
+            act: "serve at",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self { remove: None, listener })
     }
 }
 
@@ -129,6 +152,8 @@ impl Listener {
 pub struct ServerOptions {
     /// What it says of itself.
     pub facts: ServerFacts,
+    /// Whose members see and move the jobs of others.
+    pub operator_group: String,
     /// Reads the configuration again.
     pub reload: Reload,
     /// Cancelled by a caller who stops the daemon.
@@ -179,11 +204,8 @@ fn or_none<T>(reflection: Result<T, tonic_reflection::server::Error>) -> Option<
 /// # Errors
 /// When the transport fails.
 pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -> Result<(), ServerError> {
-    let _remove = Remove {
-        inode: inode(&listener.path),
-        path: listener.path,
-    };
-    let guard = Guard::new(options.facts.mode);
+    let _remove = listener.remove;
+    let guard = Guard::new(options.facts.mode, &options.operator_group);
     let tasks = TaskTracker::new();
     let stopping = options.stopping;
     let (health_reporter, health) = tonic_health::server::health_reporter();
@@ -200,14 +222,26 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .set_serving::<v1::admin_service_server::AdminServiceServer<AdminApi>>()
         .await;
     health_reporter
+        .set_serving::<v1::endpoint_service_server::EndpointServiceServer<EndpointApi>>()
+        .await;
+    health_reporter
         .set_serving::<v1::route_service_server::RouteServiceServer<RouteApi>>()
+        .await;
+    health_reporter
+        .set_serving::<v1::doctor_service_server::DoctorServiceServer<DoctorApi>>()
+        .await;
+    health_reporter
+        .set_serving::<v1::token_service_server::TokenServiceServer<TokenApi>>()
         .await;
     let reflection = or_none(described().build_v1());
     // Python's and older tools' reflection clients know this version only.
     let reflection_alpha = or_none(described().build_v1alpha());
     let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
     let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
+    let endpoints = v1::endpoint_service_server::EndpointServiceServer::new(EndpointApi { engine: engine.clone() });
     let routes = v1::route_service_server::RouteServiceServer::new(RouteApi { engine: engine.clone() });
+    let tokens = v1::token_service_server::TokenServiceServer::new(TokenApi { engine: engine.clone() });
+    let doctor = v1::doctor_service_server::DoctorServiceServer::new(DoctorApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
         engine: engine.clone(),
         stopping: stopping.clone(),
@@ -221,13 +255,16 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     });
     let incoming = UnixListenerStream::new(listener.listener).map(|stream| stream.map(Connection::new));
     let served = tonic::transport::Server::builder()
-        .layer(InterceptorLayer::new(move |request| guard.admit(request)))
+        .layer(GateLayer { guard })
         .add_service(health)
         .add_optional_service(reflection)
         .add_optional_service(reflection_alpha)
         .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(endpoints.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(routes.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(tokens.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(doctor.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned())

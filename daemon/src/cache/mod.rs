@@ -16,11 +16,14 @@
 mod beneath;
 mod error;
 mod find;
+mod follower;
+mod hasher;
 mod layout;
 mod link;
 mod local_dir;
 mod lock;
 mod metadata;
+mod neighbour;
 mod partials;
 mod place;
 mod publish;
@@ -28,10 +31,12 @@ mod refs;
 mod root;
 mod small;
 mod staging;
+mod staging_dir;
 mod stamp;
 mod store;
 mod touched;
 mod tree;
+mod twin;
 pub mod verify;
 
 #[cfg(test)]
@@ -41,11 +46,15 @@ mod tests;
 
 pub use error::{CacheError, ErrorKind};
 pub use find::{Check, Found};
+pub use follower::{Followed, Follower};
+pub use hasher::Hasher;
 pub use lock::{AfterLimit, LockWait, Patience};
+pub use neighbour::stand_back;
 pub use partials::Partial;
 pub use publish::Ready;
+pub use refs::RefOnDisk;
 pub use small::InMemory;
 pub use staging::Staging;
 pub use stamp::FileStamp;
 pub use store::{Options, Space, Store};
-pub use verify::Hasher;
+pub use twin::Twin;

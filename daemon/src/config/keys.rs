@@ -62,17 +62,18 @@ const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 41] = [
+pub(super) const KEYS: [Key; 45] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
-    not_yet("storage.page_cache", Shape::Text),
+    live("storage.page_cache", Shape::Text),
     live("transfer.connections", Shape::Integer),
     live("transfer.max_workers", Shape::Integer),
     live("transfer.max_active_jobs", Shape::Integer),
     at_start("transfer.max_connections", Shape::Integer),
     live("transfer.give_up_after", Shape::Text),
     at_start("transfer.stall_timeout", Shape::Text),
+    at_start("control.operator_group", Shape::Text),
     not_yet_at_start("control.listen", Shape::Text),
     not_yet_at_start("control.tls_cert", Shape::Text),
     not_yet_at_start("control.tls_key", Shape::Text),
@@ -99,6 +100,9 @@ pub(super) const KEYS: [Key; 41] = [
     live("users.NAME.max_queued", Shape::Integer),
     not_yet("users.NAME.weight", Shape::Integer),
     not_yet("users.NAME.budget", Shape::Text),
+    live("jobs.keep", Shape::Text),
+    live("jobs.keep_count", Shape::Integer),
+    live("jobs.keep_files", Shape::Text),
     live("events.keep", Shape::Text),
     live("events.keep_count", Shape::Integer),
     at_start("log.filter", Shape::Text),

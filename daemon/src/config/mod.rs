@@ -38,6 +38,7 @@ pub use sections::{
     control::ControlOptions,
     endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_public_mirror},
     events::EventOptions,
+    jobs::JobOptions,
     log::{LogFormat, LogOptions},
     metrics::MetricsOptions,
     proxies::ProxyOptions,
@@ -78,6 +79,8 @@ pub struct Config {
     pub routing: RoutingOptions,
     /// `[aliases]`.
     pub aliases: BTreeMap<String, String>,
+    /// `[jobs]`.
+    pub jobs: JobOptions,
     /// `[events]`.
     pub events: EventOptions,
     /// `[users]`.
@@ -213,6 +216,7 @@ fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) ->
     let routing = sections::routing::read(reader, &mut root, context, &proxies.names);
     let aliases = sections::aliases::read(reader, &mut root);
     let users = sections::users::read(reader, &mut root, context);
+    let jobs = sections::jobs::read(reader, &mut root);
     let events = sections::events::read(reader, &mut root);
     let log = sections::log::read(reader, &mut root);
     let metrics = sections::metrics::read(reader, &mut root);
@@ -227,6 +231,7 @@ fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) ->
         proxies: proxies.options?,
         routing: routing?,
         aliases: aliases?,
+        jobs: jobs?,
         events: events?,
         users: users?,
         log: log?,

@@ -25,7 +25,7 @@ pub(super) fn policy(config: &Config, mode: Mode, endpoint: &Endpoint) -> TokenP
 }
 
 /// The endpoint's own word counts as the official one where users trust it with their tokens.
-fn trust(policy: TokenPolicy) -> Trust {
+pub(super) fn trust(policy: TokenPolicy) -> Trust {
     match policy {
         TokenPolicy::Own => Trust::Origin,
         TokenPolicy::Never => Trust::Mirror,

@@ -187,6 +187,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     let opened = unless_cut(context, task, opening)
         .await?
         .map_err(|error| SegmentEnd::Hub(generation, error))?;
+    task.slot.serves();
     let generation = match generation {
         Some(generation) => generation,
         None => transfer.set_link(task.index, opened.link.clone()),
@@ -293,7 +294,7 @@ impl<'a> SegmentWriter<'a> {
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = tokio::task::spawn_blocking(move || {
+        let write = self.context.shared.disk.spawn(move || {
             let written = staging.write_at(offset, &gathered);
             drop(turn);
             written

@@ -9,24 +9,22 @@ use tokio::{
 };
 
 use super::{
-    connection::{self, Ended, Flow, FlowReading, SegmentEnd, Task},
+    conduct::{blame, stands_still},
+    connection::{self, Ended, Flow, SegmentEnd, Task},
     retry::{Left, Next, Retry, say},
     shared::JobContext,
-    sources::{Request, Slot, SourceId, Usual, Wish},
+    sources::{Request, Slot, Usual, Wish},
     stop::JobStop,
     transfer::{FileTransfer, TransferEnd},
 };
 use crate::{
-    hub::{HubError, RetryReason, Verdict, classify},
+    hub::HubError,
     model::ByteRange,
     plan::{AtWork, Helper, LeaseId, steal},
-    sched::stall,
 };
 
 /// Connections are looked at so often.
 const TICK: Duration = Duration::from_millis(250);
-/// A connection that broke before it brought so much was of no use.
-const OF_USE: u64 = 256 << 10;
 
 /// A connection at work.
 struct Flight {
@@ -288,7 +286,7 @@ impl Crew<'_> {
     }
 
     fn on_failure(&mut self, index: usize, error: &HubError, brought: u64) -> Result<(), TransferEnd> {
-        if blame(&self.context, index, error, brought) {
+        if blame(&self.context, self.retry, index, error, brought) {
             return Ok(());
         }
         let next = self.retry.failed(&self.context, index, error, brought)?;
@@ -313,51 +311,20 @@ impl Crew<'_> {
     /// Cuts what stands still.
     fn on_tick(&mut self) {
         self.note_progress();
+        let mut longest = vec![Duration::ZERO; self.in_vain.len()];
+        for flight in self.flights.values().filter(|flight| flight.stalled.is_none()) {
+            longest[flight.index] = longest[flight.index].max(flight.flow.read().idle);
+        }
         for flight in self.flights.values_mut().filter(|flight| flight.stalled.is_none()) {
             let (source, reading) = (self.context.sources[flight.index], flight.flow.read());
-            if stands_still(&self.context, source, &reading, self.in_vain[flight.index]) {
+            let waits_longest = reading.idle >= longest[flight.index];
+            let in_vain = self.in_vain[flight.index];
+            if stands_still(&self.context, source, &reading, in_vain, waits_longest) {
                 flight.stalled = Some(reading.idle);
                 flight.flow.cut.cancel();
             }
         }
     }
-}
-
-/// Tells the book of sources of a failure. True: it was one connection too many, which is no failure of anything.
-pub(super) fn blame(context: &JobContext, index: usize, error: &HubError, brought: u64) -> bool {
-    let (sources, source) = (&context.shared.sources, context.sources[index]);
-    let Verdict::Retry { reason, .. } = classify(error) else {
-        return false;
-    };
-    match reason {
-        RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => return true,
-        RetryReason::RateLimited => sources.rate_limited(source),
-        RetryReason::Server | RetryReason::Network(_) | RetryReason::Stalled | RetryReason::Truncated => {
-            if brought < OF_USE {
-                sources.broke(source);
-            }
-            if brought == 0 {
-                sources.failed(source);
-            }
-        }
-    }
-    false
-}
-
-/// Whether a connection should be cut and made anew.
-pub(super) fn stands_still(context: &JobContext, source: SourceId, reading: &FlowReading, in_vain: u32) -> bool {
-    let sources = &context.shared.sources;
-    let usual = sources.usual(source);
-    let flow = stall::Flow {
-        idle: reading.idle,
-        source_idle: sources.idle(source),
-        age: reading.age,
-        bytes_per_sec: reading.bytes_per_sec,
-        usual: usual.bytes_per_sec,
-        first_byte: usual.first_byte,
-        in_vain,
-    };
-    stall::is_stalled(&flow, context.shared.config().transfer.stall_timeout)
 }
 
 /// Resolves when the wish is granted; never without one.

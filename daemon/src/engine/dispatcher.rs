@@ -16,9 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, finish,
+    Events, access, admission, finish,
     lane::Lane,
     planner,
+    pulse::PulseAsked,
     shared::{JobContext, Shared},
     small::{Fetched, Looked, Placed},
     stop::JobStop,
@@ -37,8 +38,6 @@ const MOST_IN_MEMORY: usize = 64;
 const TICK: Duration = Duration::from_millis(500);
 /// What came from which host is stored so often.
 const ACCOUNTS: Duration = Duration::from_secs(30);
-/// Old events are forgotten so often.
-const PRUNE: Duration = Duration::from_secs(3600);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -78,6 +77,8 @@ pub(super) struct ActiveJob {
     pub(super) last_read: FileId,
     pub(super) all_read: bool,
     pub(super) tasks: usize,
+    /// Asks its endpoints what they are worth, until it ends.
+    pub(super) judging: JoinSet<()>,
     pub(super) finishing: bool,
     /// How it shall end, once its tasks are gone.
     pub(super) ending: Option<Ending>,
@@ -109,10 +110,12 @@ pub(super) struct Dispatcher {
     pub(super) unread: HashSet<JobId>,
     /// When to look at held jobs and at the queue in any case.
     pub(super) next_look: Option<Instant>,
+    /// Somebody asks whether this loop still turns.
+    pulse: PulseAsked,
 }
 
 impl Dispatcher {
-    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, root: CancellationToken, pulse: PulseAsked) -> Self {
         Self {
             shared,
             jobs: HashMap::new(),
@@ -122,6 +125,7 @@ impl Dispatcher {
             look_at_queue: true,
             unread: HashSet::new(),
             next_look: None,
+            pulse,
         }
     }
 
@@ -129,7 +133,6 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut prune = interval(PRUNE);
         let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
@@ -146,11 +149,11 @@ impl Dispatcher {
                     Err(RecvError::Closed) => break,
                 },
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
+                Some(answer) = self.pulse.recv() => drop(answer.send(())),
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
                 }
-                _ = prune.tick() => self.prune().await,
                 _ = accounts.tick() => self.store_accounts().await,
             }
         }
@@ -291,6 +294,7 @@ impl Dispatcher {
                 last_read: FileId(0),
                 all_read: false,
                 tasks: 0,
+                judging: JoinSet::new(),
                 finishing: false,
                 ending: None,
                 held_until: None,
@@ -322,10 +326,11 @@ impl Dispatcher {
 
     /// Opens the destination of a planned job.
     pub(super) fn open_plan(&mut self, job: &Job) {
-        let Some(active) = self.jobs.get(&job.id) else {
+        let Some(active) = self.jobs.get_mut(&job.id) else {
             return;
         };
         let context = active.context.clone();
+        active.judging.spawn(admission::run(context.clone(), job.clone()));
         let commit = job.commit.clone();
         self.spawn(
             &job.id,

@@ -10,14 +10,14 @@ use tokio::runtime::Handle;
 
 use super::{
     dispatcher::OpenedPlan,
-    frontier,
     progress::Counted,
+    refs,
     shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
     transfer::{FileTransfer, hint},
 };
 use crate::{
-    cache::{self, AfterLimit, Check, FileStamp, Found, Patience, verify},
+    cache::{self, AfterLimit, Check, FileStamp, Found, Patience},
     model::{CommitHash, Digest, Failure, FailureKind, FileRecord, HoldReason, units::show_bytes},
     store::{FileDone, Store, Verified},
 };
@@ -57,7 +57,7 @@ pub(super) fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
 }
 
 /// Asks the store from a blocking thread.
-fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
+pub(super) fn is_vouched(handle: &Handle, store: &Store, stamp: &FileStamp, digest: Digest) -> bool {
     handle.block_on(store.is_vouched(verified(stamp, digest)))
 }
 
@@ -172,30 +172,6 @@ fn room(context: &JobContext, name: &str, bytes: u64, space: cache::Space) -> Op
     })
 }
 
-/// Hashes the rest of the partial file. `None`: it is right; else what is wrong.
-pub(super) async fn verify(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<Option<String>, JobStop> {
-    let path = transfer.file.path.as_str().escape_debug().to_string();
-    context.progress.file_stage(&transfer.file, "verifying");
-    let mut actual = frontier::finish(context, transfer).await?;
-    if actual != transfer.file.digest {
-        // Once more from the disk alone: a hash that was carried over a restart, or memory, may have been wrong instead.
-        let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
-        let (staging, file) = (transfer.staging.clone(), transfer.file.clone());
-        let progress = context.clone();
-        actual = blocking_until_stopped(context, move |stopped| {
-            verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| {
-                progress.progress.moved()
-            })
-        })
-        .await?;
-    }
-    let expected = transfer.file.digest;
-    Ok((actual != expected).then(|| {
-        let from = transfer.sources().join(", ");
-        format!("the bytes of {path} from {from} hash to {actual}, not to {expected}")
-    }))
-}
-
 /// Gives the verified file its name. The caller keeps the figures until the store has the file.
 pub(super) async fn publish(
     context: &Arc<JobContext>,
@@ -254,17 +230,13 @@ pub(super) async fn finish_job(
             "this is a bug; `hfctl retry` goes on",
         )));
     }
-    let revision = context.spec.revision.clone();
-    blocking(move || {
-        store.write_ref(&revision, &commit)?;
-        store.remove_empty_staging()
-    })
-    .await?;
+    refs::set(context, &store, &commit).await?;
+    blocking(move || store.remove_empty_staging()).await?;
     Ok(())
 }
 
 /// What the user sees while another program holds a lock.
-fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
+pub(super) fn lock_note(context: &JobContext, file: &FileRecord, wait: &cache::LockWait) {
     context.progress.file_stage(file, &lock_text(wait));
 }
 

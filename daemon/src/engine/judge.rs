@@ -13,7 +13,7 @@ use super::{
     stop::chain,
 };
 use crate::{
-    hub::{Blame, Changed, FileTarget, HubError, RetryReason, Tried, Verdict, classify},
+    hub::{Blame, Changed, Endpoint, FileTarget, HubError, RetryReason, Tried, Verdict, classify},
     model::{
         ByteRange, CommitHash, EndpointFault, FailureKind, FileRecord, Finding, Job, JudgedRepo, Judgement, RepoId,
         RepoKind, RepoPath, Revision, Serves, Trust,
@@ -63,9 +63,9 @@ impl PlanInfo {
         }))
     }
 
-    fn about(&self, access: &EndpointAccess) -> JudgedRepo {
+    pub(super) fn about(&self, access: &EndpointAccess) -> JudgedRepo {
         JudgedRepo {
-            endpoint: access.endpoint.base().as_str().trim_end_matches('/').to_owned(),
+            endpoint: key(&access.endpoint),
             account: access.account,
             kind: self.kind,
             repo_id: self.repo_id.clone(),
@@ -104,6 +104,11 @@ fn planned(file: &FileRecord) -> PlannedFile {
 pub(super) async fn judged(context: &JobContext, index: usize, plan: &PlanInfo) -> Judgement {
     let origins: Vec<Origin> = origins(&context.endpoints);
     judge(&context.shared, &context.endpoints[index], plan, &origins).await
+}
+
+/// What an endpoint is called in the store: its address.
+pub(super) fn key(endpoint: &Endpoint) -> String {
+    endpoint.base().as_str().trim_end_matches('/').to_owned()
 }
 
 /// The origins among some endpoints.
@@ -152,7 +157,7 @@ pub(super) async fn ask(
     origins: &[Origin],
     most: u64,
 ) -> Asked {
-    let at = Timestamp::now();
+    let at = stored_time(Timestamp::now());
     if let Some(until) = shared.gates.closed_until(&access.gate()) {
         return Asked {
             judgement: Judgement {
@@ -195,10 +200,15 @@ pub(super) async fn ask(
     let judgement = Judgement {
         finding,
         at,
-        until: Timestamp::now().checked_add(life).unwrap_or(at),
+        until: Timestamp::now().checked_add(life).map_or(at, stored_time),
     };
     remember(shared, access, plan, &judgement).await;
     Asked { judgement, tried }
+}
+
+/// As the store keeps it, in milliseconds: what is told at once and what is read later are the same.
+fn stored_time(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 async fn remember(shared: &Shared, access: &EndpointAccess, plan: &PlanInfo, judgement: &Judgement) {

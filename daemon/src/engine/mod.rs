@@ -2,30 +2,44 @@
 //! that knows all adapters. Workers return values upward; only the dispatcher and the store change state.
 
 mod access;
+mod admission;
 mod checkpoint;
+mod conduct;
 mod connection;
 mod crew;
+mod disk_pool;
 mod dispatcher;
+mod doctor;
+mod endpoints;
 mod error;
+mod files;
 mod finish;
 mod frontier;
+mod gated;
 mod handout;
-#[expect(dead_code, reason = "the transfer is about to ask")]
 mod judge;
 mod lane;
+mod login;
 mod names;
+mod official;
 mod on_result;
 mod planner;
 mod preview;
 mod progress;
+mod pulse;
+mod refs;
+mod repair;
 mod retry;
 mod routes;
 mod shared;
 mod small;
 mod sources;
+mod stage;
 mod stop;
 mod submit;
 mod transfer;
+mod twins;
+mod unclaimed;
 mod upkeep;
 
 use std::{path::Path, sync::Arc};
@@ -36,9 +50,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{dispatcher::Dispatcher, shared::Shared};
+use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 pub use self::{
+    doctor::{Finding, Health},
+    endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
+    files::FileReading,
+    login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
@@ -48,8 +66,8 @@ pub use self::{
 };
 use crate::{
     config::{Config, Mode},
-    hub::{Hub, RepoSummary, RouteUse},
-    model::{Event, EventSeq, FileRecord, Job, JobId, JobMove, JobState, Owner},
+    hub::{Hub, RepoSummary},
+    model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
 };
@@ -66,6 +84,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     mode: Mode,
     events: broadcast::Sender<Arc<Event>>,
+    pulse: Pulse,
 }
 
 /// Ends the engine: see [`Running::stop`].
@@ -178,10 +197,18 @@ impl Engine {
         let tokens = TokenStore::new(state_dir);
         let shared = Arc::new(Shared::new(store, hub, tokens, config, mode));
         let root = CancellationToken::new();
-        let dispatcher = Dispatcher::new(shared.clone(), root.clone());
+        let (pulse, asked) = pulse::pulse();
+        let dispatcher = Dispatcher::new(shared.clone(), root.clone(), asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(dispatcher.run(heard));
-        Ok((Self { shared, mode, events }, Running { root, tasks, threads }))
+        tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
+        let engine = Self {
+            shared,
+            mode,
+            events,
+            pulse,
+        };
+        Ok((engine, Running { root, tasks, threads }))
     }
 
     /// Stores a job. The answer means that it survives a power cut.
@@ -226,28 +253,20 @@ impl Engine {
         Ok(self.shared.store.list_jobs(filter).await?)
     }
 
-    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
-    ///
-    /// # Errors
-    /// With the field that is wrong; hosts that do not answer are in the explanation.
-    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
-        routes::explain(&self.shared, self.mode, call).await
-    }
-
-    /// What a job had from each host by each way.
+    /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
-        routes::of_job(&self.shared, job).await
+    pub async fn endpoints(&self, scope: Scope, uid: u32) -> Result<Vec<EndpointView>, CallError> {
+        endpoints::list(&self.shared, self.mode, scope, uid).await
     }
 
-    /// A page of the files of a job.
+    /// Asks endpoints for one repository, compares, and remembers.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn list_files(&self, job: &Job, after: String, limit: u32) -> Result<Vec<FileRecord>, CallError> {
-        Ok(self.shared.store.list_files(job.row, after, limit).await?)
+    /// With the field that is wrong, or when none of them can be asked.
+    pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
+        endpoints::probe(&self.shared, self.mode, call).await
     }
 
     /// Live figures of a job that is being worked on.
@@ -363,6 +382,11 @@ impl Engine {
         let (name, target) = names::check_alias(name, target)?;
         let replaced = self.shared.store.set_alias(uid, name.clone(), target.clone()).await?;
         Ok((name, target, replaced))
+    }
+
+    /// What speaks against an alias whose target is the text of this call; waits for the Hub, but not for long.
+    pub async fn doubt_alias(&self, call: HubCall) -> Option<String> {
+        names::doubt_alias(&self.shared, self.mode, call).await
     }
 
     /// Removes an alias.

@@ -10,6 +10,7 @@ use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
+    gated,
     handout::Sorted,
     progress::{Waiting, wall_time},
     routes,
@@ -106,6 +107,7 @@ impl Dispatcher {
             }
             Work::Finished(Ok(())) => {
                 if let Some(active) = self.jobs.get_mut(id) {
+                    gated::granted(&active.context);
                     active
                         .ending
                         .get_or_insert(Ending::Move(JobMove::Finish, MoveNote::default()));
@@ -146,7 +148,7 @@ impl Dispatcher {
     pub(super) async fn end(&mut self, id: &JobId, stop: JobStop) {
         let Some(active) = self.jobs.get_mut(id) else { return };
         if active.ending.is_none() {
-            active.ending = Some(match stop {
+            active.ending = Some(match gated::or_hold(&active.context, stop) {
                 JobStop::Cancelled => Ending::Told,
                 JobStop::JobFailed(failure) | JobStop::FileFailed(failure) => Ending::Move(
                     JobMove::Fail,
@@ -262,6 +264,7 @@ impl Dispatcher {
     pub(super) async fn on_tick(&mut self) {
         self.shared.board.sample();
         let crowded = self.jobs.len() > 1;
+        let give_up_after = self.shared.config().transfer.give_up_after;
         let mut closing = Vec::new();
         let mut moving = Vec::new();
         let mut leaving = Vec::new();
@@ -279,7 +282,7 @@ impl Dispatcher {
                 if active.tasks == 0 {
                     closing.push(id.clone());
                 }
-            } else if let Some(stop) = leave(active).filter(|_| crowded) {
+            } else if let Some(stop) = leave(active, give_up_after).filter(|_| crowded) {
                 leaving.push((id.clone(), stop));
             } else if let Some(job_move) = held_move(active) {
                 moving.push((id.clone(), job_move));
@@ -328,21 +331,27 @@ fn stuck(active: &ActiveJob, reason: HoldReason) -> Stuck {
 }
 
 /// Whether a job has waited so long that it should leave its place: it returns later.
-fn leave(active: &ActiveJob) -> Option<JobStop> {
+fn leave(active: &ActiveJob, give_up_after: Duration) -> Option<JobStop> {
     let waiting = active
         .context
         .progress
         .waiting()
         .filter(|waiting| waiting.lasts() > LEAVE_AFTER)?;
-    let (least, most) = RETURN_AFTER;
     let wished = waiting.until.saturating_duration_since(Instant::now());
     let stuck_for = active.context.stuck_for + waiting.lasts();
-    let retry_after = (stuck_for / 4).clamp(least, most).max(wished);
+    let retry_after = return_after(stuck_for, wished, give_up_after);
     Some(JobStop::Hold {
         reason: waiting.reason,
         detail: waiting.detail,
         retry_after,
     })
+}
+
+/// When a job that is stuck is tried again: not after the moment at which it is to be given up.
+fn return_after(stuck_for: Duration, wished: Duration, give_up_after: Duration) -> Duration {
+    let (least, most) = RETURN_AFTER;
+    let left = give_up_after.saturating_sub(stuck_for);
+    (stuck_for / 4).clamp(least, most).max(wished).min(left)
 }
 
 /// Whether the shown state of a job should change: between active and held, or to another time of the next attempt.
@@ -361,5 +370,29 @@ fn held_move(active: &ActiveJob) -> Option<(JobMove, MoveNote)> {
         }
         None if active.held_until.is_some() => Some((JobMove::Start, MoveNote::default())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_job_comes_back_more_and_more_seldom_and_never_too_late() {
+        let secs = Duration::from_secs;
+        let day = secs(86_400);
+        for (stuck_for, wished, give_up_after, wait) in [
+            (secs(60), secs(0), day, secs(30)),
+            (secs(400), secs(0), day, secs(100)),
+            (secs(40_000), secs(0), day, secs(300)),
+            // A server's wish.
+            (secs(60), secs(700), day, secs(700)),
+            // To be given up before.
+            (secs(86_390), secs(0), day, secs(10)),
+            (secs(90), secs(500), secs(100), secs(10)),
+            (secs(200), secs(0), secs(100), secs(0)),
+        ] {
+            assert_eq!(return_after(stuck_for, wished, give_up_after), wait, "{stuck_for:?}");
+        }
     }
 }

@@ -2,15 +2,20 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
+
 use super::{
+    gated, official,
     retry::Retry,
-    shared::{EndpointAccess, JobContext, blocking},
+    shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
 };
 use crate::{
+    config::Mode,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
-        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoPath, Selection, Trust,
+        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoId, RepoKind, RepoPath,
+        Revision, Selection, Trust,
     },
     plan::select,
     store::PlanHead,
@@ -22,6 +27,8 @@ const BATCH: usize = 2000;
 /// What was found out about a job before anything is stored.
 pub(super) struct Draft {
     pub(super) commit: CommitHash,
+    /// When the endpoint was asked.
+    pub(super) asked_at: Timestamp,
     pub(super) trust: Trust,
     pub(super) manifest: Manifest,
     /// The selected files, in path order.
@@ -45,6 +52,7 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     store.clear_plan(context.row).await?;
     let head = PlanHead {
         commit: draft.commit,
+        asked_at: draft.asked_at,
         trust: draft.trust,
         files: draft.files.len() as u64,
         bytes: draft.bytes,
@@ -66,26 +74,42 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
 /// The part that changes nothing: asks until an endpoint answers.
 async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
     let mut retry = Retry::new(context);
-    let (access, listing) = loop {
+    let asked_at = Timestamp::now();
+    let word = context.unless_stopped(official::ask(context)).await?;
+    for (index, error) in word.failed {
+        retry.failed(context, index, &error, 0)?;
+    }
+    if let Some((index, listing)) = word.listing {
+        context.progress.moved();
+        return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
+    }
+    let (access, listing, asked_at) = loop {
         let index = retry.next_open(context).await?;
         let access = &context.endpoints[index];
+        let asked_at = Timestamp::now();
         match context.unless_stopped(list(context, access)).await? {
-            Ok(listing) => break (access, listing),
+            Ok(listing) => break (access, listing, asked_at),
             Err(error) => {
                 retry.failed(context, index, &error, 0)?;
             }
         }
     };
     context.progress.moved();
-    drafted(context, access, listing).await
+    drafted(context, access, listing, Vec::new(), asked_at).await
 }
 
 /// The same for a dry run: each endpoint is asked once.
 pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
+    let asked_at = Timestamp::now();
+    let word = official::ask(context).await;
+    if let Some((index, listing)) = word.listing {
+        return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
+    }
     let mut first = None;
     for access in &context.endpoints {
+        let asked_at = Timestamp::now();
         match list(context, access).await {
-            Ok(listing) => return drafted(context, access, listing).await,
+            Ok(listing) => return drafted(context, access, listing, Vec::new(), asked_at).await,
             Err(error) => {
                 first.get_or_insert(error);
             }
@@ -104,7 +128,13 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     }))
 }
 
-async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing) -> Result<Draft, JobStop> {
+async fn drafted(
+    context: &JobContext,
+    access: &EndpointAccess,
+    listing: Listing,
+    mut notes: Vec<String>,
+    asked_at: Timestamp,
+) -> Result<Draft, JobStop> {
     let (manifest, selection) = (listing.manifest, context.spec.selection.clone());
     // A thousand patterns over a hundred thousand names is work for a thread of its own.
     let (manifest, selected) = blocking(move || {
@@ -112,7 +142,8 @@ async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing
         (manifest, selected)
     })
     .await;
-    let (files, mut notes) = selected.map_err(JobStop::JobFailed)?;
+    let (files, more) = selected.map_err(JobStop::JobFailed)?;
+    notes.extend(more);
     let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size));
     // SQLite counts in 63 bits; nobody has files like that.
     let Some(bytes) = sum.filter(|sum| i64::try_from(*sum).is_ok()) else {
@@ -131,6 +162,7 @@ async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing
     }
     Ok(Draft {
         commit: manifest.commit.clone(),
+        asked_at,
         trust: access.trust,
         manifest,
         files,
@@ -139,18 +171,45 @@ async fn drafted(context: &JobContext, access: &EndpointAccess, listing: Listing
     })
 }
 
-async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
+/// The files of a job's repository, as one endpoint lists them.
+pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
     let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
-    let commit = match spec.revision.as_commit() {
-        Some(commit) => commit,
+    let (commit, gated) = match spec.revision.as_commit() {
+        // On a shared daemon the bytes may be there already, and the listing is open to everybody.
+        Some(commit) if context.shared.mode == Mode::System => {
+            let gated = gated::is_gated(context, access, &commit).await?;
+            (commit, gated)
+        }
+        Some(commit) => (commit, false),
         None => {
-            hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision)
-                .await?
-                .commit
+            let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision);
+            let info = info.await?;
+            (info.commit, info.gated)
         }
     };
-    hub.manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
-        .await
+    let listing = hub
+        .manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
+        .await?;
+    if gated {
+        gated::prove_access(context, access, &listing.manifest).await?;
+    }
+    Ok(listing)
+}
+
+/// The files of any repository, as one endpoint lists them.
+pub(super) async fn listing_of(
+    shared: &Shared,
+    access: &EndpointAccess,
+    kind: RepoKind,
+    repo_id: &RepoId,
+    revision: &Revision,
+) -> Result<Listing, HubError> {
+    let (hub, token) = (&shared.hub, access.token.as_ref());
+    let commit = match revision.as_commit() {
+        Some(commit) => commit,
+        None => hub.info(&access.endpoint, token, kind, repo_id, revision).await?.commit,
+    };
+    hub.manifest(&access.endpoint, token, kind, repo_id, &commit).await
 }
 
 /// Checks every selected path and digest before anything is written.

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access,
+    admission::Admission,
     error::CallError,
-    planner,
+    login, planner,
     progress::JobProgress,
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -20,7 +21,8 @@ use super::{
 use crate::{
     cache::{Check, Found},
     config::Mode,
-    model::{Failure, FileRecord, FileState, JobSpec},
+    hub::{FileTarget, Verdict, classify},
+    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, JobSpec},
 };
 
 /// A plan that was made and thrown away.
@@ -38,7 +40,7 @@ pub struct Preview {
     pub disk_free: u64,
     /// For people.
     pub warnings: Vec<String>,
-    /// What the job's failure would be.
+    /// What the job's failure would be: there is no plan, or its files may not be read.
     pub failure: Option<Failure>,
 }
 
@@ -46,7 +48,10 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let checked = submit::check(shared, mode, &submit.owner, submit.wish).await?;
-    let endpoints = access::for_call(&config, mode, checked.endpoints, submit.owner.uid, submit.token);
+    let uid = submit.owner.uid;
+    let (own, no_login) = (submit.token, submit.no_login);
+    let token = login::token_of(shared, &config, mode, uid, &checked.endpoints, own, no_login).await;
+    let endpoints = access::for_call(&config, mode, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),
@@ -54,6 +59,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         row: 0,
         spec: spec.clone(),
         sources: shared.sources_of(&endpoints),
+        admission: Arc::new(Admission::new(endpoints.len())),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
         stuck_for: Duration::ZERO,
@@ -76,7 +82,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     };
     warnings.extend(draft.notes);
     let (commit, mut files, to_open) = (draft.commit, draft.files, spec.clone());
-    let opener = shared.clone();
+    let (opener, looked_for) = (shared.clone(), commit.clone());
     let looked = blocking(move || {
         let root = existing(to_open.destination.path());
         let disk_free = rustix::fs::statvfs(&root).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
@@ -102,26 +108,81 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
             progress: &|_| {},
         };
         for file in &mut files {
-            let found = store.find(&commit, &file.path, file.size, &file.digest, &check);
+            let found = store.find(&looked_for, &file.path, file.size, &file.digest, &check);
             if matches!(found, Ok(Found::Published(_) | Found::BlobPresent(_))) && !to_open.force_download {
                 file.state = FileState::Done;
                 file.reused = true;
             }
         }
-        (store.snapshot_path(&commit), files, disk_free, None)
+        (store.snapshot_path(&looked_for), files, disk_free, None)
     })
     .await;
     let (path, files, disk_free, trouble) = looked;
     warnings.extend(trouble);
+    let failure = match may_read(&context, &commit, &files).await {
+        Ok(()) => None,
+        Err(Doubt::Refused(failure)) => Some(failure),
+        Err(Doubt::Unknown(why)) => {
+            warnings.push(format!("whether the files may be read could not be checked: {why}"));
+            None
+        }
+    };
     Ok(Preview {
         spec,
-        commit: draft.manifest.commit.to_string(),
+        commit: commit.to_string(),
         path,
         files,
         disk_free,
         warnings,
-        failure: None,
+        failure,
     })
+}
+
+/// Why it is not certain that the files may be read.
+enum Doubt {
+    /// Every endpoint says no for good.
+    Refused(Failure),
+    /// Nobody could be asked.
+    Unknown(String),
+}
+
+/// Asks for one byte of the smallest file that would be fetched. The listing of a gated repository is open to everyone; its
+/// files are not.
+async fn may_read(context: &JobContext, commit: &CommitHash, files: &[FileRecord]) -> Result<(), Doubt> {
+    let wanted = files
+        .iter()
+        .filter(|file| file.state != FileState::Done && file.size > 0);
+    let Some(file) = wanted.min_by_key(|file| file.size) else {
+        return Ok(());
+    };
+    let target = FileTarget {
+        kind: context.spec.kind,
+        repo_id: context.spec.repo_id.clone(),
+        commit: commit.clone(),
+        path: file.path.clone(),
+        size: file.size,
+        digest: file.digest,
+    };
+    let mut doubt = None;
+    for access in &context.endpoints {
+        let token = access.token.as_ref();
+        let byte = ByteRange::new(0, 1);
+        let opened = context
+            .shared
+            .hub
+            .open(&access.endpoint, token, &target, byte, None)
+            .await;
+        let Err(error) = opened else { return Ok(()) };
+        let why = match classify(&error) {
+            Verdict::Permanent(failure) => Doubt::Refused(failure),
+            Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => Doubt::Unknown(chain(&error)),
+        };
+        // One that could not be asked may still say yes to the job.
+        if matches!(why, Doubt::Unknown(_)) || doubt.is_none() {
+            doubt = Some(why);
+        }
+    }
+    doubt.map_or(Ok(()), Err)
 }
 
 /// The nearest folder that exists.

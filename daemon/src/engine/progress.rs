@@ -54,6 +54,8 @@ pub(super) struct JobProgress {
     stage: Mutex<String>,
     /// What is done with each file in hand. The largest is the one to tell of: small ones come and go.
     files: Mutex<BTreeMap<(u64, FileId), String>>,
+    /// Bytes of each unfinished file that are in its partial file.
+    unfinished: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
     meter: Mutex<RateMeter>,
 }
 
@@ -104,6 +106,7 @@ impl JobProgress {
             waiting: Mutex::default(),
             stage: Mutex::default(),
             files: Mutex::default(),
+            unfinished: Mutex::default(),
             meter: Mutex::default(),
         }
     }
@@ -188,6 +191,13 @@ impl JobProgress {
         FileInHand(self.clone(), (file.size, file.id))
     }
 
+    /// Bytes of the unfinished files that are on disk.
+    fn unfinished(&self) -> HashMap<FileId, u64> {
+        let files = lock(&self.unfinished);
+        let bytes = |bytes: &AtomicI64| u64::try_from(bytes.load(Relaxed)).unwrap_or(0);
+        files.iter().map(|(id, counted)| (*id, bytes(counted))).collect()
+    }
+
     fn detail(&self) -> String {
         if let Some(waiting) = self.waiting() {
             return waiting.detail;
@@ -252,15 +262,18 @@ impl Drop for Connected {
 /// Bytes of an unfinished file in the job's figures; taken off again when the file is recorded, or given up.
 pub(super) struct Counted {
     progress: Arc<JobProgress>,
-    bytes: AtomicI64,
+    file: FileId,
+    bytes: Arc<AtomicI64>,
 }
 
 impl Counted {
-    pub(super) fn new(progress: Arc<JobProgress>, bytes: u64) -> Self {
+    pub(super) fn new(progress: Arc<JobProgress>, file: FileId, bytes: u64) -> Self {
         let counted = Self {
             progress,
-            bytes: AtomicI64::new(0),
+            file,
+            bytes: Arc::default(),
         };
+        lock(&counted.progress.unfinished).insert(file, counted.bytes.clone());
         counted.add(bytes);
         counted
     }
@@ -270,11 +283,19 @@ impl Counted {
         self.bytes.fetch_add(bytes, Relaxed);
         self.progress.written(bytes);
     }
+
+    /// Bytes are to be fetched again.
+    pub(super) fn take(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.progress.written(-bytes);
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.progress.written(-self.bytes.load(Relaxed));
+        lock(&self.progress.unfinished).remove(&self.file);
     }
 }
 
@@ -308,6 +329,12 @@ impl Board {
 
     pub(super) fn read(&self, id: &JobId) -> Option<ProgressReading> {
         lock(&self.0).get(id).map(|(_, progress)| progress.read())
+    }
+
+    /// Bytes of the unfinished files of a job that are being worked on.
+    pub(super) fn unfinished(&self, id: &JobId) -> HashMap<FileId, u64> {
+        let figures = lock(&self.0).get(id).map(|(_, progress)| progress.clone());
+        figures.map(|progress| progress.unfinished()).unwrap_or_default()
     }
 
     /// Sum of the rates of all jobs, bytes per second.

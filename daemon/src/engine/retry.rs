@@ -32,6 +32,8 @@ pub(super) struct Retry {
     tried: Vec<Tried>,
     /// The one that is asked alone, to find out who sends wrong bytes.
     alone: Option<usize>,
+    /// The one whose bytes are fetched again from the others, to find out whether they were wrong.
+    left_out: Option<usize>,
     /// When the present row of failures began.
     failing_since: Option<Instant>,
 }
@@ -84,6 +86,7 @@ impl Retry {
         Self {
             tried: vec![Tried::default(); context.endpoints.len()],
             alone: None,
+            left_out: None,
             failing_since: None,
         }
     }
@@ -154,7 +157,8 @@ impl Retry {
             (attempts, wish) => backoff::wait(attempts.max(1), wish, &mut fastrand::Rng::new()),
         };
         // Not beyond the moment at which the job is given up.
-        let until = Instant::now() + wait.min(self.patience_left(context, failing_since));
+        let wait = wait.min(self.patience_left(context, failing_since));
+        let until = Instant::now() + wait;
         if reason == HoldReason::RateLimited {
             context.shared.gates.close(&context.endpoints[index].gate(), until);
         }
@@ -165,6 +169,15 @@ impl Retry {
             detail: format!("{text}; next attempt in {seconds:.0} s"),
         });
         Ok(Next::Again)
+    }
+
+    /// Lets an endpoint be for a moment, without any fault of its.
+    pub(super) fn shortly(&mut self, index: usize, wait: Duration) {
+        self.tried[index].closed = Some(Closed {
+            until: Instant::now() + wait,
+            reason: HoldReason::Endpoint,
+            detail: "the server takes no more connections".to_owned(),
+        });
     }
 
     /// How long a job may go on without a byte from now on.
@@ -196,14 +209,14 @@ impl Retry {
     pub(super) fn open(&self, context: &JobContext, in_parts: bool) -> Vec<usize> {
         let now = Instant::now();
         (0..self.tried.len())
-            .filter(|index| self.is_usable(*index, in_parts) && self.closed(context, *index, now).is_none())
+            .filter(|index| self.is_usable(context, *index, in_parts) && self.closed(context, *index, now).is_none())
             .collect()
     }
 
     /// When the first of the closed endpoints opens again, and why it is closed.
     pub(super) fn opens(&self, context: &JobContext, in_parts: bool) -> Option<Closed> {
         let now = Instant::now();
-        let closed = (0..self.tried.len()).filter(|index| self.is_usable(*index, in_parts));
+        let closed = (0..self.tried.len()).filter(|index| self.is_usable(context, *index, in_parts));
         closed
             .filter_map(|index| self.closed(context, index, now))
             .min_by_key(|closed| closed.until)
@@ -211,7 +224,7 @@ impl Retry {
 
     /// Whether an endpoint is left that serves what is wanted, now or later.
     pub(super) fn left(&self, in_parts: bool) -> Left {
-        let any = |in_parts| (0..self.tried.len()).any(|index| self.is_usable(index, in_parts));
+        let any = |in_parts| (0..self.tried.len()).any(|index| self.serves(index, in_parts));
         match (any(in_parts), any(false)) {
             (true, _) => Left::Some,
             (false, true) => Left::WholeFiles,
@@ -219,11 +232,17 @@ impl Retry {
         }
     }
 
-    fn is_usable(&self, index: usize, in_parts: bool) -> bool {
+    /// It serves, and it may: one that failed leaves the way to those that were not judged yet.
+    fn is_usable(&self, context: &JobContext, index: usize, in_parts: bool) -> bool {
+        let out = |other: usize| !self.serves(other, in_parts) || self.tried[other].attempts_made > 0;
+        self.serves(index, in_parts) && context.admission.admits(index, in_parts, out)
+    }
+
+    fn serves(&self, index: usize, in_parts: bool) -> bool {
         let tried = &self.tried[index];
         tried.refusal.is_none()
             && !(in_parts && tried.no_ranges)
-            && !(tried.lied && self.another_is_honest(index))
+            && !((tried.lied || self.left_out == Some(index)) && self.another_is_honest(index))
             && self
                 .alone
                 .is_none_or(|alone| alone == index || self.tried[alone].refusal.is_some())
@@ -288,6 +307,16 @@ impl Retry {
                     .min_by_key(|index| (context.endpoints[*index].trust != Trust::Origin, *index));
             }
         }
+    }
+
+    /// An endpoint sent wrong bytes of this file: it is asked for it no more while another may be.
+    pub(super) fn lied(&mut self, index: usize) {
+        self.tried[index].lied = true;
+    }
+
+    /// Asks this endpoint for nothing, until another word, while another may be asked.
+    pub(super) fn leave_out(&mut self, index: Option<usize>) {
+        self.left_out = index;
     }
 
     /// All that are left ignore ranges.

@@ -19,14 +19,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    admission::Admission,
+    disk_pool::DiskPool,
+    gated::AccessWaits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
+    unclaimed::UnclaimedInAll,
 };
 use crate::{
     cache::{self, CacheError},
-    config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
+    config::{Config, DEFAULT_MAX_CONNECTIONS, Mode, PageCache},
     hub::{Endpoint, FileTarget, Hub},
     model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
     store::Store,
@@ -44,7 +48,12 @@ pub(super) struct Shared {
     pub(super) tokens: Arc<TokenStore>,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) mode: Mode,
-    pub(super) cache_options: cache::Options,
+    cache_options: cache::Options,
+    /// Writes and syncs.
+    pub(super) disk: DiskPool,
+    /// Hashes.
+    hash_pool: DiskPool,
+    pub(super) unclaimed: Arc<UnclaimedInAll>,
     pub(super) board: Board,
     /// The servers that bytes come from, and the connections to them.
     pub(super) sources: Sources,
@@ -60,8 +69,12 @@ pub(super) struct Shared {
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
+    /// Origins that did not answer, so that plans do not wait for them again and again.
+    pub(super) away: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
+    /// Jobs that wait for access to a gated repository.
+    pub(super) access_waits: AccessWaits,
 }
 
 impl Shared {
@@ -74,6 +87,9 @@ impl Shared {
     ) -> Self {
         let connections = config.borrow().transfer.max_connections;
         Self {
+            disk: DiskPool::for_writing(),
+            hash_pool: DiskPool::for_hashing(HASHING_THREADS),
+            unclaimed: Arc::default(),
             store,
             hub,
             tokens: Arc::new(tokens),
@@ -82,6 +98,7 @@ impl Shared {
             cache_options: cache::Options {
                 create_parents: mode == Mode::User,
                 mode: None,
+                passing: false,
             },
             board: Board::default(),
             sources: Sources::new(connections),
@@ -92,15 +109,21 @@ impl Shared {
             turns: Turns::default(),
             judging: Turns::default(),
             gates: Gates::default(),
+            away: Gates::default(),
             ledgers: Ledgers::default(),
+            access_waits: AccessWaits::default(),
         }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.
     pub(super) fn open_destination(&self, spec: &JobSpec) -> Result<cache::Store, CacheError> {
         let (destination, kind, repo) = (&spec.destination, spec.kind, &spec.repo_id);
+        let config = self.config();
+        let options = cache::Options {
+            passing: config.storage.page_cache == PageCache::Drop,
+            ..self.cache_options
+        };
         if let (Mode::System, Destination::LocalDir(path)) = (self.mode, destination) {
-            let config = self.config();
             let roots = &config.storage.local_roots;
             // Without a root (the configuration may have changed since) nothing is below it.
             let base = roots
@@ -108,9 +131,9 @@ impl Shared {
                 .find(|root| path.starts_with(root))
                 .cloned()
                 .unwrap_or_else(|| PathBuf::from("/dev/null"));
-            return cache::Store::open_below(&base, destination, kind, repo, self.cache_options);
+            return cache::Store::open_below(&base, destination, kind, repo, options);
         }
-        cache::Store::open(destination, kind, repo, self.cache_options).map_err(|error| match error {
+        cache::Store::open(destination, kind, repo, options).map_err(|error| match error {
             // We may make all of it, and could not: waiting for a disk to be mounted does not help.
             CacheError::RootMissing { path } if self.cache_options.create_parents => {
                 CacheError::Permission { act: "create", path }
@@ -163,6 +186,8 @@ pub(super) struct JobContext {
     pub(super) endpoints: Vec<EndpointAccess>,
     /// The source that each of them is.
     pub(super) sources: Vec<SourceId>,
+    /// Which of them may bring bytes.
+    pub(super) admission: Arc<Admission>,
     pub(super) progress: Arc<JobProgress>,
     /// How long nothing had come before this run, over holds and restarts.
     pub(super) stuck_for: Duration,
@@ -190,6 +215,7 @@ impl JobContext {
         Arc::new(Self {
             shared,
             sources,
+            admission: Arc::new(Admission::new(endpoints.len())),
             id: job.id.clone(),
             row: job.row,
             spec: job.spec.clone(),
@@ -211,6 +237,7 @@ impl JobContext {
             spec: self.spec.clone(),
             endpoints: self.endpoints.clone(),
             sources: self.sources.clone(),
+            admission: self.admission.clone(),
             progress: self.progress.clone(),
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),
@@ -249,14 +276,14 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Runs blocking work on files that looks at a flag now and then; the flag is set when the job is stopped.
+/// Runs work on files that may hash them, and that looks at a flag now and then; the flag is set when the job is stopped.
 pub(super) async fn blocking_until_stopped<T: Send + 'static>(
     context: &JobContext,
     work: impl FnOnce(&AtomicBool) -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, JobStop> {
     let stopped = Arc::new(AtomicBool::new(false));
     let seen = stopped.clone();
-    let work = blocking(move || work(&seen));
+    let work = context.shared.hash_pool.run(move || work(&seen));
     tokio::pin!(work);
     tokio::select! {
         biased;
@@ -278,7 +305,7 @@ struct TurnsTaken<K> {
     sweep_at: usize,
 }
 
-/// The right to work on a key, until it is dropped.
+/// The right to work on what a key stands for, until it is dropped.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl<K> Default for Turns<K> {

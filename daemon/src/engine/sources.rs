@@ -10,7 +10,7 @@ mod tests;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -64,6 +64,7 @@ pub(super) struct Slot {
     sources: Sources,
     /// To which.
     pub(super) source: SourceId,
+    served: AtomicBool,
 }
 
 /// A wish that waits. Dropped, it is withdrawn.
@@ -99,6 +100,8 @@ impl Sources {
             counters: Arc::default(),
             limit: ConnectionLimit::new(most),
             active: 0,
+            served: 0,
+            proven: (0, Duration::ZERO),
             failures: 0,
             closed_until: None,
             bytes_per_sec: 0.0,
@@ -138,6 +141,7 @@ impl Sources {
             let slot = Slot {
                 sources: self.clone(),
                 source,
+                served: AtomicBool::new(false),
             };
             let _withdrawn = grant.send(slot);
         }
@@ -220,15 +224,7 @@ impl Sources {
     /// The server refused a connection. True when others to it go on, so that the number was the reason.
     pub(super) fn refused(&self, source: SourceId) -> bool {
         let now = self.now();
-        let state = &mut lock(&self.book).sources[source];
-        let serves = now.saturating_sub(Duration::from_millis(state.counters.last_byte_ms.load(Relaxed)));
-        // The refused one still counts as active.
-        let working = state.active.saturating_sub(1);
-        let too_many = working > 0 && serves < Duration::from_secs(1) && state.failures == 0;
-        if too_many {
-            state.limit.refused(now, working);
-        }
-        too_many
+        lock(&self.book).sources[source].refused(now)
     }
 
     /// A connection broke before it brought anything worth having.
@@ -294,12 +290,24 @@ impl Drop for Request {
     }
 }
 
+impl Slot {
+    /// Its connection is being fed.
+    pub(super) fn serves(&self) {
+        if !self.served.swap(true, Relaxed) {
+            let now = self.sources.now();
+            lock(&self.sources.book).sources[self.source].serves(now);
+        }
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         {
             let mut book = lock(&self.sources.book);
             book.active -= 1;
-            book.sources[self.source].active -= 1;
+            let state = &mut book.sources[self.source];
+            state.active -= 1;
+            state.served -= u32::from(self.served.load(Relaxed));
         }
         self.sources.give();
     }

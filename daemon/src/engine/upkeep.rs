@@ -1,14 +1,18 @@
-//! What the dispatcher does because time has passed: held jobs that are due, old events.
+//! What happens because time has passed: held jobs that are due, and what is old and over is forgotten.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
 
-use super::{dispatcher::Dispatcher, routes};
+use super::{dispatcher::Dispatcher, routes, shared::Shared};
+use crate::store::{Forgotten, Horizon, StoreError};
 
 /// After a failure of the store the queue is looked at again.
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
+/// What is old is looked for so often.
+const FORGET: Duration = Duration::from_secs(3600);
 
 impl Dispatcher {
     /// Held jobs whose time has come go back into the queue; the queue is looked at.
@@ -41,15 +45,44 @@ impl Dispatcher {
             routes::store(&self.shared, id, active.context.row).await;
         }
     }
+}
 
-    pub(super) async fn prune(&self) {
-        let events = self.shared.config().events.clone();
-        let keep = jiff::SignedDuration::try_from(events.keep).unwrap_or(jiff::SignedDuration::MAX);
-        let before = Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN);
-        match self.shared.store.prune(before, events.keep_count).await {
-            Ok(0) => {}
-            Ok(events) => tracing::debug!(events, "old events were forgotten"),
-            Err(error) => tracing::error!(%error, "old events cannot be forgotten"),
+/// Forgets what is old, at the start and every hour, beside the dispatcher: it may take a while.
+pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationToken) {
+    let mut hours = interval(FORGET);
+    loop {
+        tokio::select! {
+            () = root.cancelled() => return,
+            _ = hours.tick() => {}
+        }
+        // What was begun is small; the rest waits for the next start.
+        tokio::select! {
+            () = root.cancelled() => return,
+            outcome = forget(&shared) => if let Err(error) = outcome {
+                tracing::error!(%error, "what is old cannot be forgotten");
+            }
         }
     }
+}
+
+async fn forget(shared: &Shared) -> Result<(), StoreError> {
+    let config = shared.config();
+    let before = |keep: Duration| {
+        let keep = jiff::SignedDuration::try_from(keep).unwrap_or(jiff::SignedDuration::MAX);
+        Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN)
+    };
+    let events = shared
+        .store
+        .prune(before(config.events.keep), config.events.keep_count)
+        .await?;
+    let horizon = Horizon {
+        jobs_before: before(config.jobs.keep),
+        jobs_kept: config.jobs.keep_count,
+        files_before: before(config.jobs.keep_files),
+    };
+    let Forgotten { jobs, files } = shared.store.prune_jobs(horizon).await?;
+    if events + jobs + files > 0 {
+        tracing::debug!(events, jobs, files, "what is old was forgotten");
+    }
+    Ok(())
 }

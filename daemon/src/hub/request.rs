@@ -124,7 +124,7 @@ impl Hub {
         }
     }
 
-    /// Asks for JSON within the metadata limit.
+    /// Asks for JSON within the metadata limit; a server that says nothing for the stall timeout is given up sooner.
     pub(super) async fn json<T: DeserializeOwned>(
         &self,
         endpoint: &Endpoint,
@@ -135,7 +135,8 @@ impl Hub {
     ) -> Result<Answer<T>, HubError> {
         let limit = self.options().metadata_timeout;
         let call = Call::metadata(endpoint, token);
-        let landed = self.follow(&call, url, limit, |_, _| Ok(())).await?;
+        let silence = limit.min(self.options().stall_timeout);
+        let landed = self.follow(&call, url, silence, |_, _| Ok(())).await?;
         if landed.response.status() != StatusCode::OK {
             return Err(refused(landed, about.clone()).await);
         }
@@ -154,7 +155,7 @@ impl Hub {
                 detail: "it is a web page".to_owned(),
             });
         }
-        let body = timeout_at(sent_at + limit, read_json(response, &url, &taken))
+        let body = timeout_at(sent_at + limit, read_json(response, &url, &taken, silence))
             .await
             .map_err(|_| HubError::TimedOut {
                 host: host_of(&url),
@@ -169,11 +170,14 @@ impl Hub {
     }
 }
 
-async fn read_json(mut response: Response, url: &Url, taken: &Taken) -> Result<Vec<u8>, HubError> {
+async fn read_json(mut response: Response, url: &Url, taken: &Taken, silence: Duration) -> Result<Vec<u8>, HubError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
+    while let Some(chunk) = timeout(silence, response.chunk())
         .await
+        .map_err(|_| HubError::TimedOut {
+            host: host_of(url),
+            after: silence,
+        })?
         .map_err(|error| transport::fault(error, url, taken.via()))?
     {
         if body.len() + chunk.len() > MAX_JSON {

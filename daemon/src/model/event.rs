@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, HoldReason, JobId, JobState};
+use super::{Failure, HoldReason, JobId, JobState, RepoKind};
 
 /// Number of an event: strictly increasing over the life of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -82,6 +82,8 @@ pub struct Event {
     pub job_id: JobId,
     /// The job's repository.
     pub repo_id: String,
+    /// And its kind.
+    pub repo_kind: RepoKind,
     /// The job's owner.
     pub uid: u32,
     /// Name of the owner.

@@ -12,6 +12,9 @@ const SMALLEST: u64 = 4 << 20;
 /// A request for more holds too much of a file on one connection.
 const LARGEST: u64 = 64 << 20;
 
+/// A request that is answered in less time was too small.
+const WORTH_MILLIS: u64 = 500;
+
 /// Permission to fetch one segment; its number tells a late result from a current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId(u64);
@@ -40,7 +43,7 @@ pub struct SegmentMap {
 /// where a request costs much compared with its bytes, so that waiting for the first byte stays a small part of the time.
 pub fn segment_bytes(missing: u64, connections: u32, bytes_per_sec: u64, first_byte: Duration) -> u64 {
     let millis = u64::try_from(first_byte.as_millis()).unwrap_or(u64::MAX);
-    let worth = bytes_per_sec.saturating_mul(millis.saturating_mul(16)) / 1000;
+    let worth = bytes_per_sec.saturating_mul(millis.saturating_mul(16).max(WORTH_MILLIS)) / 1000;
     let share = missing / u64::from(connections.max(1));
     share.max(worth).clamp(SMALLEST, LARGEST)
 }

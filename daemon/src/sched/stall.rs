@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
-/// The shortest patience, when others are served.
-const LEAST: Duration = Duration::from_secs(1);
-/// And when nobody is: doubled each time that it was of no use, up to the stall timeout.
+/// The shortest patience, when others are served; doubled each time that it was of no use, up to the stall timeout.
+const LEAST: Duration = Duration::from_millis(500);
+/// And when nobody is, for all but the one that waits longest: that one finds out for the others.
 const ALONE: Duration = Duration::from_secs(5);
+/// Others are served when their last byte came so many first-byte times after ours, and not within this.
+const LATER: (u32, Duration) = (4, Duration::from_millis(20));
 /// Under this part of what a connection usually brings, one is cut as well, while others are served.
 const DRIP: u64 = 16;
+/// A source that sent something so recently is at work.
+const RECENT: Duration = Duration::from_secs(1);
 /// It is judged by its speed only after so long.
 const DRIP_AFTER: Duration = Duration::from_secs(10);
 
@@ -29,6 +33,8 @@ pub struct Flow {
     pub first_byte: Duration,
     /// Cuts in a row that were of no use: the next connection stood still as well.
     pub in_vain: u32,
+    /// Of all connections to the source it waits longest.
+    pub longest: bool,
 }
 
 /// Whether to cut it now and ask anew.
@@ -36,14 +42,17 @@ pub fn is_stalled(flow: &Flow, stall_timeout: Duration) -> bool {
     if flow.idle >= stall_timeout {
         return true;
     }
-    let drips = flow.age >= DRIP_AFTER && flow.bytes_per_sec < flow.usual / DRIP && flow.source_idle < LEAST;
+    let drips = flow.age >= DRIP_AFTER && flow.bytes_per_sec < flow.usual / DRIP && flow.source_idle < RECENT;
     if drips {
         return true;
     }
-    // Others got bytes while this one waited.
-    let others_served = flow.source_idle < flow.idle / 2;
-    let patience = if others_served { LEAST } else { ALONE };
-    let patience = patience.max(flow.first_byte * 8);
+    // Others got bytes while this one waited. When the line is down, all stop within moments.
+    let others_served = flow.idle.saturating_sub(flow.source_idle) > LATER.1.max(flow.first_byte * LATER.0);
+    let finds_out = flow.longest && !flow.first_byte.is_zero();
+    let patience = match others_served || finds_out {
+        true => LEAST.max(flow.first_byte * 16),
+        false => ALONE.max(flow.first_byte * 16),
+    };
     flow.idle >= patience.saturating_mul(1 << flow.in_vain.min(10)).min(stall_timeout)
 }
 
@@ -62,6 +71,7 @@ mod tests {
             usual: 1_000_000,
             first_byte: Duration::from_millis(50),
             in_vain: 0,
+            longest: false,
         }
     }
 
@@ -69,49 +79,73 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    /// (idle, idle of the source, in vain) -> cut.
+    /// (idle, idle of the source, in vain, waits longest) -> cut.
     #[test]
     fn silence() {
-        for (idle, source_idle, in_vain, cut) in [
-            (0.0, 0.0, 0, false),
-            (0.9, 0.0, 0, false),
-            (1.1, 0.0, 0, true),
-            (1.1, 0.0, 1, false),
-            (2.1, 0.0, 1, true),
-            // Nobody is served: the line may be down, a new connection would not help.
-            (1.1, 1.1, 0, false),
-            (4.9, 4.9, 0, false),
-            (5.1, 5.1, 0, true),
-            (5.1, 5.1, 1, false),
-            (29.0, 29.0, 9, false),
-            (30.0, 30.0, 9, true),
-            (30.0, 0.0, 9, true),
+        for (idle, source_idle, in_vain, longest, cut) in [
+            (0.0, 0.0, 0, true, false),
+            (0.7, 0.0, 0, false, false),
+            (0.9, 0.0, 0, false, true),
+            (0.9, 0.6, 0, false, true),
+            (1.1, 0.0, 1, false, false),
+            (1.7, 0.0, 1, false, true),
+            // Nobody is served: the line may be down, new connections would not help; one finds out.
+            (1.1, 1.0, 0, false, false),
+            (1.1, 1.0, 0, true, true),
+            (4.9, 4.8, 0, false, false),
+            (5.1, 5.0, 0, false, true),
+            (5.1, 5.0, 1, false, false),
+            (29.0, 28.9, 9, true, false),
+            (30.0, 29.9, 9, true, true),
+            (30.0, 0.0, 9, false, true),
         ] {
             let flow = Flow {
                 idle: seconds(idle),
                 source_idle: seconds(source_idle),
                 in_vain,
+                longest,
                 ..flow()
             };
-            assert_eq!(is_stalled(&flow, TIMEOUT), cut, "{idle} {source_idle} {in_vain}");
+            assert_eq!(
+                is_stalled(&flow, TIMEOUT),
+                cut,
+                "{idle} {source_idle} {in_vain} {longest}"
+            );
         }
+    }
+
+    #[test]
+    fn before_anything_is_known_of_a_source_it_is_given_time() {
+        let first = Flow {
+            idle: seconds(4.0),
+            source_idle: seconds(4.0),
+            first_byte: Duration::ZERO,
+            longest: true,
+            ..flow()
+        };
+        assert!(!is_stalled(&first, TIMEOUT));
+        assert!(is_stalled(
+            &Flow {
+                idle: seconds(5.0),
+                ..first
+            },
+            TIMEOUT
+        ));
     }
 
     #[test]
     fn a_slow_first_byte_is_waited_for() {
         let slow = Flow {
             first_byte: seconds(2.0),
-            idle: seconds(10.0),
+            idle: seconds(29.0),
             ..flow()
         };
         assert!(!is_stalled(&slow, TIMEOUT));
-        assert!(is_stalled(
-            &Flow {
-                idle: seconds(16.5),
-                ..slow
-            },
-            TIMEOUT
-        ));
+        let quicker = Flow {
+            first_byte: seconds(1.0),
+            ..slow
+        };
+        assert!(is_stalled(&quicker, TIMEOUT));
     }
 
     #[test]

@@ -35,15 +35,16 @@ pub(super) fn append(context: &mut WriteContext<'_>, job: &Job, what: NewEvent) 
     context
         .db
         .prepare_cached(
-            "INSERT INTO events (at, job_id, repo_id, uid, user, kind, state, hold_reason, failure_kind, failure_message, \
+            "INSERT INTO events (at, job_id, repo_id, repo_kind, uid, user, kind, state, hold_reason, failure_kind, failure_message, \
              failure_hint, file, detail, commit_hash, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
                 at.as_millisecond(),
                 job.id.as_str(),
                 job.spec.repo_id.as_str(),
+                job.spec.kind.as_str(),
                 job.owner.uid,
                 job.owner.user,
                 what.kind.as_str(),
@@ -65,6 +66,7 @@ pub(super) fn append(context: &mut WriteContext<'_>, job: &Job, what: NewEvent) 
         at,
         job_id: job.id.clone(),
         repo_id: job.spec.repo_id.to_string(),
+        repo_kind: job.spec.kind,
         uid: job.owner.uid,
         user: job.owner.user.clone(),
         what,

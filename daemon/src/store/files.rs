@@ -1,8 +1,10 @@
 //! The plan of a job: its files, stored in batches, and what became of them.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     events, jobs,
     jobs::Scope,
@@ -16,6 +18,8 @@ use crate::model::{CommitHash, EventKind, Failure, FileId, FileRecord, Job, JobI
 pub struct PlanHead {
     /// The pinned commit.
     pub commit: CommitHash,
+    /// When the endpoint was asked for it.
+    pub asked_at: Timestamp,
     /// Where the digests came from.
     pub trust: Trust,
     /// Number of files.
@@ -60,7 +64,7 @@ pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &Pla
     let changed = context
         .db
         .execute(
-            "UPDATE jobs SET planned = 1, commit_hash = ?2, trust = ?3, files_total = ?4, bytes_total = ?5, \
+            "UPDATE jobs SET planned = 1, planned_at = ?6, commit_hash = ?2, trust = ?3, files_total = ?4, bytes_total = ?5, \
              files_done = 0, bytes_done = 0, bytes_reused = 0 \
              WHERE id = ?1 AND state IN ('active', 'held') AND ?4 = (SELECT count(*) FROM files WHERE job_row = row)",
             params![
@@ -68,7 +72,8 @@ pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &Pla
                 head.commit.as_str(),
                 head.trust.as_str(),
                 head.files,
-                head.bytes
+                head.bytes,
+                head.asked_at.as_millisecond(),
             ],
         )
         .act("store a plan")?;
@@ -108,6 +113,25 @@ pub(super) fn list(db: &Connection, job_row: i64, after: &str, limit: u32) -> Re
         .prepare_cached("SELECT * FROM files WHERE job_row = ?1 AND path > ?2 ORDER BY path LIMIT ?3")
         .act("list files")?;
     collect(statement.query(params![job_row, after, limit]).act("list files")?)
+}
+
+/// Other files of a job that have the same content, those in their places first.
+pub(super) fn twins(
+    db: &Connection,
+    job_row: i64,
+    file: &FileRecord,
+    limit: u32,
+) -> Result<Vec<FileRecord>, StoreError> {
+    let mut statement = db
+        .prepare_cached(
+            "SELECT * FROM files WHERE job_row = ?1 AND digest = ?2 AND id <> ?3 ORDER BY state = 'done' DESC, id LIMIT ?4",
+        )
+        .act("look for twins of a file")?;
+    collect(
+        statement
+            .query(params![job_row, file.digest.to_string(), file.id.0, limit])
+            .act("look for twins of a file")?,
+    )
 }
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<FileRecord>, StoreError> {
@@ -195,4 +219,14 @@ pub(super) fn unfinished(db: &Connection, job_row: i64) -> Result<u64, StoreErro
         |row| row.get(0),
     )
     .act("count unfinished files")
+}
+
+impl Store {
+    /// Other files of a job with the same content, those in their places first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn twins(&self, job_row: i64, file: FileRecord, limit: u32) -> Result<Vec<FileRecord>, StoreError> {
+        self.queue.read(move |db| twins(db, job_row, &file, limit)).await
+    }
 }

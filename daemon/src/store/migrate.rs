@@ -21,11 +21,15 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0001.sql"),
         include_str!("sql/jobs_0003.sql"),
         include_str!("sql/jobs_0004.sql"),
+        include_str!("sql/jobs_0005.sql"),
     ],
 };
 /// Hints on partial and verified files.
 pub(super) const PROGRESS: Schema = Schema {
-    steps: &[include_str!("sql/progress_0001.sql")],
+    steps: &[
+        include_str!("sql/progress_0001.sql"),
+        include_str!("sql/progress_0002.sql"),
+    ],
 };
 
 impl Schema {

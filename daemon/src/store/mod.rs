@@ -5,6 +5,7 @@
 //! read-only one, so that a long listing does not delay a submit.
 
 mod aliases;
+mod block_checks;
 mod error;
 mod events;
 mod files;
@@ -13,23 +14,28 @@ mod judgements;
 mod migrate;
 mod open;
 mod progress;
+mod prune;
 mod queries;
+mod refs;
 mod routes;
 mod row;
 mod running;
 mod thread;
 
-use std::{path::Path, thread::JoinHandle, time::Duration};
+use std::{path::Path, thread::JoinHandle};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    block_checks::NewChecks,
     error::StoreError,
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
     progress::{Claim, Verified},
+    prune::{Forgotten, Horizon},
+    refs::RefRecord,
     routes::JobRoute,
 };
 use self::{
@@ -37,9 +43,6 @@ use self::{
     thread::Worker,
 };
 use crate::model::{Event, EventKind, EventSeq, Failure, FileId, FileRecord, Job, JobId, JobMove, JobState, NewEvent};
-
-/// Request ids are remembered for a week.
-const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Handle of the store; clones share the same threads.
 #[derive(Clone)]
@@ -345,20 +348,6 @@ impl Store {
                     ..NewEvent::of(&job, EventKind::Warning)
                 };
                 events::append(context, &job, event)
-            })
-            .await
-    }
-
-    /// Forgets old events and request ids. Returns how many events went.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn prune(&self, events_before: Timestamp, events_kept: u64) -> Result<usize, StoreError> {
-        self.jobs
-            .write(move |context| {
-                let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
-                jobs::forget_requests(context.db, before)?;
-                events::prune(context.db, events_before, events_kept)
             })
             .await
     }

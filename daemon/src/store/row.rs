@@ -208,6 +208,7 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event, StoreError> {
         at: columns.time("at")?,
         job_id: columns.parsed("job_id", |text| JobId::parse(text).ok())?,
         repo_id: columns.get("repo_id")?,
+        repo_kind: columns.parsed("repo_kind", RepoKind::parse)?,
         uid: columns.get("uid")?,
         user: columns.get("user")?,
         what: NewEvent {

@@ -44,7 +44,7 @@ impl Fixture {
     }
 }
 
-fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<(&str, &[u8])>) -> NewJob {
+pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<(&str, &[u8])>) -> NewJob {
     NewJob {
         owner: Owner {
             uid,
@@ -345,6 +345,7 @@ async fn a_plan_is_stored_and_ticked_off_once() {
     assert!(!fixture.store.is_planned(job.row).await.unwrap());
     let head = PlanHead {
         commit: CommitHash::parse(&"1".repeat(40)).unwrap(),
+        asked_at: Timestamp::now(),
         trust: Trust::Origin,
         files: 2,
         bytes: 12,

@@ -2,7 +2,10 @@
 
 use hfetch_proto::v1;
 
-use super::job::{failure, hold_reason, job_state, timestamp};
+use super::{
+    job::{failure, hold_reason, job_state, timestamp},
+    spec::kind_to_wire,
+};
 use crate::{
     engine::ProgressReading,
     model::{Event, EventKind, JobId},
@@ -30,6 +33,7 @@ pub(crate) fn event(event: &Event) -> v1::Event {
         detail: event.what.detail.clone(),
         commit: event.what.commit.clone(),
         bytes: event.what.bytes,
+        repo_type: kind_to_wire(event.repo_kind).into(),
     }
 }
 

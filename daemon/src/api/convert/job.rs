@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::spec::kind_to_wire;
 use crate::{
-    engine::ProgressReading,
-    model::{Destination, Failure, FileRecord, FileState, HoldReason, Job, JobState, Priority, Trust},
+    engine::{FileReading, ProgressReading},
+    model::{Destination, Failure, FileState, HoldReason, Job, JobState, Priority, Trust},
 };
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
@@ -76,6 +76,8 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         Destination::LocalDir(path) => (String::new(), path.display().to_string()),
     };
     let live = live.filter(|_| !job.state.is_final());
+    // A job that was paused a moment ago has figures until its last connection is closed.
+    let moving = live.filter(|_| matches!(job.state, JobState::Active | JobState::Held));
     let partial = if job.state == JobState::Done {
         0
     } else {
@@ -95,8 +97,8 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         user: job.owner.user.clone(),
         bytes_total: job.bytes_total,
         bytes_done: live.map_or(stored, |live| live.bytes_done.max(job.bytes_done)),
-        bytes_per_sec: live.map_or(0, |live| live.bytes_per_sec),
-        eta_sec: live.and_then(|live| live.eta_sec),
+        bytes_per_sec: moving.map_or(0, |live| live.bytes_per_sec),
+        eta_sec: moving.and_then(|live| live.eta_sec),
         files_total: job.files_total,
         files_done: job.files_done,
         path,
@@ -117,19 +119,21 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
     }
 }
 
-pub(crate) fn file(file: &FileRecord) -> v1::File {
-    let state = match file.state {
+pub(crate) fn file(file: &FileReading) -> v1::File {
+    let record = &file.record;
+    let state = match record.state {
+        FileState::Pending if file.is_active => v1::FileState::Active,
         FileState::Pending => v1::FileState::Pending,
         FileState::Done => v1::FileState::Done,
         FileState::Failed => v1::FileState::Failed,
     };
     v1::File {
-        path: file.path.to_string(),
-        size: file.size,
-        digest: file.digest.to_string(),
+        path: record.path.to_string(),
+        size: record.size,
+        digest: record.digest.to_string(),
         state: state.into(),
-        bytes_done: if file.state == FileState::Done { file.size } else { 0 },
-        reused: file.reused,
-        failure: file.failure.as_ref().map(failure),
+        bytes_done: file.bytes_done,
+        reused: record.reused,
+        failure: record.failure.as_ref().map(failure),
     }
 }

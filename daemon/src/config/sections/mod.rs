@@ -5,6 +5,7 @@ pub(super) mod bandwidth;
 pub(super) mod control;
 pub(super) mod endpoints;
 pub(super) mod events;
+pub(super) mod jobs;
 pub(super) mod log;
 pub(super) mod metrics;
 pub(super) mod proxies;

@@ -9,8 +9,8 @@ use super::{Fetched, Wanted};
 use crate::{
     cache::Hasher,
     engine::{
+        conduct,
         connection::{Flow, SegmentEnd, arrived},
-        crew,
         progress::Counted,
         retry::{Retry, say},
         shared::{JobContext, blocking},
@@ -42,7 +42,7 @@ pub(in crate::engine) async fn fetch(
         file: file.clone(),
         turn,
         bytes,
-        counted: Counted::new(context.progress.clone(), file.size),
+        counted: Counted::new(context.progress.clone(), file.id, file.size),
     });
     (file, fetched)
 }
@@ -98,7 +98,7 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
             }
         };
         // While the slot is held: the refused connection counts.
-        if !crew::blame(context, index, &error, reading.received) {
+        if !conduct::blame(context, &mut retry, index, &error, reading.received) {
             retry.failed(context, index, &error, reading.received)?;
         }
     }
@@ -222,7 +222,7 @@ async fn stands_still(context: &JobContext, slot: &Slot, flow: &Flow, in_vain: u
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if crew::stands_still(context, slot.source, &flow.read(), in_vain) {
+        if conduct::stands_still(context, slot.source, &flow.read(), in_vain, true) {
             return;
         }
     }

@@ -24,6 +24,10 @@ pub(super) struct State {
     pub(super) counters: Arc<Counters>,
     pub(super) limit: ConnectionLimit,
     pub(super) active: u32,
+    /// Those of them that are being fed.
+    pub(super) served: u32,
+    /// The most that were fed at one time, and when that was last seen.
+    pub(super) proven: (u32, Duration),
     /// Failures in a row without a byte.
     pub(super) failures: u32,
     pub(super) closed_until: Option<Duration>,
@@ -65,7 +69,32 @@ pub(super) fn mean(mean: &mut f64, newest: f64) {
     };
 }
 
+/// What a server took so recently it takes still.
+const PROVEN: Duration = Duration::from_secs(2);
+
 impl State {
+    /// One more connection is being fed.
+    pub(super) fn serves(&mut self, now: Duration) {
+        self.served += 1;
+        if self.served >= self.proven.0 {
+            self.proven = (self.served, now);
+        }
+    }
+
+    /// The server refused one more. True when that is because of the others.
+    pub(super) fn refused(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.proven.1) > PROVEN {
+            self.proven = (self.served, now);
+        }
+        // One that ended just now may still count at the server: the next one in its place is refused, and not for good.
+        let takes = self.served.max(self.proven.0);
+        if takes == 0 || self.failures > 0 {
+            return false;
+        }
+        self.limit.refused(now, takes);
+        true
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -83,10 +83,27 @@ async fn a_source_that_never_answers_is_left_alone_and_then_tried_by_one() {
 #[tokio::test]
 async fn a_refusal_counts_only_beside_others_that_are_served() {
     let (sources, ids) = sources(64, &[8]);
-    let _one = sources.request(wish(&ids, 0)).granted().await;
+    let one = sources.request(wish(&ids, 0)).granted().await;
     assert!(!sources.refused(ids[0]), "it was the only one");
+    one.serves();
     let _two = sources.request(wish(&ids, 0)).granted().await;
-    sources.meter(ids[0]).received(1);
     assert!(sources.refused(ids[0]));
     assert_eq!(sources.limit(ids[0]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_took_a_moment_ago_it_takes_still() {
+    let (sources, ids) = sources(64, &[8]);
+    let mut slots = Vec::new();
+    for _ in 0..3 {
+        let slot = sources.request(wish(&ids, 0)).granted().await;
+        slot.serves();
+        slots.push(slot);
+    }
+    drop(slots.pop());
+    assert!(sources.refused(ids[0]));
+    assert_eq!(sources.limit(ids[0]), 3);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert!(sources.refused(ids[0]));
+    assert_eq!(sources.limit(ids[0]), 2);
 }

@@ -1,0 +1,267 @@
+//! What is known of the Hub and its mirrors, and finding out anew.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::{
+    access,
+    error::CallError,
+    judge::{self, Asked, PlanInfo},
+    planner,
+    routes::millis,
+    shared::{EndpointAccess, Shared},
+    stop::chain,
+    submit,
+};
+use crate::{
+    config::{Mode, TokenPolicy},
+    hub::{Endpoint, HubError, Listing, Tried},
+    model::{JudgedRepo, Judgement, RepoId, RepoKind, Revision, Token, Trust},
+    plan::PlannedFile,
+    store::{EndpointStats, Filter, Scope},
+};
+
+/// What a probe asks for when nobody says.
+const WELL_KNOWN: &str = "openai-community/gpt2";
+/// Bytes that a probe takes from each endpoint: enough to tell a fast one from a slow one.
+const PROBE_BYTES: u64 = 4 << 20;
+
+/// A call that asks endpoints.
+#[derive(Debug, Clone)]
+pub struct ProbeCall {
+    /// Who asks.
+    pub uid: u32,
+    /// Names or addresses; empty: the configured ones.
+    pub endpoints: Vec<String>,
+    /// What to ask for; `None`: the repository of the caller's newest job.
+    pub repo: Option<(RepoKind, RepoId)>,
+    /// At which revision.
+    pub revision: Revision,
+    /// The caller's token.
+    pub token: Option<Token>,
+}
+
+/// An endpoint and what is known of it.
+#[derive(Debug, Clone)]
+pub struct EndpointView {
+    /// It.
+    pub endpoint: Endpoint,
+    /// Whether tokens may go there.
+    pub token: TokenPolicy,
+    /// Whose word its hashes are.
+    pub trust: Trust,
+    /// What was found; `None`: nothing is known.
+    pub judgement: Option<Judgement>,
+    /// With what; `None` when the caller may not know.
+    pub about: Option<JudgedRepo>,
+    /// How fast it was.
+    pub stats: Option<EndpointStats>,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// In the order asked.
+    pub endpoints: Vec<EndpointView>,
+    /// What was asked for.
+    pub repo: (RepoKind, RepoId),
+    /// The commit that all were held against, and the name of the endpoint that told it.
+    pub reference: Option<(String, String)>,
+    /// For people.
+    pub notes: Vec<String>,
+}
+
+/// All endpoints of the configuration, then others that were judged.
+pub(super) async fn list(shared: &Shared, mode: Mode, scope: Scope, uid: u32) -> Result<Vec<EndpointView>, CallError> {
+    let config = shared.config();
+    let mut judged: HashMap<String, _> = HashMap::new();
+    let mut order = Vec::new();
+    for stored in shared.store.judgements(Timestamp::now()).await? {
+        order.push(stored.about.endpoint.clone());
+        judged.insert(stored.about.endpoint.clone(), stored);
+    }
+    let mut stats: HashMap<String, _> = HashMap::new();
+    for one in shared.store.endpoint_stats().await? {
+        stats.insert(one.endpoint.clone(), one);
+    }
+    let mut views = Vec::new();
+    let configured = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
+    let configured_keys: Vec<String> = configured.iter().map(judge::key).collect();
+    // Addresses that users named are shown to who may see their jobs.
+    let named = order.into_iter().filter(|key| {
+        let visible = scope == Scope::All || judged.get(key).is_some_and(|stored| stored.uid == uid);
+        visible && !configured_keys.contains(key)
+    });
+    let named = named
+        .filter_map(|key| Endpoint::parse("", &key).ok())
+        .collect::<Vec<_>>();
+    for endpoint in configured.into_iter().chain(named) {
+        let key = judge::key(&endpoint);
+        let stored = judged.remove(&key);
+        let visible = stored
+            .as_ref()
+            .is_some_and(|stored| scope == Scope::All || stored.uid == uid);
+        let policy = access::policy(&config, mode, &endpoint);
+        views.push(EndpointView {
+            token: policy,
+            trust: access::trust(policy),
+            about: stored.as_ref().filter(|_| visible).map(|stored| stored.about.clone()),
+            judgement: stored.map(|stored| match visible {
+                true => stored.judgement,
+                false => without_names(stored.judgement),
+            }),
+            stats: stats.remove(&key),
+            endpoint,
+        });
+    }
+    Ok(views)
+}
+
+/// The sentences of a finding may name another user's repository.
+fn without_names(mut judgement: Judgement) -> Judgement {
+    let finding = &mut judgement.finding;
+    finding.detail = finding.fault.map_or("", |fault| fault.sentence()).to_owned();
+    judgement
+}
+
+/// Asks each endpoint, all at a time.
+pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Result<Probed, CallError> {
+    // It costs as much as a dry run, and more.
+    let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
+    let config = shared.config();
+    let mut notes = Vec::new();
+    let endpoints = submit::endpoints(&config, mode, &call.endpoints, "", &mut notes)?;
+    let accesses = access::for_call(&config, mode, endpoints.clone(), call.uid, call.token.clone());
+    let repo = match call.repo.clone() {
+        Some(repo) => repo,
+        None => usual_repo(shared, call.uid).await?,
+    };
+    // What they are held against is the origin's word, also when only a mirror is asked about.
+    let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
+    let others = all.into_iter().filter(|one| !endpoints.contains(one)).collect();
+    let others = access::for_call(&config, mode, others, call.uid, call.token.clone());
+    let (first, second): (Vec<_>, Vec<_>) = accesses
+        .iter()
+        .chain(&others)
+        .partition(|access| access.trust == Trust::Origin);
+    let mut reference = None;
+    for access in first.into_iter().chain(second) {
+        match planner::listing_of(shared, access, repo.0, &repo.1, &call.revision).await {
+            Ok(listing) => {
+                reference = Some((access.endpoint.name().to_owned(), listing));
+                break;
+            }
+            Err(error) => notes.push(said(access, &error)),
+        }
+    }
+    let mut probed = Probed {
+        endpoints: Vec::new(),
+        repo: repo.clone(),
+        reference: None,
+        notes,
+    };
+    let plan = match reference {
+        Some((name, listing)) => {
+            probed.reference = Some((listing.manifest.commit.to_string(), name));
+            plan_of(call.uid, repo, listing)
+        }
+        None => {
+            let (_, repo_id) = &probed.repo;
+            let said = probed.notes.join("; ");
+            return Err(CallError::HubUnreachable(format!(
+                "no endpoint lists {repo_id}: {said}"
+            )));
+        }
+    };
+    let mut known = accesses.clone();
+    known.extend(others);
+    let origins = judge::origins(&known);
+    let (plan, origins) = (&plan, &origins[..]);
+    let asked = accesses.iter().map(|access| async move {
+        let asked = judge::ask(shared, access, plan, origins, PROBE_BYTES).await;
+        (access, asked)
+    });
+    for (access, Asked { judgement, tried }) in join_all(asked).await {
+        let stats = match tried {
+            Some(tried) => Some(measured(shared, access, &tried).await?),
+            None => None,
+        };
+        probed.endpoints.push(EndpointView {
+            endpoint: access.endpoint.clone(),
+            token: access::policy(&config, mode, &access.endpoint),
+            trust: access.trust,
+            judgement: Some(judgement),
+            about: Some(plan.about(access)),
+            stats,
+        });
+    }
+    Ok(probed)
+}
+
+fn said(access: &EndpointAccess, error: &HubError) -> String {
+    format!(
+        "{} does not list the repository: {}",
+        access.endpoint.name(),
+        chain(error)
+    )
+}
+
+async fn usual_repo(shared: &Shared, uid: u32) -> Result<(RepoKind, RepoId), CallError> {
+    let newest = Filter {
+        scope: Scope::Uid(uid),
+        states: Vec::new(),
+        user: String::new(),
+        repo: String::new(),
+        before_row: None,
+        limit: 1,
+    };
+    let (jobs, _) = shared.store.list_jobs(newest).await?;
+    if let Some(job) = jobs.into_iter().next() {
+        return Ok((job.spec.kind, job.spec.repo_id));
+    }
+    let repo_id = RepoId::parse(WELL_KNOWN).map_err(|error| CallError::Internal(error.to_string()))?;
+    Ok((RepoKind::Model, repo_id))
+}
+
+fn plan_of(uid: u32, (kind, repo_id): (RepoKind, RepoId), listing: Listing) -> PlanInfo {
+    let manifest = listing.manifest;
+    let files = manifest.entries.into_iter().filter_map(|entry| {
+        Some(PlannedFile {
+            digest: entry.digest()?,
+            path: entry.path,
+            size: entry.size,
+        })
+    });
+    PlanInfo {
+        uid,
+        kind,
+        repo_id,
+        commit: manifest.commit,
+        files: files.collect(),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a rate for people"
+)]
+async fn measured(shared: &Shared, access: &EndpointAccess, tried: &Tried) -> Result<EndpointStats, CallError> {
+    // A part that came with its first byte took no time that could be told.
+    let seconds = tried
+        .took
+        .as_secs_f64()
+        .max(tried.first_byte.as_secs_f64() / 100.0)
+        .max(1e-6);
+    let stats = EndpointStats {
+        endpoint: judge::key(&access.endpoint),
+        bytes_per_sec: (tried.bytes as f64 / seconds) as u64,
+        first_byte_ms: millis(tried.first_byte),
+        at: Timestamp::now(),
+    };
+    shared.store.put_endpoint_stats(stats.clone()).await?;
+    Ok(stats)
+}

@@ -1,0 +1,90 @@
+//! A file whose content the same job has under another path already: in a local directory it is copied, not fetched. (In a
+//! cache both paths are links to one blob.)
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::{
+    finish::{self, is_vouched, lock_note, patience, verified},
+    shared::{JobContext, blocking_until_stopped},
+    stop::JobStop,
+    transfer::hint,
+};
+use crate::{
+    cache::{self, Check, LockWait},
+    model::{CommitHash, Destination, FileRecord},
+    store::FileDone,
+};
+
+/// Twins that are looked at: a job may have thousands, and the first that is in its place will do.
+const LOOKED_AT: u32 = 8;
+
+/// Makes the file from a twin; `None` when there is none in its place, and the bytes must be fetched.
+pub(super) async fn copy(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    file: &FileRecord,
+) -> Result<Option<FileDone>, JobStop> {
+    let local = matches!(context.spec.destination, Destination::LocalDir(_));
+    if !local || file.size == 0 || context.spec.force_download {
+        return Ok(None);
+    }
+    let jobs = context.shared.store.clone();
+    let twins = jobs.twins(context.row, file.clone(), LOOKED_AT).await?;
+    if twins.is_empty() {
+        return Ok(None);
+    }
+    let hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    let (files, wanted, progress) = (store.clone(), file.clone(), context.clone());
+    let (handle, hints) = (Handle::current(), jobs.clone());
+    let twin = blocking_until_stopped(context, move |stopped| {
+        let check = Check {
+            vouched: &|stamp| is_vouched(&handle, &hints, stamp, wanted.digest),
+            cancel: stopped,
+            progress: &|_| progress.progress.moved(),
+        };
+        let mut paths = twins.into_iter().map(|twin| twin.path);
+        paths.try_fold(None, |found, path| match found {
+            None => files.open_twin(&path, wanted.size, &wanted.digest, &check),
+            found => Ok(found),
+        })
+    })
+    .await?;
+    let Some(twin) = twin else { return Ok(None) };
+    finish::check_space(context, store, file).await?;
+    context.progress.file_stage(file, "copying");
+    let (files, commit, wanted, progress) = (store.clone(), commit.clone(), file.clone(), context.clone());
+    let copied = blocking_until_stopped(context, move |stopped| {
+        let tag = progress.id.to_string();
+        let staging = files.stage(&wanted.digest, &wanted.path, wanted.size, &tag)?;
+        let partial = staging.path().to_owned();
+        let moved = |_| progress.progress.moved();
+        if !staging.fill_from(&twin, &wanted.digest, stopped, &moved)? {
+            // It changed under our hands. What stands in the partial file now is nobody's.
+            staging.discard()?;
+            return Ok((partial, None));
+        }
+        let waiting = |wait: &LockWait| lock_note(&progress, &wanted, wait);
+        let stamp = files.publish(
+            staging,
+            &commit,
+            &wanted.path,
+            &wanted.digest,
+            &patience(&waiting, stopped),
+        )?;
+        Ok((partial, Some(stamp)))
+    })
+    .await;
+    drop(hashing);
+    let (partial, stamp) = copied?;
+    // It spoke of bytes that were fetched; these are others.
+    hint(jobs.drop_claim(partial).await);
+    let Some(stamp) = stamp else { return Ok(None) };
+    hint(jobs.vouch(verified(&stamp, file.digest)).await);
+    Ok(Some(FileDone {
+        id: file.id,
+        reused: true,
+    }))
+}

@@ -1,0 +1,261 @@
+//! Who may do what (F16): every method there is, called by each kind of caller over the real socket, with the uid that the
+//! kernel tells.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use anyhow::Context as _;
+use hfetch_proto::v1::{self, job_service_client::JobServiceClient, route_service_client::RouteServiceClient};
+use hfetch_tests::{
+    harness::{Scratch, channel_as},
+    python,
+};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tonic::{Code, Request, client::Grpc, transport::Channel};
+use tonic_prost::ProstCodec;
+
+const ROOT: u32 = 0;
+const ANN: u32 = 1500;
+const BEN: u32 = 1501;
+const NOBODY: u32 = 65534;
+/// `www-data` of every Debian, whose group is made the operators' one.
+const OPERATOR: u32 = 33;
+const OPERATORS: &str = "www-data";
+
+/// Beside ours: those of health and reflection.
+const FOREIGN: [&str; 5] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/List",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+const OPERATORS_ONLY: [&str; 3] = [
+    "/hfetch.v1.AdminService/Reload",
+    "/hfetch.v1.AdminService/Shutdown",
+    "/hfetch.v1.BandwidthService/SetLimit",
+];
+const SHUTDOWN: &str = "/hfetch.v1.AdminService/Shutdown";
+
+/// Every path, and the one that ends the daemon last.
+fn methods() -> anyhow::Result<Vec<String>> {
+    let set = FileDescriptorSet::decode(hfetch_proto::FILE_DESCRIPTOR_SET)?;
+    let mut paths: Vec<String> = FOREIGN.map(str::to_owned).to_vec();
+    for file in set.file.iter().filter(|file| file.package() == "hfetch.v1") {
+        for service in &file.service {
+            let methods = service.method.iter();
+            paths.extend(methods.map(|method| format!("/hfetch.v1.{}/{}", service.name(), method.name())));
+        }
+    }
+    assert!(paths.len() > FOREIGN.len() + 15, "{paths:?}");
+    paths.sort_by_key(|path| path == SHUTDOWN);
+    Ok(paths)
+}
+
+/// Calls a method with an empty message; every kind of method begins so on the wire.
+async fn call(channel: &Channel, path: &str) -> anyhow::Result<Code> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await?;
+    let codec = ProstCodec::<(), ()>::default();
+    let answer = grpc.server_streaming(Request::new(()), path.parse()?, codec).await;
+    Ok(answer.map_or_else(|status| status.code(), |_| Code::Ok))
+}
+
+/// Whether the test can play users. Says so when it cannot.
+fn can_play_users() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        python::skip("playing other users needs root");
+    }
+    root
+}
+
+/// Lets everybody connect, as if the socket's mode were wrong: what counts is who calls.
+fn open_to_all(scratch: &Scratch) -> anyhow::Result<()> {
+    for (path, mode) in [
+        (scratch.path(""), 0o711),
+        (scratch.state(), 0o711),
+        (scratch.socket(), 0o666),
+    ] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn shared() -> anyhow::Result<Scratch> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let cache = scratch.cache();
+    fs::create_dir_all(&cache)?;
+    let config = format!(
+        "[storage]\ncache = \"{}\"\nmin_free = 0\n\n[control]\noperator_group = \"{OPERATORS}\"\n",
+        cache.display()
+    );
+    let state = scratch.state().display().to_string();
+    // What systemd sets makes it a daemon for all.
+    scratch.env("STATE_DIRECTORY", &state).config(&config)
+}
+
+#[tokio::test]
+async fn a_users_daemon_serves_nobody_else() -> anyhow::Result<()> {
+    if !can_play_users() {
+        return Ok(());
+    }
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let daemon = scratch.daemon().await?;
+    open_to_all(&scratch)?;
+    for uid in [ANN, OPERATOR, NOBODY] {
+        let channel = channel_as(uid, scratch.socket()).await?;
+        for path in methods()? {
+            let code = call(&channel, &path).await?;
+            let denied = code == Code::PermissionDenied;
+            assert_eq!(
+                denied,
+                !path.starts_with("/grpc.health."),
+                "uid {uid}: {path}: {code:?}"
+            );
+        }
+    }
+    let channel = channel_as(ROOT, scratch.socket()).await?;
+    for path in methods()? {
+        let code = call(&channel, &path).await?;
+        assert_ne!(code, Code::PermissionDenied, "{path}");
+    }
+    // The last one was the order to stop.
+    assert_eq!(daemon.wait().await?.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shared_daemon_serves_all_and_obeys_operators() -> anyhow::Result<()> {
+    if !can_play_users() {
+        return Ok(());
+    }
+    let scratch = shared()?;
+    let daemon = scratch.daemon().await?;
+    open_to_all(&scratch)?;
+    for (uid, operator) in [(ANN, false), (NOBODY, false), (OPERATOR, true), (ROOT, true)] {
+        let channel = channel_as(uid, scratch.socket()).await?;
+        for path in methods()? {
+            let code = call(&channel, &path).await?;
+            // Nobody stops it but systemd.
+            let expected = path == SHUTDOWN || (!operator && OPERATORS_ONLY.contains(&path.as_str()));
+            let denied = code == Code::PermissionDenied;
+            assert_eq!(denied, expected, "uid {uid}: {path}: {code:?}");
+        }
+        for path in [
+            "/hfetch.v1.JobService/DropAllJobs",
+            "/hfetch.v2.JobService/GetJob",
+            "/x",
+        ] {
+            assert_eq!(call(&channel, path).await?, Code::Unimplemented, "{path}");
+        }
+    }
+    let log = scratch.log();
+    let refused = log
+        .lines()
+        .find(|line| line.contains("refused") && line.contains("AdminService/Reload"));
+    assert!(refused.is_some_and(|line| line.contains("uid 1500")), "{log}");
+    daemon.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn jobs_of_others_do_not_exist() -> anyhow::Result<()> {
+    if !can_play_users() {
+        return Ok(());
+    }
+    let scratch = shared()?;
+    let daemon = scratch.daemon().await?;
+    open_to_all(&scratch)?;
+    let mut ann = JobServiceClient::new(channel_as(ANN, scratch.socket()).await?);
+    let mut ben = JobServiceClient::new(channel_as(BEN, scratch.socket()).await?);
+    let spec = v1::JobSpec {
+        name: "org/secret-name".into(),
+        ..v1::JobSpec::default()
+    };
+    let submit = v1::SubmitJobRequest {
+        spec: Some(spec),
+        ..v1::SubmitJobRequest::default()
+    };
+    let job = ann.submit_job(submit).await?.into_inner().job.context("a job")?;
+    assert_eq!(job.uid, ANN);
+    let id = job.id;
+
+    let get = v1::GetJobRequest { id: id.clone() };
+    let nothing = ben.get_job(get.clone()).await.map_err(|status| status.code());
+    assert_eq!(nothing.map(drop), Err(Code::NotFound));
+    // A prefix finds no more than the whole id does.
+    let prefix = v1::GetJobRequest { id: id[..3].to_owned() };
+    assert_eq!(
+        ben.get_job(prefix).await.map(drop).map_err(|s| s.code()),
+        Err(Code::NotFound)
+    );
+    let files = v1::ListFilesRequest {
+        id: id.clone(),
+        ..v1::ListFilesRequest::default()
+    };
+    assert_eq!(
+        ben.list_files(files).await.map(drop).map_err(|s| s.code()),
+        Err(Code::NotFound)
+    );
+    let mut routes = RouteServiceClient::new(channel_as(BEN, scratch.socket()).await?);
+    let account = v1::ListJobRoutesRequest { id: id.clone() };
+    let account = routes.list_job_routes(account).await;
+    assert_eq!(account.map(drop).map_err(|s| s.code()), Err(Code::NotFound));
+    assert!(
+        ben.list_jobs(v1::ListJobsRequest::default())
+            .await?
+            .into_inner()
+            .jobs
+            .is_empty()
+    );
+
+    let one = |id: &str| {
+        Some(v1::Selector {
+            ids: vec![id.to_owned()],
+            all: false,
+        })
+    };
+    let all = Some(v1::Selector {
+        ids: Vec::new(),
+        all: true,
+    });
+    let cancelled = ben
+        .cancel_jobs(v1::CancelJobsRequest { selector: one(&id) })
+        .await?
+        .into_inner();
+    assert!(cancelled.jobs.is_empty());
+    assert_eq!(cancelled.refusals[0].reason, "JOB_NOT_FOUND");
+    let cancelled = ben
+        .cancel_jobs(v1::CancelJobsRequest { selector: all })
+        .await?
+        .into_inner();
+    assert!(
+        cancelled.jobs.is_empty() && cancelled.refusals.is_empty(),
+        "{cancelled:?}"
+    );
+    let still = ann.get_job(get).await?.into_inner().job.context("a job")?;
+    assert_ne!(still.state, v1::JobState::Cancelled as i32);
+
+    // An operator may, and it is written down who it was.
+    let mut operator = JobServiceClient::new(channel_as(OPERATOR, scratch.socket()).await?);
+    let ended = operator
+        .cancel_jobs(v1::CancelJobsRequest { selector: one(&id) })
+        .await?
+        .into_inner();
+    assert_eq!(ended.jobs.len(), 1, "{ended:?}");
+    let log = scratch.log();
+    for (method, uid) in [("SubmitJob", ANN), ("CancelJobs", OPERATOR)] {
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!("JobService/{method}")) && line.contains(&id));
+        let line = line.with_context(|| format!("{method} is not written down:\n{log}"))?;
+        assert!(
+            line.contains(&format!("uid={uid} ")) && line.contains("outcome=Ok"),
+            "{line}"
+        );
+        assert!(!line.contains("secret-name"), "{line}");
+    }
+    daemon.stop().await?;
+    Ok(())
+}
