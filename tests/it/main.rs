@@ -17,6 +17,7 @@ mod resume;
 mod routes;
 mod service;
 mod sim;
+mod small;
 mod sources;
 mod startup;
 mod steps;
