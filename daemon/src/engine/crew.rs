@@ -220,14 +220,14 @@ impl Crew<'_> {
             .flights
             .iter()
             .filter(|(_, flight)| flight.stalled.is_none())
-            .map(|(lease, flight)| {
-                let reading = flight.flow.read();
-                AtWork {
-                    lease: *lease,
-                    left: reading.left,
-                    bytes_per_sec: reading.bytes_per_sec,
-                    idle: reading.idle,
-                }
+            .map(|(lease, flight)| (lease, flight.flow.read()))
+            // What our own limits made slow gains nothing by help: the bytes under way to it would come twice.
+            .filter(|(_, reading)| !reading.held_by_us)
+            .map(|(lease, reading)| AtWork {
+                lease: *lease,
+                left: reading.left,
+                bytes_per_sec: reading.bytes_per_sec,
+                idle: reading.idle,
             })
             .collect();
         let helper = Helper {
