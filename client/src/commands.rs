@@ -5,11 +5,13 @@ mod alias;
 mod cancel;
 mod completions;
 mod daemon;
+mod doctor;
 mod download;
 mod endpoint;
 mod following;
 mod limit;
 mod list;
+mod login;
 mod man;
 mod pause;
 mod resume;
@@ -50,16 +52,16 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Search(args) => search::run(context, &args).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,
+        Command::Login(args) => login::log_in(context, &args).await,
+        Command::Logout(args) => login::log_out(context, &args).await,
+        Command::Whoami(args) => login::who_am_i(context, &args).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
-        Command::Login(_) => Err(CliError::later("`hfctl login`")),
-        Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
-        Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),
         Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
         Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
-        Command::Doctor(_) => Err(CliError::later("`hfctl doctor`")),
     }
 }

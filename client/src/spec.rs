@@ -90,6 +90,11 @@ pub(crate) fn token(args: &TokenArgs, cwd: &Path, env: Env<'_>) -> Result<Option
     token::find(args.token_file.as_deref(), inline, cwd, env, &token::read_file)
 }
 
+/// Whether the caller wants no token but one that is named: not even one that was left with the daemon.
+pub(crate) fn no_login(env: Env<'_>) -> bool {
+    paths::is_true(env, "HF_HUB_DISABLE_IMPLICIT_TOKEN")
+}
+
 /// The warning that a token on the command line deserves.
 pub(crate) fn token_warning(args: &TokenArgs) -> Option<&'static str> {
     (args.token.is_some() || args.hf_token.is_some()).then_some(

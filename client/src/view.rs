@@ -3,11 +3,13 @@
 
 pub(crate) mod bandwidth;
 pub(crate) mod details;
+pub(crate) mod doctor;
 pub(crate) mod endpoints;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod routes;
+pub(crate) mod secret;
 pub(crate) mod table;
 pub(crate) mod words;
 

@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod bench;
+mod corruption;
 mod custody;
 mod errors;
 mod faults;
@@ -8,6 +9,7 @@ mod grpc_python;
 mod kills;
 mod limits;
 mod mirrors;
+mod neighbour;
 mod python_main;
 mod quickstart;
 mod readme;

@@ -6,7 +6,7 @@
 
 mod day;
 
-use std::{collections::BTreeMap, path::Path, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, path::Path, sync::Mutex, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
@@ -15,6 +15,7 @@ use hfetch_tests::{
     harness::{Scratch, programs},
     python::skip,
 };
+use rustix::process::Signal;
 use tokio::{
     process::{Child, Command},
     time::timeout,
@@ -140,7 +141,8 @@ async fn undisturbed(day: &Day) -> anyhow::Result<(Left, Vec<Site>)> {
     };
     let mut child = struck(&scratch, &nowhere, Strike::Nothing, &log)?;
     day.live(&scratch, &Mutex::default()).await?;
-    day::stop(&mut child).await?;
+    let status = day::stop(&mut child).await?;
+    anyhow::ensure!(status.success(), "it stopped with {status}");
     check::sound(&scratch, &[])?;
     let left = day.left(&scratch)?;
     // strace writes its last lines after the daemon is gone.
@@ -219,10 +221,12 @@ async fn kill_at(day: &Day, wanted: &Left, site: &Site) -> anyhow::Result<Shown>
                 Shown::Died
             }
             // The calls fell otherwise this time, and nobody made so many of them.
-            (Ok(()), Err(_)) => {
-                day::stop(&mut child).await?;
-                Shown::WentOn
-            }
+            (Ok(()), Err(_)) => match day::stop(&mut child).await? {
+                status if status.success() => Shown::WentOn,
+                // Its last steps change files, too.
+                status if status.signal() == Some(Signal::KILL.as_raw()) => Shown::Died,
+                status => anyhow::bail!("it stopped with {status}\n{}", scratch.log()),
+            },
             (Err(error), Err(_)) => return Err(error),
         }
     };
@@ -246,7 +250,8 @@ async fn fail_at(day: &Day, wanted: &Left, site: &Site, error: &'static str) -> 
         }
         lived = day.live_through(&scratch, &answered) => {
             lived?;
-            day::stop(&mut child).await?;
+            let status = day::stop(&mut child).await?;
+            anyhow::ensure!(status.code().is_some(), "it stopped with {status}\n{}", scratch.log());
             Shown::WentOn
         }
     };

@@ -1,6 +1,8 @@
 //! Longer texts for people: one job, a plan, the daemon, the candidates for a name.
 
-use hfetch_proto::v1::{GetServerInfoResponse, Job, PlanJobResponse, ReloadResponse, RepoSummary, RepoType};
+use hfetch_proto::v1::{
+    GetServerInfoResponse, Job, PlanJobResponse, ReloadResponse, RepoSummary, RepoType, TokenAccount,
+};
 use jiff::Timestamp;
 
 use super::bandwidth;
@@ -143,6 +145,22 @@ pub(crate) fn server(info: &GetServerInfoResponse, now: Timestamp) -> String {
     );
     let operator = if info.caller_is_operator { " (operator)" } else { "" };
     lines.add("you are", &format!("{}{operator}", info.caller));
+    lines.text()
+}
+
+/// What the Hub says of a token.
+pub(crate) fn account(account: &TokenAccount) -> String {
+    let mut lines = Lines::default();
+    lines.add("name", &account.name);
+    lines.add("organisations", &account.orgs.join(", "));
+    lines.add("token", &account.token_name);
+    lines.add("role", &account.role);
+    let expires = human::time(account.expires_at.as_ref());
+    let expires = expires.map_or_else(|| "never, as far as the Hub tells".to_owned(), |time| time.to_string());
+    lines.add("expires", &expires);
+    for scope in &account.scopes {
+        lines.add("may", scope);
+    }
     lines.text()
 }
 

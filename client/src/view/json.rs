@@ -2,6 +2,7 @@
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
 mod endpoints;
+mod identity;
 mod parts;
 mod routes;
 
@@ -398,5 +399,6 @@ fn failure(failure: v1::Failure) -> FailureJson {
 mod tests;
 
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
+pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

@@ -105,7 +105,13 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let submit = convert::submit(caller.owner, request.spec, request.request_id, &request.token)?;
+        let submit = convert::submit(
+            caller.owner,
+            request.spec,
+            request.request_id,
+            &request.token,
+            request.no_login,
+        )?;
         let (job, existing, warnings) = self.engine.submit(submit).await?;
         let answer = v1::SubmitJobResponse {
             job: Some(self.to_wire(&job)),
@@ -118,7 +124,13 @@ impl v1::job_service_server::JobService for JobApi {
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let submit = convert::submit(caller.owner, request.spec, String::new(), &request.token)?;
+        let submit = convert::submit(
+            caller.owner,
+            request.spec,
+            String::new(),
+            &request.token,
+            request.no_login,
+        )?;
         let preview = self.engine.preview(submit).await?;
         let bytes = |done: bool| {
             preview

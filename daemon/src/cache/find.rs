@@ -132,6 +132,7 @@ impl Store {
         let content = Content {
             file: &file,
             path: &path,
+            passing: self.options().passing,
         };
         let actual = match verify::hash(content, digest, size, check.cancel, check.progress) {
             // It shrank while we read it.

@@ -113,7 +113,7 @@ impl Store {
                 }
                 other => other.map_err(|errno| self.root().fail(errno, "create", &relative))?,
             };
-            let staging = Staging::temporary(self.root(), opened, relative, size);
+            let staging = Staging::temporary(self.root(), opened, relative, size)?;
             let ready = Ready {
                 path: file.path,
                 digest: file.digest,

@@ -6,21 +6,21 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftruncate};
 use rustix::io::Errno;
 
 use super::error::CacheError;
+use super::neighbour;
 use super::root::Root;
 use super::stamp::FileStamp;
 use super::store::Store;
-use super::touched::{Touched, parent_of};
+use super::touched::Touched;
 use super::verify::Content;
 use crate::model::{Digest, RepoPath};
 
@@ -41,7 +41,15 @@ pub struct Staging {
     path: PathBuf,
     size: u64,
     existed: bool,
+    /// As it was when it was opened.
+    found: FileStamp,
     broken: AtomicBool,
+    /// Something was written since the last sync began.
+    dirty: AtomicBool,
+    /// What is hashed and synced leaves memory.
+    passing: bool,
+    /// Below this it has left.
+    let_go: AtomicU64,
 }
 
 impl Store {
@@ -131,7 +139,12 @@ impl Store {
             path,
             size,
             existed,
+            found: FileStamp::of(&meta),
             broken: AtomicBool::new(false),
+            // Of what an earlier process wrote nobody knows.
+            dirty: AtomicBool::new(true),
+            passing: self.options().passing,
+            let_go: AtomicU64::new(0),
         };
         if let Err(error) = staging.reserve(meta.len()) {
             if !existed {
@@ -143,38 +156,6 @@ impl Store {
     }
 }
 
-impl Store {
-    /// Makes the staging folder and keeps it while something is made in it: a job that ends removes it when it is
-    /// empty, and holds the same lock for that. No promise, for anyone may hold such a lock: callers try again.
-    pub(super) fn keep_staging(&self, touched: &mut Touched) -> Result<Option<OwnedFd>, CacheError> {
-        let folder = self.layout().staging();
-        self.root().make_dirs(parent_of(&folder), touched)?;
-        let mut kept = None;
-        // The remover has it for a few system calls.
-        for _ in 0..TRIES {
-            kept = self
-                .root()
-                .lock_dir(parent_of(&folder), FlockOperation::NonBlockingLockShared)?;
-            if kept.is_some() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        self.root().make_dirs(&folder, touched)?;
-        Ok(kept)
-    }
-
-    /// Makes our own read-only partial file writable again; `false` when it is missing.
-    fn unseal(&self, relative: &str, mode: u32) -> Result<bool, CacheError> {
-        let Some(file) = self.root().open_file(relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)? else {
-            return Ok(false);
-        };
-        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(mode))
-            .map_err(|errno| self.root().fail(errno, "chmod", relative))?;
-        Ok(true)
-    }
-}
-
 /// A caller's tag as part of a file name.
 fn tag_name(tag: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
@@ -183,16 +164,30 @@ fn tag_name(tag: &str) -> String {
 
 impl Staging {
     /// A new, empty file under a name of its own, which nobody else has and nobody goes on with.
-    pub(super) fn temporary(root: &Arc<Root>, file: File, relative: String, size: u64) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn temporary(root: &Arc<Root>, file: File, relative: String, size: u64) -> Result<Self, CacheError> {
+        let path = root.path(&relative);
+        let meta = file.metadata().map_err(|source| CacheError::Io {
+            act: "look at",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
             root: Arc::clone(root),
-            path: root.path(&relative),
+            path,
             file,
             relative,
             size,
             existed: false,
+            found: FileStamp::of(&meta),
             broken: AtomicBool::new(false),
-        }
+            dirty: AtomicBool::new(true),
+            // Some kilobytes that are soon looked at are nobody's burden.
+            passing: false,
+            let_go: AtomicU64::new(0),
+        })
     }
 
     /// Which file it is. The times change with every write; device, inode and size do not.
@@ -207,6 +202,12 @@ impl Staging {
     /// It was there before, with the right length: claims about its inode may hold.
     pub fn existed(&self) -> bool {
         self.existed
+    }
+
+    /// The file as it was when it was opened, before this handle changed anything: whoever knows the time of his last write
+    /// sees whether somebody wrote after him.
+    pub fn found(&self) -> FileStamp {
+        self.found
     }
 
     /// Where it lies, for people.
@@ -224,7 +225,22 @@ impl Staging {
         Content {
             file: &self.file,
             path: &self.path,
+            passing: self.passing,
         }
+    }
+
+    /// All bytes below `end` are synced and hashed: they need not stay in memory. Advice, which never fails; nothing happens
+    /// when the options say that files stay.
+    pub fn let_go(&self, end: u64) {
+        let before = self.let_go.fetch_max(end, Ordering::Relaxed);
+        if self.passing && end > before {
+            neighbour::drop_cached(&self.file, self.size, before, end);
+        }
+    }
+
+    /// Bytes from `start` on are written anew.
+    pub fn holds_again(&self, start: u64) {
+        self.let_go.fetch_min(start, Ordering::Relaxed);
     }
 
     /// Writes the buffers one after another from `offset` on, whole. Any number of threads may write disjoint ranges.
@@ -236,6 +252,13 @@ impl Staging {
         if offset.checked_add(total).is_none_or(|end| end > self.size) {
             return Err(self.io("write past the end of", io::ErrorKind::InvalidInput.into()));
         }
+        let written = self.write_all(offset, buffers);
+        // After the write: a sync that it ran beside may have missed it.
+        self.dirty.store(true, Ordering::Release);
+        written
+    }
+
+    fn write_all(&self, offset: u64, buffers: &[Bytes]) -> Result<(), CacheError> {
         let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
         let mut slices = slices.as_mut_slice();
         let mut offset = offset;
@@ -290,6 +313,8 @@ impl Staging {
         if self.broken.load(Ordering::Acquire) {
             return Err(failed(Errno::IO.into()));
         }
+        // Before the sync: what is written while it runs may not be in it.
+        self.dirty.store(false, Ordering::Release);
         how(&self.file).map_err(|source| {
             self.broken.store(true, Ordering::Release);
             failed(source)
@@ -318,10 +343,14 @@ impl Staging {
         if let Some(mode) = mode
             && before.mode() & 0o7777 != mode
         {
+            self.dirty.store(true, Ordering::Release);
             rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(mode))
                 .map_err(|errno| self.root.fail(errno, "chmod", &self.relative))?;
         }
-        self.sync_with(File::sync_all)?;
+        // Synced for its last claim, it needs no second sync: its length and its bytes are what must survive.
+        if self.dirty.load(Ordering::Acquire) || self.broken.load(Ordering::Acquire) {
+            self.sync_with(File::sync_all)?;
+        }
         let meta = look()?;
         if meta.nlink() == 0 || !self.at_its_path()? {
             return Err(CacheError::Vanished {
@@ -334,6 +363,8 @@ impl Staging {
                 why: "the partial file was linked or cut by someone else",
             });
         }
+        self.let_go.store(0, Ordering::Relaxed);
+        self.let_go(self.size);
         Ok(FileStamp::of(&meta))
     }
 

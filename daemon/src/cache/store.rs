@@ -21,6 +21,8 @@ pub struct Options {
     pub create_parents: bool,
     /// Mode of published files; `None` is 0666 less the process's umask, as for any file.
     pub mode: Option<u32>,
+    /// What is read and written does not stay in the page cache.
+    pub passing: bool,
 }
 
 /// A destination that files are staged for and published in. Cheap to clone; all of it may be used by many threads.

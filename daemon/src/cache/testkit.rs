@@ -11,14 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{AfterLimit, CacheError, Check, FileStamp, Found, Options, Patience, Staging, Store, verify};
+use super::hasher::Hasher;
+use super::{AfterLimit, CacheError, Check, FileStamp, Found, Options, Patience, Staging, Store};
 use crate::model::{CommitHash, Destination, Digest, RepoId, RepoKind, RepoPath};
 
 /// Never set.
 pub(super) static GO_ON: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn hashed(like: &Digest, bytes: &[u8]) -> Digest {
-    let mut hasher = verify::Hasher::new(like, bytes.len() as u64);
+    let mut hasher = Hasher::new(like, bytes.len() as u64);
     hasher.update(bytes);
     hasher.finish()
 }

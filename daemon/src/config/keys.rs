@@ -66,7 +66,7 @@ pub(super) const KEYS: [Key; 45] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
-    not_yet("storage.page_cache", Shape::Text),
+    live("storage.page_cache", Shape::Text),
     live("transfer.connections", Shape::Integer),
     live("transfer.max_workers", Shape::Integer),
     live("transfer.max_active_jobs", Shape::Integer),

@@ -63,6 +63,7 @@ impl Admission {
 
     fn set(&self, index: usize, judgement: &Judgement) {
         lock(&self.0)[index] = match judgement.finding.serves {
+            _ if !judgement.finding.adds_bytes() => Standing::Bad,
             Serves::Parts => Standing::Good,
             Serves::WholeFiles => Standing::WholeFiles,
             Serves::Nothing => Standing::Bad,

@@ -1,69 +1,26 @@
 //! Claims: bytes of a partial file are synced, then recorded, while the download goes on. A crash costs at most what was
-//! not claimed yet, which this file bounds.
+//! not claimed yet, which `unclaimed.rs` bounds.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::path::PathBuf;
 
-use tokio::{
-    sync::Notify,
-    time::{Duration, MissedTickBehavior, interval},
-};
-
+use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    shared::{JobContext, blocking},
+    shared::JobContext,
     stop::JobStop,
     transfer::{FileTransfer, hint},
 };
 use crate::store::Claim;
 
-/// A file is claimed at the latest when it has so many unclaimed bytes.
-const CLAIM_BYTES: u64 = 24 << 20;
-/// Writers of a file wait when it has so many: with what is in their hands this stays below 64 MiB per file.
-const STOP_BYTES: u64 = 40 << 20;
-/// And when so much time went by.
+/// A claim is made at the latest when so much time went by.
 const CLAIM_TIME: Duration = Duration::from_secs(2);
-
-/// Written but unclaimed bytes of one file.
-#[derive(Default)]
-pub(super) struct Unclaimed {
-    bytes: AtomicU64,
-    /// Many were written.
-    much: Notify,
-    /// Some were claimed.
-    less: Notify,
-}
-
-impl Unclaimed {
-    pub(super) fn add(&self, bytes: u64) {
-        let before = self.bytes.fetch_add(bytes, Relaxed);
-        if before < CLAIM_BYTES && before + bytes >= CLAIM_BYTES {
-            self.much.notify_one();
-        }
-    }
-
-    /// The disk is behind.
-    pub(super) fn is_much(&self) -> bool {
-        self.bytes.load(Relaxed) >= STOP_BYTES
-    }
-
-    /// Waits while the disk is behind: the network is read no further.
-    pub(super) async fn below_limit(&self) {
-        loop {
-            let less = self.less.notified();
-            tokio::pin!(less);
-            // Registered before the look, so that a claim in between is not missed.
-            less.as_mut().enable();
-            if self.bytes.load(Relaxed) < STOP_BYTES {
-                return;
-            }
-            less.await;
-        }
-    }
-}
+/// A file that is about to be published is claimed before only when it is this large: a smaller one is fetched again sooner
+/// than all its kind are synced twice.
+const CLAIMED_AT_THE_END: u64 = 8 << 20;
 
 /// Claims as bytes come, until `finished`. Ends by itself only when the disk refuses. Must not be dropped in the middle: the
-/// sync on the blocking pool would go on holding the partial file.
+/// sync on the disk's threads would go on holding the partial file.
 pub(super) async fn run(
     context: &JobContext,
     transfer: &FileTransfer,
@@ -84,39 +41,73 @@ pub(super) async fn run(
 
 /// Syncs the partial file, then records what was written before the sync. Nothing to do costs nothing.
 pub(super) async fn claim(context: &JobContext, transfer: &FileTransfer) -> Result<(), JobStop> {
-    let claimed = transfer.unclaimed.bytes.load(Relaxed);
-    if claimed == 0 {
-        return Ok(());
+    match transfer.unclaimed.bytes() {
+        0 => Ok(()),
+        _ => claim_anew(context, transfer).await,
     }
+}
+
+/// The last claim of a whole file, so that who is stopped in the steps that follow need not fetch it again.
+pub(super) async fn claim_whole(context: &JobContext, transfer: &FileTransfer) -> Result<(), JobStop> {
+    match transfer.file.size < CLAIMED_AT_THE_END {
+        true => Ok(()),
+        false => claim(context, transfer).await,
+    }
+}
+
+/// The same also when nothing new was written: what is there may have become less.
+pub(super) async fn claim_anew(context: &JobContext, transfer: &FileTransfer) -> Result<(), JobStop> {
+    // One at a time: a claim that was overtaken would say less, or of bytes that were given up since.
+    let _turn = transfer.claiming.lock().await;
+    let claimed = transfer.unclaimed.bytes();
     // Taken before the sync: what is written meanwhile belongs to the next claim. The hash first: it covers less.
-    let hash = transfer.frontier.saved();
+    let saved = transfer.frontier.saved();
+    let first_check = saved.checks.from;
+    let hashed = transfer.frontier.position();
     let ranges = transfer.written_ranges();
+    let front = ranges
+        .first()
+        .filter(|first| first.start == 0)
+        .map_or(0, |first| first.end);
     let staging = transfer.staging.clone();
-    let stamp = blocking(move || {
-        staging.sync()?;
-        staging.stamp()
-    })
-    .await?;
+    let stamp = context
+        .shared
+        .disk
+        .run(move || {
+            staging.sync()?;
+            staging.let_go(front.min(hashed));
+            staging.stamp()
+        })
+        .await;
+    let stamp = match stamp {
+        Ok(stamp) => stamp,
+        Err(error) => {
+            transfer.frontier.not_stored(first_check);
+            return Err(error.into());
+        }
+    };
     let claim = Claim {
         digest: transfer.file.digest,
         size: transfer.file.size,
         dev: stamp.dev,
         ino: stamp.ino,
+        ctime_ns: stamp.ctime_ns,
         ranges,
-        hash,
+        hash: saved.state,
+        checks: saved.checks,
         boot: context.shared.boot.clone(),
         job: context.id.to_string(),
     };
-    let recorded = context
-        .shared
-        .store
-        .record_claim(transfer.staging.path().to_owned(), claim)
-        .await;
-    if hint(recorded).is_none() && claimed < STOP_BYTES {
+    let path: PathBuf = transfer.staging.path().to_owned();
+    let recorded = hint(context.shared.store.record_claim(path, claim).await).is_some();
+    transfer.frontier.synced(front);
+    if !recorded {
+        transfer.frontier.not_stored(first_check);
         // The next claim includes it. Writers are not held up by a hint that cannot be kept.
-        return Ok(());
+        if !transfer.unclaimed.is_much() {
+            return Ok(());
+        }
     }
-    transfer.unclaimed.bytes.fetch_sub(claimed, Relaxed);
-    transfer.unclaimed.less.notify_waiters();
+    transfer.unclaimed.claimed(claimed);
     Ok(())
 }

@@ -340,7 +340,7 @@ impl<'a> SegmentWriter<'a> {
         let (staging, offset) = (self.transfer.staging.clone(), self.offset);
         let gathered = std::mem::take(&mut self.gathered);
         let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = tokio::task::spawn_blocking(move || {
+        let write = self.context.shared.disk.spawn(move || {
             let written = staging.write_at(offset, &gathered);
             drop(turn);
             written

@@ -10,7 +10,6 @@ use tokio::runtime::Handle;
 
 use super::{
     dispatcher::OpenedPlan,
-    frontier,
     progress::Counted,
     refs,
     shared::{JobContext, blocking, blocking_until_stopped},
@@ -18,7 +17,7 @@ use super::{
     transfer::{FileTransfer, hint},
 };
 use crate::{
-    cache::{self, AfterLimit, Check, FileStamp, Found, Patience, verify},
+    cache::{self, AfterLimit, Check, FileStamp, Found, Patience},
     model::{CommitHash, Digest, Failure, FailureKind, FileRecord, HoldReason, units::show_bytes},
     store::{FileDone, Store, Verified},
 };
@@ -171,30 +170,6 @@ fn room(context: &JobContext, name: &str, bytes: u64, space: cache::Space) -> Op
         ),
         retry_after: SPACE_RETRY,
     })
-}
-
-/// Hashes the rest of the partial file. `None`: it is right; else what is wrong.
-pub(super) async fn verify(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>) -> Result<Option<String>, JobStop> {
-    let path = transfer.file.path.as_str().escape_debug().to_string();
-    context.progress.file_stage(&transfer.file, "verifying");
-    let mut actual = frontier::finish(context, transfer).await?;
-    if actual != transfer.file.digest {
-        // Once more from the disk alone: a hash that was carried over a restart, or memory, may have been wrong instead.
-        let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
-        let (staging, file) = (transfer.staging.clone(), transfer.file.clone());
-        let progress = context.clone();
-        actual = blocking_until_stopped(context, move |stopped| {
-            verify::hash(staging.content(), &file.digest, file.size, stopped, &|_| {
-                progress.progress.moved()
-            })
-        })
-        .await?;
-    }
-    let expected = transfer.file.digest;
-    Ok((actual != expected).then(|| {
-        let from = transfer.sources().join(", ");
-        format!("the bytes of {path} from {from} hash to {actual}, not to {expected}")
-    }))
 }
 
 /// Gives the verified file its name. The caller keeps the figures until the store has the file.

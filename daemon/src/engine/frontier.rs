@@ -1,9 +1,16 @@
 //! Hashing while the download runs: follows the bytes that are written without a gap from 0 on, reading them back from the
 //! page cache, so that what is hashed is what the file holds. A file is verified within moments of its last byte.
+//!
+//! What an earlier process hashed is believed in this boot of the machine, for then its bytes were in the same page cache. If
+//! the file was changed since its last claim, they are compared with their block checks beside the download; after another
+//! boot they are hashed again. A block that is not what it was is fetched again, alone.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::{Mutex as AsyncMutex, Notify};
@@ -11,44 +18,95 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     progress::lock,
+    repair,
     shared::{JobContext, blocking_until_stopped},
     stop::JobStop,
     transfer::FileTransfer,
 };
 use crate::{
-    cache::{Hasher, verify},
-    model::Digest,
-    store::Claim,
+    cache::{FileStamp, Followed, Follower, verify},
+    model::{ByteRange, Digest},
+    plan::{
+        RangeSet,
+        blocks::{self, BlockCheck},
+    },
+    store::{Claim, NewChecks},
 };
 
-/// A turn on the blocking pool is worth this many bytes.
+/// A turn on the disk's threads is worth this many bytes.
 const LEAST: u64 = 8 << 20;
 /// Then another file may have its turn.
 const MOST: u64 = 64 << 20;
+/// A block that is not what it was comes again so often; then what it was is what is doubted.
+const COMES_AGAIN: u32 = 1;
 
 /// The half-done hash of one file.
 pub(super) struct Frontier {
+    digest: Digest,
+    size: u64,
     /// Held while hashing.
-    hasher: AsyncMutex<Hasher>,
-    /// The state after the last turn, for the next claim.
-    saved: Mutex<Vec<u8>>,
-    /// Where the hasher stands.
+    follower: AsyncMutex<Follower>,
+    known: Mutex<Known>,
+    /// Where the follower stands.
     position: AtomicU64,
+    /// Below this the file is synced without a gap.
+    synced: AtomicU64,
+    /// Blocks that an earlier process hashed and that may have changed since, and how often each came again.
+    doubtful: Mutex<BTreeMap<u64, u32>>,
     grew: Notify,
 }
 
+/// What the follower knows, for the next claim.
+struct Known {
+    state: Vec<u8>,
+    checks: Vec<BlockCheck>,
+    /// The checks before this one are in the store.
+    stored: usize,
+}
+
+/// What a claim says of the hash.
+pub(super) struct Saved {
+    pub(super) state: Vec<u8>,
+    pub(super) checks: NewChecks,
+}
+
 impl Frontier {
-    /// Goes on from a claim of this boot, else begins at 0.
-    pub(super) fn new(digest: &Digest, size: u64, claim: Option<&Claim>, boot: &str, front: u64) -> Self {
-        let resumed = claim
-            .filter(|claim| !boot.is_empty() && claim.boot == boot)
-            .and_then(|claim| Hasher::restore(&claim.hash))
-            .filter(|hasher| hasher.position() <= front);
-        let hasher = resumed.unwrap_or_else(|| Hasher::new(digest, size));
+    /// Goes on from a claim, as far as it can be believed of a file that was `found` so, and is written to `written`.
+    pub(super) fn new(
+        (digest, size): (&Digest, u64),
+        claim: Option<&Claim>,
+        found: &FileStamp,
+        boot: &str,
+        written: &RangeSet,
+    ) -> Self {
+        let checks = claim.map_or(&[][..], |claim| &claim.checks.checks);
+        let same_boot = claim.filter(|claim| !boot.is_empty() && claim.boot == boot);
+        let resumed = same_boot
+            .and_then(|claim| Follower::resume(digest, size, &claim.hash, checks.to_vec()))
+            .filter(|follower| follower.position() <= written.front());
+        let untouched = claim.is_some_and(|claim| claim.ctime_ns == found.ctime_ns);
+        let doubtful = match (&resumed, untouched) {
+            (Some(follower), false) => (0..).zip(follower.checks()).map(|(block, _)| (block, 0)).collect(),
+            _ => BTreeMap::new(),
+        };
+        // Of a block that is to come anew nothing is expected.
+        let expected = (0..).zip(checks.iter().copied());
+        let expected = expected.filter(|(block, _)| written.covers(blocks::range(*block, size)));
+        let follower = resumed
+            .unwrap_or_else(|| Follower::new(digest, size))
+            .expecting(expected.collect());
         Self {
-            position: AtomicU64::new(hasher.position()),
-            saved: Mutex::new(hasher.save().unwrap_or_default()),
-            hasher: AsyncMutex::new(hasher),
+            digest: *digest,
+            size,
+            position: AtomicU64::new(follower.position()),
+            known: Mutex::new(Known {
+                state: follower.saved(),
+                checks: follower.known_checks(),
+                stored: checks.len(),
+            }),
+            follower: AsyncMutex::new(follower),
+            synced: AtomicU64::new(0),
+            doubtful: Mutex::new(doubtful),
             grew: Notify::new(),
         }
     }
@@ -60,13 +118,71 @@ impl Frontier {
         }
     }
 
-    /// State of a hash over bytes that were written before this call.
-    pub(super) fn saved(&self) -> Vec<u8> {
-        lock(&self.saved).clone()
+    /// How far the file is hashed.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Relaxed)
+    }
+
+    /// The file is synced up to here without a gap.
+    pub(super) fn synced(&self, front: u64) {
+        self.synced.store(front, Relaxed);
+    }
+
+    /// Bytes from here on come again.
+    pub(super) fn comes_again(&self, start: u64) {
+        self.synced.fetch_min(start, Relaxed);
+    }
+
+    /// For a claim: what is known of bytes that were written before this call.
+    pub(super) fn saved(&self) -> Saved {
+        let mut known = lock(&self.known);
+        let checks = NewChecks::after(known.stored, &known.checks);
+        known.stored = known.checks.len();
+        Saved {
+            state: known.state.clone(),
+            checks,
+        }
+    }
+
+    /// The claim that was to store this was not.
+    pub(super) fn not_stored(&self, first: usize) {
+        let mut known = lock(&self.known);
+        known.stored = known.stored.min(first);
+    }
+
+    /// The check of a block that was passed.
+    pub(super) fn check(&self, block: u64) -> Option<BlockCheck> {
+        lock(&self.known).checks.get(usize::try_from(block).ok()?).copied()
+    }
+
+    /// Hashes again from block `first` on, or from an earlier one.
+    pub(super) async fn rewind(&self, first: u64) {
+        let mut follower = self.follower.lock().await;
+        follower.rewind(first);
+        self.note(&follower, first);
+    }
+
+    /// Hashes all of it again, from the disk alone; what its blocks were is compared on the way.
+    pub(super) async fn restart(&self) {
+        let mut follower = self.follower.lock().await;
+        let checks = (0..).zip(follower.known_checks()).collect();
+        *follower = Follower::new(&self.digest, self.size).expecting(checks);
+        lock(&self.doubtful).clear();
+        self.note(&follower, u64::MAX);
+    }
+
+    /// Takes over where the follower stands; the checks of blocks from `changed` on may be others than before.
+    fn note(&self, follower: &Follower, changed: u64) {
+        let mut known = lock(&self.known);
+        known.state = follower.saved();
+        known.checks = follower.known_checks();
+        known.stored = known.stored.min(usize::try_from(changed).unwrap_or(usize::MAX));
+        self.position.store(follower.position(), Relaxed);
     }
 }
 
-/// Hashes as the file grows, until `finished`. Must not be dropped in the middle: the pool would go on reading the file.
+/// Hashes as the file grows, until `finished`. Must not be dropped in the middle: the disk's threads would go on reading the
+/// file.
 pub(super) async fn run(
     context: &JobContext,
     transfer: &FileTransfer,
@@ -74,12 +190,15 @@ pub(super) async fn run(
 ) -> Result<(), JobStop> {
     let frontier = &transfer.frontier;
     loop {
+        if finished.is_cancelled() {
+            return Ok(());
+        }
         let front = transfer.front();
-        if front >= frontier.position.load(Relaxed) + LEAST {
+        if front >= frontier.position() + LEAST {
             advance(context, transfer, front).await?;
-            if finished.is_cancelled() {
-                return Ok(());
-            }
+            continue;
+        }
+        if look_again(context, transfer).await? {
             continue;
         }
         tokio::select! {
@@ -93,25 +212,156 @@ pub(super) async fn run(
 async fn advance(context: &JobContext, transfer: &FileTransfer, front: u64) -> Result<(), JobStop> {
     let frontier = &transfer.frontier;
     let _turn = context.unless_stopped(context.shared.hashing.acquire()).await?;
-    let mut hasher = frontier.hasher.lock().await;
-    let end = front.min(hasher.position() + MOST);
-    let (staging, mut moving) = (transfer.staging.clone(), hasher.clone());
+    let mut follower = frontier.follower.lock().await;
+    let end = front.min(follower.position() + MOST);
+    // Should the turn be lost, hashing begins again.
+    let beginning = Follower::new(&frontier.digest, frontier.size);
+    let mut moving = std::mem::replace(&mut *follower, beginning);
+    let (staging, synced) = (transfer.staging.clone(), frontier.synced.load(Relaxed));
     let progress = context.progress.clone();
     let (moved, outcome) = blocking_until_stopped(context, move |stopped| {
-        let outcome = verify::advance(&mut moving, staging.content(), end, stopped, &|_| progress.moved());
+        let outcome = moving.advance(staging.content(), end, stopped, &|_| progress.moved());
+        staging.let_go(moving.position().min(synced));
         Ok((moving, outcome))
     })
     .await?;
-    *hasher = moved;
-    frontier.position.store(hasher.position(), Relaxed);
-    *lock(&frontier.saved) = hasher.save().unwrap_or_default();
-    Ok(outcome?)
+    *follower = moved;
+    let changed = match outcome {
+        Ok(Followed::Changed(block)) => Some(block),
+        Ok(Followed::Reached) | Err(_) => None,
+    };
+    frontier.note(&follower, changed.unwrap_or(u64::MAX));
+    drop(follower);
+    outcome?;
+    match changed {
+        Some(block) => repair::changed_on_disk(context, transfer, block).await,
+        None => Ok(()),
+    }
 }
 
-/// The digest of the whole file, which is complete.
-pub(super) async fn finish(context: &JobContext, transfer: &Arc<FileTransfer>) -> Result<Digest, JobStop> {
-    while transfer.frontier.position.load(Relaxed) < transfer.file.size {
-        advance(context, transfer, transfer.file.size).await?;
+/// Compares one doubtful block with its check; false when there is none that can be looked at.
+async fn look_again(context: &JobContext, transfer: &FileTransfer) -> Result<bool, JobStop> {
+    let frontier = &transfer.frontier;
+    let size = frontier.size;
+    let candidates: Vec<(u64, u32)> = lock(&frontier.doubtful)
+        .iter()
+        .map(|(block, again)| (*block, *again))
+        .collect();
+    // One that is being fetched again is not whole yet.
+    let whole = candidates
+        .into_iter()
+        .find(|(block, _)| transfer.is_written(blocks::range(*block, size)));
+    let Some((block, came_again)) = whole else {
+        return Ok(false);
+    };
+    let now = check_now(context, transfer, blocks::range(block, size)).await?;
+    if frontier.check(block) == Some(now) {
+        lock(&frontier.doubtful).remove(&block);
+        return Ok(true);
     }
-    Ok(transfer.frontier.hasher.lock().await.clone().finish())
+    if came_again < COMES_AGAIN {
+        lock(&frontier.doubtful).insert(block, came_again + 1);
+        repair::changed_on_disk(context, transfer, block).await?;
+        return Ok(true);
+    }
+    // The same bytes came twice in two versions: what the digest says of them is worth more than the check.
+    lock(&frontier.doubtful).remove(&block);
+    frontier.rewind(block).await;
+    Ok(true)
+}
+
+/// The check of some bytes as the file holds them now.
+pub(super) async fn check_now(
+    context: &JobContext,
+    transfer: &FileTransfer,
+    range: ByteRange,
+) -> Result<BlockCheck, JobStop> {
+    let _turn = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    let staging = transfer.staging.clone();
+    let progress = context.progress.clone();
+    blocking_until_stopped(context, move |stopped| {
+        progress.moved();
+        verify::check_range(staging.content(), range, stopped)
+    })
+    .await
+}
+
+/// The digest of the whole file; `None` when some of it is to be fetched first.
+pub(super) async fn finish(context: &JobContext, transfer: &FileTransfer) -> Result<Option<Digest>, JobStop> {
+    loop {
+        if !transfer.is_complete() {
+            return Ok(None);
+        }
+        if transfer.frontier.position() < transfer.file.size {
+            advance(context, transfer, transfer.file.size).await?;
+        } else if !look_again(context, transfer).await? {
+            return Ok(Some(transfer.frontier.follower.lock().await.digest()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    const BLOCK: u64 = blocks::BLOCK_BYTES;
+
+    /// A file of two and a half blocks that is hashed up to its second border.
+    fn claim(size: u64, digest: &Digest) -> Claim {
+        let mut follower = Follower::new(digest, size);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(size).unwrap();
+        let content = verify::Content {
+            file: file.as_file(),
+            path: file.path(),
+            passing: false,
+        };
+        let cancel = AtomicBool::new(false);
+        follower.advance(content, 2 * BLOCK + 5, &cancel, &|_| ()).unwrap();
+        Claim {
+            digest: *digest,
+            size,
+            dev: 1,
+            ino: 2,
+            ctime_ns: 3,
+            ranges: vec![ByteRange::new(0, 2 * BLOCK + 9)],
+            hash: follower.saved(),
+            checks: NewChecks::after(0, follower.checks()),
+            boot: "this".into(),
+            job: "j".into(),
+        }
+    }
+
+    #[test]
+    fn a_hash_is_believed_in_its_own_boot_only() {
+        let (size, digest) = (2 * BLOCK + BLOCK / 2, Digest::Sha256([7; 32]));
+        let claim = claim(size, &digest);
+        let check = |boot, ctime_ns, written, position, doubtful: &[u64]| {
+            let found = FileStamp {
+                dev: 1,
+                ino: 2,
+                size,
+                mtime_ns: 0,
+                ctime_ns,
+            };
+            let written: RangeSet = [ByteRange::new(0, written)].into_iter().collect();
+            let frontier = Frontier::new((&digest, size), Some(&claim), &found, boot, &written);
+            assert_eq!(frontier.position(), position, "{boot} {ctime_ns}");
+            let found: Vec<u64> = lock(&frontier.doubtful).keys().copied().collect();
+            assert_eq!(found, doubtful, "{boot} {ctime_ns}");
+            // What the blocks were is known in any case, and need not be stored again.
+            let expected = usize::try_from(written.front() / BLOCK).unwrap();
+            assert_eq!(lock(&frontier.known).checks.len(), expected.min(2));
+        };
+        check("this", 3, size, 2 * BLOCK, &[]);
+        // Written to since the claim, perhaps by us before we were killed.
+        check("this", 4, size, 2 * BLOCK, &[0, 1]);
+        // Only what is on the disk counts.
+        check("other", 3, size, 0, &[]);
+        check("", 3, size, 0, &[]);
+        // The journal says that less is there.
+        check("this", 3, BLOCK, 0, &[]);
+    }
 }

@@ -146,7 +146,6 @@ async fn known(shared: &Shared, about: &JudgedRepo) -> Option<Judgement> {
 pub(super) struct Asked {
     pub(super) judgement: Judgement,
     /// How the part of a file came, when one did.
-    #[expect(dead_code, reason = "for `hfctl endpoint probe`")]
     pub(super) tried: Option<Tried>,
 }
 

@@ -8,17 +8,21 @@ mod clock;
 mod conduct;
 mod connection;
 mod crew;
+mod disk_pool;
 mod dispatcher;
+mod doctor;
 mod endpoints;
 mod error;
 mod files;
 mod finish;
 mod frontier;
 mod gate;
+mod gated;
 mod handout;
 mod judge;
 mod lane;
 mod limits;
+mod login;
 mod names;
 mod official;
 mod on_result;
@@ -27,17 +31,20 @@ mod preview;
 mod progress;
 mod pulse;
 mod refs;
+mod repair;
 mod retry;
 mod routes;
 mod shared;
 mod small;
 mod sources;
+mod stage;
 mod stop;
 mod submit;
 mod timed;
 mod timing;
 mod transfer;
 mod twins;
+mod unclaimed;
 mod upkeep;
 
 use std::{path::Path, sync::Arc};
@@ -50,10 +57,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     clock::Clock,
+    doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     files::FileReading,
     limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
+    login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
@@ -64,7 +73,7 @@ pub use self::{
 use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 use crate::{
     config::{Config, Mode},
-    hub::{Hub, RepoSummary, RouteUse},
+    hub::{Hub, RepoSummary},
     model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
@@ -255,14 +264,6 @@ impl Engine {
         Ok(self.shared.store.list_jobs(filter).await?)
     }
 
-    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
-    ///
-    /// # Errors
-    /// With the field that is wrong; hosts that do not answer are in the explanation.
-    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
-        routes::explain(&self.shared, self.mode, call).await
-    }
-
     /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
     ///
     /// # Errors
@@ -277,14 +278,6 @@ impl Engine {
     /// With the field that is wrong, or when none of them can be asked.
     pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
         endpoints::probe(&self.shared, self.mode, call).await
-    }
-
-    /// What a job had from each host by each way.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
-        routes::of_job(&self.shared, job).await
     }
 
     /// Live figures of a job that is being worked on.

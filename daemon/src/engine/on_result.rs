@@ -9,6 +9,7 @@ use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
+    gated,
     handout::Sorted,
     progress::{Waiting, wall_time},
     routes,
@@ -105,6 +106,7 @@ impl Dispatcher {
             }
             Work::Finished(Ok(())) => {
                 if let Some(active) = self.jobs.get_mut(id) {
+                    gated::granted(&active.context);
                     active
                         .ending
                         .get_or_insert(Ending::Move(JobMove::Finish, MoveNote::default()));
@@ -145,7 +147,7 @@ impl Dispatcher {
     pub(super) async fn end(&mut self, id: &JobId, stop: JobStop) {
         let Some(active) = self.jobs.get_mut(id) else { return };
         if active.ending.is_none() {
-            active.ending = Some(match stop {
+            active.ending = Some(match gated::or_hold(&active.context, stop) {
                 JobStop::Cancelled => Ending::Told,
                 JobStop::JobFailed(failure) | JobStop::FileFailed(failure) => Ending::Move(
                     JobMove::Fail,

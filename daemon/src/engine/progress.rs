@@ -283,6 +283,13 @@ impl Counted {
         self.bytes.fetch_add(bytes, Relaxed);
         self.progress.written(bytes);
     }
+
+    /// Bytes are to be fetched again.
+    pub(super) fn take(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.progress.written(-bytes);
+    }
 }
 
 impl Drop for Counted {

@@ -32,6 +32,8 @@ pub(super) struct Retry {
     tried: Vec<Tried>,
     /// The one that is asked alone, to find out who sends wrong bytes.
     alone: Option<usize>,
+    /// The one whose bytes are fetched again from the others, to find out whether they were wrong.
+    left_out: Option<usize>,
     /// When the present row of failures began.
     failing_since: Option<Instant>,
 }
@@ -84,6 +86,7 @@ impl Retry {
         Self {
             tried: vec![Tried::default(); context.endpoints.len()],
             alone: None,
+            left_out: None,
             failing_since: None,
         }
     }
@@ -239,7 +242,7 @@ impl Retry {
         let tried = &self.tried[index];
         tried.refusal.is_none()
             && !(in_parts && tried.no_ranges)
-            && !(tried.lied && self.another_is_honest(index))
+            && !((tried.lied || self.left_out == Some(index)) && self.another_is_honest(index))
             && self
                 .alone
                 .is_none_or(|alone| alone == index || self.tried[alone].refusal.is_some())
@@ -304,6 +307,16 @@ impl Retry {
                     .min_by_key(|index| (context.endpoints[*index].trust != Trust::Origin, *index));
             }
         }
+    }
+
+    /// An endpoint sent wrong bytes of this file: it is asked for it no more while another may be.
+    pub(super) fn lied(&mut self, index: usize) {
+        self.tried[index].lied = true;
+    }
+
+    /// Asks this endpoint for nothing, until another word, while another may be asked.
+    pub(super) fn leave_out(&mut self, index: Option<usize>) {
+        self.left_out = index;
     }
 
     /// All that are left ignore ranges.

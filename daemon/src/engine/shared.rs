@@ -21,17 +21,20 @@ use tokio_util::sync::CancellationToken;
 use super::{
     admission::Admission,
     clock::Clock,
+    disk_pool::DiskPool,
     gate::Gate,
+    gated::AccessWaits,
     limits::Limits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
     timing::Bells,
+    unclaimed::UnclaimedInAll,
 };
 use crate::{
     cache::{self, CacheError},
-    config::{Config, DEFAULT_MAX_CONNECTIONS, Mode},
+    config::{Config, DEFAULT_MAX_CONNECTIONS, Mode, PageCache},
     hub::{Endpoint, FileTarget, Hub},
     model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
     store::Store,
@@ -49,7 +52,12 @@ pub(super) struct Shared {
     pub(super) tokens: Arc<TokenStore>,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) mode: Mode,
-    pub(super) cache_options: cache::Options,
+    cache_options: cache::Options,
+    /// Writes and syncs.
+    pub(super) disk: DiskPool,
+    /// Hashes.
+    hash_pool: DiskPool,
+    pub(super) unclaimed: Arc<UnclaimedInAll>,
     pub(super) board: Board,
     pub(super) clock: Clock,
     /// Where bytes are paid for, and the limits that count there.
@@ -75,6 +83,8 @@ pub(super) struct Shared {
     pub(super) away: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
+    /// Jobs that wait for access to a gated repository.
+    pub(super) access_waits: AccessWaits,
 }
 
 impl Shared {
@@ -91,6 +101,9 @@ impl Shared {
             clock: Clock::system(),
             limits: Limits::default(),
             bells: Bells::default(),
+            disk: DiskPool::for_writing(),
+            hash_pool: DiskPool::for_hashing(HASHING_THREADS),
+            unclaimed: Arc::default(),
             store,
             hub,
             tokens: Arc::new(tokens),
@@ -99,6 +112,7 @@ impl Shared {
             cache_options: cache::Options {
                 create_parents: mode == Mode::User,
                 mode: None,
+                passing: false,
             },
             board: Board::default(),
             sources: Sources::new(connections),
@@ -111,6 +125,7 @@ impl Shared {
             gates: Gates::default(),
             away: Gates::default(),
             ledgers: Ledgers::default(),
+            access_waits: AccessWaits::default(),
         }
     }
 
@@ -122,8 +137,12 @@ impl Shared {
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.
     pub(super) fn open_destination(&self, spec: &JobSpec) -> Result<cache::Store, CacheError> {
         let (destination, kind, repo) = (&spec.destination, spec.kind, &spec.repo_id);
+        let config = self.config();
+        let options = cache::Options {
+            passing: config.storage.page_cache == PageCache::Drop,
+            ..self.cache_options
+        };
         if let (Mode::System, Destination::LocalDir(path)) = (self.mode, destination) {
-            let config = self.config();
             let roots = &config.storage.local_roots;
             // Without a root (the configuration may have changed since) nothing is below it.
             let base = roots
@@ -131,9 +150,9 @@ impl Shared {
                 .find(|root| path.starts_with(root))
                 .cloned()
                 .unwrap_or_else(|| PathBuf::from("/dev/null"));
-            return cache::Store::open_below(&base, destination, kind, repo, self.cache_options);
+            return cache::Store::open_below(&base, destination, kind, repo, options);
         }
-        cache::Store::open(destination, kind, repo, self.cache_options).map_err(|error| match error {
+        cache::Store::open(destination, kind, repo, options).map_err(|error| match error {
             // We may make all of it, and could not: waiting for a disk to be mounted does not help.
             CacheError::RootMissing { path } if self.cache_options.create_parents => {
                 CacheError::Permission { act: "create", path }
@@ -276,14 +295,14 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Runs blocking work on files that looks at a flag now and then; the flag is set when the job is stopped.
+/// Runs work on files that may hash them, and that looks at a flag now and then; the flag is set when the job is stopped.
 pub(super) async fn blocking_until_stopped<T: Send + 'static>(
     context: &JobContext,
     work: impl FnOnce(&AtomicBool) -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, JobStop> {
     let stopped = Arc::new(AtomicBool::new(false));
     let seen = stopped.clone();
-    let work = blocking(move || work(&seen));
+    let work = context.shared.hash_pool.run(move || work(&seen));
     tokio::pin!(work);
     tokio::select! {
         biased;

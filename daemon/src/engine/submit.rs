@@ -1,6 +1,9 @@
 //! A wish becomes a checked job specification, and the specification a stored job. Asks no Hub.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -9,6 +12,7 @@ use super::{
     access::token_origin,
     error::CallError,
     limits::pacing,
+    login,
     shared::{Shared, blocking},
 };
 use crate::{
@@ -60,6 +64,8 @@ pub struct Submit {
     pub request_id: String,
     /// The submitter's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// A checked wish.
@@ -70,7 +76,11 @@ pub(super) struct Checked {
 }
 
 /// Stores the job; with it, before it, the token.
-pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Result<(Submitted, Vec<String>), CallError> {
+pub(super) async fn submit(
+    shared: &Arc<Shared>,
+    mode: Mode,
+    submit: Submit,
+) -> Result<(Submitted, Vec<String>), CallError> {
     if submit.request_id.chars().count() > LONGEST_REQUEST_ID {
         return Err(CallError::invalid(
             "request_id",
@@ -80,7 +90,9 @@ pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Resul
     let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
-    if let Some(token) = submit.token {
+    let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
+    let token = login::token_of(shared, &config, mode, uid, endpoints, own, submit.no_login).await;
+    if let Some(token) = token {
         match token_origin(&config, mode, &checked.endpoints) {
             Some(origin) => {
                 let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);

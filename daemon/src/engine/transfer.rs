@@ -6,34 +6,32 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    checkpoint::{self, Unclaimed},
-    crew, finish,
+    checkpoint, crew, finish,
     frontier::{self, Frontier},
     progress::{Counted, lock},
+    repair::{Repair, Verdict},
     retry::Retry,
     shared::{JobContext, blocking},
     sources::Usual,
+    stage::stage,
     stop::{JobStop, integrity},
     twins,
+    unclaimed::Unclaimed,
 };
 use crate::{
     cache::{self, Staging},
     hub::Link,
     model::{ByteRange, CommitHash, Failure, FailureKind, FileRecord},
-    plan::{LeaseId, RangeSet, SegmentMap, segment_bytes},
+    plan::{LeaseId, SegmentMap, segment_bytes},
     store::{FileDone, StoreError},
 };
 
-/// Fewer bytes than this for one more connection are not worth its round trips.
-const BYTES_PER_CONNECTION: u64 = 1 << 20;
 /// A file that came wrong so often for each endpoint is given up.
 pub(super) const MISMATCHES: usize = 2;
-/// Files of this size reserve their space one after the other.
-const RESERVED_ALONE: u64 = 16 << 20;
 /// Attempts at a file in one piece: each failure costs the whole of it.
 const PIECES: u32 = 5;
 
@@ -45,23 +43,25 @@ pub(super) struct FileTransfer {
     /// The server gives no parts.
     pub(super) in_one_piece: bool,
     pub(super) unclaimed: Unclaimed,
+    /// Held while a claim is made.
+    pub(super) claiming: AsyncMutex<()>,
     pub(super) counted: Counted,
     pub(super) frontier: Frontier,
     /// One write at a time: the kernel lets no two into a file either, and lets those that wait spin.
     pub(super) writing: Arc<Semaphore>,
     /// An endpoint said where the bytes lie.
     pub(super) linked: Notify,
-    most_connections: u32,
-    segments: Mutex<SegmentMap>,
+    pub(super) most_connections: u32,
+    pub(super) segments: Mutex<SegmentMap>,
     /// Where the bytes lie, by the number of the endpoint that said so.
-    links: Mutex<Vec<KnownLink>>,
-    /// Hosts that bytes may have come from.
-    sources: Mutex<BTreeSet<String>>,
+    pub(super) links: Mutex<Vec<KnownLink>>,
+    /// Hosts that bytes may have come from, with the number of the endpoint that led there.
+    pub(super) sources: Mutex<BTreeSet<(usize, String)>>,
 }
 
 /// Where an endpoint says that the bytes of a file lie.
 #[derive(Clone, Default)]
-struct KnownLink {
+pub(super) struct KnownLink {
     /// Tells a new address from the one before.
     generation: u64,
     link: Option<Link>,
@@ -142,6 +142,24 @@ impl FileTransfer {
         lock(&self.segments).written().front()
     }
 
+    /// All bytes of a range are in the file.
+    pub(super) fn is_written(&self, range: ByteRange) -> bool {
+        lock(&self.segments).written().covers(range)
+    }
+
+    /// Takes bytes for not written: they are fetched again.
+    pub(super) fn forget(&self, range: ByteRange) {
+        let gone = {
+            let mut segments = lock(&self.segments);
+            let before = segments.written().len();
+            segments.forget(range);
+            before - segments.written().len()
+        };
+        self.counted.take(gone);
+        self.staging.holds_again(range.start);
+        self.frontier.comes_again(range.start);
+    }
+
     pub(super) fn written_ranges(&self) -> Vec<ByteRange> {
         lock(&self.segments).written().ranges().to_vec()
     }
@@ -156,7 +174,7 @@ impl FileTransfer {
 
     /// Keeps an address and gives its generation.
     pub(super) fn set_link(&self, index: usize, link: Link) -> u64 {
-        lock(&self.sources).insert(link.host.clone());
+        lock(&self.sources).insert((index, link.host.clone()));
         let generation = {
             let known = &mut lock(&self.links)[index];
             known.generation += 1;
@@ -179,7 +197,23 @@ impl FileTransfer {
 
     /// Hosts that bytes may have come from in this run.
     pub(super) fn sources(&self) -> Vec<String> {
-        lock(&self.sources).iter().cloned().collect()
+        let hosts: BTreeSet<String> = lock(&self.sources).iter().map(|(_, host)| host.clone()).collect();
+        hosts.into_iter().collect()
+    }
+
+    /// An endpoint and the hosts that it led to, for people.
+    pub(super) fn source_name(&self, context: &JobContext, index: usize) -> String {
+        let endpoint = &context.endpoints[index].endpoint;
+        let sources = lock(&self.sources);
+        let others = sources
+            .iter()
+            .filter(|(from, _)| *from == index)
+            .map(|(_, host)| host.as_str());
+        let others: Vec<&str> = others.filter(|host| *host != endpoint.host()).collect();
+        match others.is_empty() {
+            true => endpoint.base().to_string(),
+            false => format!("{} ({})", endpoint.base(), others.join(", ")),
+        }
     }
 
     /// The endpoints that brought bytes in this run, by their numbers, and which bytes.
@@ -228,8 +262,9 @@ pub(super) async fn run(
             return Ok(Published { done, counted: None });
         }
         let transfer = stage(&context, &store, &commit, &file, pieces > 0).await?;
-        let kept = match download(&context, &transfer, &mut retry).await {
-            Ok(()) => finish::verify(&context, &transfer).await,
+        let mut repair = Repair::default();
+        let kept = match fetch(&context, &transfer, &mut retry, &mut repair).await {
+            Ok(verdict) => Ok(verdict),
             Err(TransferEnd::WholeFile) => {
                 pieces += 1;
                 if pieces > PIECES {
@@ -249,7 +284,7 @@ pub(super) async fn run(
         match kept {
             Ok(None) => {
                 // Before the last steps: stopped in them, the bytes are not fetched again.
-                checkpoint::claim(&context, &transfer).await?;
+                checkpoint::claim_whole(&context, &transfer).await?;
                 let counted = finish::publish(&context, &store, &commit, transfer).await?;
                 let done = FileDone {
                     id: file.id,
@@ -264,7 +299,7 @@ pub(super) async fn run(
                 mismatches += 1;
                 let from: Vec<usize> = transfer.came_from().iter().map(|(index, _)| *index).collect();
                 finish::reject(&context, transfer, &wrong).await?;
-                if mismatches >= MISMATCHES * context.endpoints.len() {
+                if repair.is_exhausted() || mismatches >= MISMATCHES * context.endpoints.len() {
                     return Err(JobStop::FileFailed(integrity(wrong)));
                 }
                 retry.wrong_bytes(&context, &from);
@@ -302,64 +337,21 @@ pub(super) fn hint<T>(outcome: Result<T, StoreError>) -> Option<T> {
         .ok()
 }
 
-/// Opens the partial file and takes over what an earlier run claimed.
-async fn stage(
+/// Fetches until the file is right: `None`. Or tells what is wrong with it.
+async fn fetch(
     context: &Arc<JobContext>,
-    store: &Arc<cache::Store>,
-    commit: &CommitHash,
-    file: &FileRecord,
-    whole: bool,
-) -> Result<Arc<FileTransfer>, JobStop> {
-    let staging = {
-        // One large file after the other: two that look at the free space at once would both take it.
-        let _reserving = match file.size >= RESERVED_ALONE {
-            true => Some(context.unless_stopped(context.shared.reserving.lock()).await?),
-            false => None,
-        };
-        finish::check_space(context, store, file).await?;
-        let (store, file, tag) = (store.clone(), file.clone(), context.id.to_string());
-        blocking(move || store.stage(&file.digest, &file.path, file.size, &tag)).await?
-    };
-    let stamp = staging.stamp()?;
-    let claim = match staging.existed() && !whole {
-        true => hint(context.shared.store.claim(staging.path().to_owned()).await).flatten(),
-        false => None,
-    };
-    let claim = claim.filter(|claim| {
-        let same = (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, stamp.dev, stamp.ino);
-        // A forced download takes over only what it fetched itself.
-        same && (!context.spec.force_download || claim.job == context.id.as_str())
-    });
-    let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
-    let config = context.shared.config();
-    let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
-    let missing = file.size - written.len();
-    let worthwhile = u32::try_from(missing.div_ceil(BYTES_PER_CONNECTION)).unwrap_or(u32::MAX);
-    Ok(Arc::new(FileTransfer {
-        file: file.clone(),
-        commit: commit.clone(),
-        staging: Arc::new(staging),
-        in_one_piece: whole,
-        counted: Counted::new(context.progress.clone(), file.id, written.len()),
-        frontier: Frontier::new(
-            &file.digest,
-            file.size,
-            claim.as_ref(),
-            &context.shared.boot,
-            written.front(),
-        ),
-        unclaimed: Unclaimed::default(),
-        writing: Arc::new(Semaphore::new(1)),
-        linked: Notify::new(),
-        most_connections: if whole { 1 } else { wanted.min(worthwhile) },
-        segments: Mutex::new(if whole {
-            SegmentMap::in_one_piece(file.size)
-        } else {
-            SegmentMap::new(file.size, written)
-        }),
-        links: Mutex::new(vec![KnownLink::default(); context.endpoints.len()]),
-        sources: Mutex::default(),
-    }))
+    transfer: &Arc<FileTransfer>,
+    retry: &mut Retry,
+    repair: &mut Repair,
+) -> Result<Option<String>, TransferEnd> {
+    loop {
+        download(context, transfer, retry).await?;
+        match repair.look(context, transfer, retry).await? {
+            Verdict::Right => return Ok(None),
+            Verdict::Wrong(text) => return Ok(Some(text)),
+            Verdict::Incomplete => {}
+        }
+    }
 }
 
 /// Runs the connections until the file is whole, with claims and hashing beside them.
@@ -393,9 +385,5 @@ async fn download(
     let (fetched, claimed, hashed) = tokio::join!(connections, claims, hashing);
     claimed?;
     hashed?;
-    fetched?;
-    match transfer.is_complete() {
-        true => Ok(()),
-        false => Err(JobStop::Cancelled.into()),
-    }
+    fetched
 }

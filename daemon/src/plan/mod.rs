@@ -1,5 +1,6 @@
 //! Floor 1: pure planning. A manifest and a selection become files; a file becomes segments. No clock, no I/O.
 
+pub mod blocks;
 mod judge;
 mod ranges;
 mod segments;

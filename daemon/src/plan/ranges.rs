@@ -58,6 +58,11 @@ impl RangeSet {
             .map_or(0, |range| range.end)
     }
 
+    /// Every byte of a range is in the set.
+    pub fn covers(&self, range: ByteRange) -> bool {
+        range.is_empty() || self.first_gap(range.start, range.end).is_none()
+    }
+
     /// The ranges in order.
     pub fn ranges(&self) -> &[ByteRange] {
         &self.0

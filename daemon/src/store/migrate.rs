@@ -27,7 +27,10 @@ pub(super) const JOBS: Schema = Schema {
 };
 /// Hints on partial and verified files.
 pub(super) const PROGRESS: Schema = Schema {
-    steps: &[include_str!("sql/progress_0001.sql")],
+    steps: &[
+        include_str!("sql/progress_0001.sql"),
+        include_str!("sql/progress_0002.sql"),
+    ],
 };
 
 impl Schema {

@@ -5,6 +5,7 @@
 //! read-only one, so that a long listing does not delay a submit.
 
 mod aliases;
+mod block_checks;
 mod error;
 mod events;
 mod files;
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    block_checks::NewChecks,
     error::StoreError,
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Store,
+    Store, block_checks,
+    block_checks::NewChecks,
     error::{Act as _, StoreError},
     thread::WriteContext,
 };
@@ -26,10 +27,15 @@ pub struct Claim {
     pub dev: u64,
     /// Inode of the partial file.
     pub ino: u64,
+    /// Its last change when the claim was made, nanoseconds since 1970.
+    pub ctime_ns: i64,
     /// Bytes that were synced before this was recorded; sorted, disjoint.
     pub ranges: Vec<ByteRange>,
     /// State of a half-done hash of some of these bytes, from 0 on; may be empty.
     pub hash: Vec<u8>,
+    /// Checks of the blocks before that state, and perhaps of some behind it: what they were when they were hashed. Read,
+    /// they are all of them.
+    pub checks: NewChecks,
     /// Boot in which those bytes were hashed.
     pub boot: String,
     /// Id of the job that wrote the bytes.
@@ -63,8 +69,8 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
     context
         .db
         .prepare_cached(
-            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ranges, hash, boot, job, at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT OR REPLACE INTO claims (path, digest, size, dev, ino, ctime_ns, ranges, hash, boot, job, at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -73,6 +79,7 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
                 claim.size,
                 bits(claim.dev),
                 bits(claim.ino),
+                claim.ctime_ns,
                 serde_json::to_string(&ranges).expect("numbers always serialise"),
                 claim.hash,
                 claim.boot,
@@ -81,15 +88,15 @@ pub(super) fn record(context: &mut WriteContext<'_>, path: &Path, claim: &Claim)
             ])
         })
         .act("record a claim")?;
-    Ok(())
+    block_checks::record(context.db, path, &claim.checks)
 }
 
-type ClaimRow = (String, i64, i64, i64, String, Vec<u8>, String, String);
+type ClaimRow = (String, i64, i64, i64, i64, String, Vec<u8>, String, String);
 
 /// A claim that does not decode is no claim: it is a hint, and the bytes can be fetched again.
 pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, StoreError> {
     let row: Option<ClaimRow> = db
-        .prepare_cached("SELECT digest, size, dev, ino, ranges, hash, boot, job FROM claims WHERE path = ?1")
+        .prepare_cached("SELECT digest, size, dev, ino, ctime_ns, ranges, hash, boot, job FROM claims WHERE path = ?1")
         .and_then(|mut statement| {
             statement
                 .query_row([path.to_string_lossy()], |row| {
@@ -102,14 +109,16 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
                         row.get(5)?,
                         row.get(6)?,
                         row.get(7)?,
+                        row.get(8)?,
                     ))
                 })
                 .optional()
         })
         .act("read a claim")?;
-    let Some((digest, size, dev, ino, ranges, hash, boot, job)) = row else {
+    let Some((digest, size, dev, ino, ctime_ns, ranges, hash, boot, job)) = row else {
         return Ok(None);
     };
+    let checks = block_checks::read(db, path)?;
     let from_bits = |value: i64| u64::from_ne_bytes(value.to_ne_bytes());
     let decoded = (|| {
         let ranges: Vec<[u64; 2]> = serde_json::from_str(&ranges).ok()?;
@@ -126,11 +135,13 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
             size,
             dev: from_bits(dev),
             ino: from_bits(ino),
+            ctime_ns,
             ranges: ranges
                 .into_iter()
                 .map(|[start, end]| ByteRange::new(start, end))
                 .collect(),
             hash,
+            checks: NewChecks { from: 0, checks },
             boot,
             job,
         })
@@ -163,7 +174,7 @@ pub(super) fn drop_claim(context: &mut WriteContext<'_>, path: &Path) -> Result<
         .db
         .execute("DELETE FROM claims WHERE path = ?1", [path.to_string_lossy()])
         .act("drop a claim")?;
-    Ok(())
+    block_checks::forget(context.db, path)
 }
 
 pub(super) fn vouch(context: &mut WriteContext<'_>, verified: &Verified) -> Result<(), StoreError> {

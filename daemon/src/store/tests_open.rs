@@ -1,7 +1,10 @@
 //! Hints, and databases that are not what they should be.
 
 use super::{tests::Fixture, *};
-use crate::model::{ByteRange, Digest};
+use crate::{
+    model::{ByteRange, Digest},
+    plan::blocks::BlockCheck,
+};
 
 fn alter(dir: &Path, file: &str, sql: &str) {
     #[expect(clippy::disallowed_methods, reason = "a test plays another program")]
@@ -71,8 +74,10 @@ async fn claims_and_vouchers_come_back_as_they_were() {
         size: 100,
         dev: u64::MAX,
         ino: 1 << 63,
+        ctime_ns: -8,
         ranges: vec![ByteRange::new(0, 10), ByteRange::new(50, 100)],
         hash: vec![1, 2],
+        checks: NewChecks::after(0, &checks(70)),
         boot: "b".into(),
         job: "j".into(),
     };
@@ -92,4 +97,57 @@ async fn claims_and_vouchers_come_back_as_they_were() {
     assert!(!fixture.store.is_vouched(Verified { ctime_ns: 7, ..seen }).await);
     fixture.store.drop_claim("/p".into()).await.unwrap();
     assert_eq!(fixture.store.claim("/p".into()).await.unwrap(), None);
+}
+
+fn checks(count: u128) -> Vec<BlockCheck> {
+    (0..count)
+        .map(|number| BlockCheck(u128::MAX / 201 * (number + 1)))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_checks_of_blocks_grow_and_shrink_with_the_claim() {
+    let fixture = Fixture::new();
+    let claim = |checks| Claim {
+        digest: Digest::Sha256([9; 32]),
+        size: 1 << 40,
+        dev: 1,
+        ino: 2,
+        ctime_ns: 3,
+        ranges: Vec::new(),
+        hash: Vec::new(),
+        checks,
+        boot: String::new(),
+        job: String::new(),
+    };
+    let mut stored = 0;
+    for count in [0_u8, 1, 63, 64, 65, 200, 130, 128, 3, 0, 90] {
+        let all = checks(u128::from(count));
+        let new = NewChecks::after(stored, &all);
+        assert!(all.len().saturating_sub(stored) <= new.checks.len() && new.checks.len() <= all.len());
+        for path in ["/p", "/q"] {
+            fixture
+                .store
+                .record_claim(path.into(), claim(new.clone()))
+                .await
+                .unwrap();
+        }
+        let read = fixture.store.claim("/p".into()).await.unwrap().unwrap();
+        assert_eq!(read.checks.checks, all);
+        stored = all.len();
+    }
+    fixture.store.drop_claim("/p".into()).await.unwrap();
+    fixture
+        .store
+        .record_claim("/p".into(), claim(NewChecks::after(90, &checks(90))))
+        .await
+        .unwrap();
+    let read = fixture.store.claim("/p".into()).await.unwrap().unwrap();
+    assert_eq!(
+        read.checks.checks,
+        [],
+        "a row in the middle is of no use without those before it"
+    );
+    let other = fixture.store.claim("/q".into()).await.unwrap().unwrap();
+    assert_eq!(other.checks.checks, checks(90));
 }

@@ -82,7 +82,7 @@ fn watch_lines() {
     event.set_type(EventType::StateChanged);
     event.set_state(JobState::Active);
     let text = serde_json::to_string(&WatchJson::event(event)).expect("plain data");
-    insta::assert_snapshot!(text, @r#"{"type":"event","seq":7,"time":null,"event":"state_changed","job":"j","repo_id":"o/r","user":"","state":"active","reason":null,"failure":null,"file":null,"detail":null,"commit":null,"bytes":null}"#);
+    insta::assert_snapshot!(text, @r#"{"type":"event","seq":7,"time":null,"event":"state_changed","job":"j","repo_id":"o/r","repo_type":"model","user":"","state":"active","reason":null,"failure":null,"file":null,"detail":null,"commit":null,"bytes":null}"#);
     let sample = ProgressSample {
         job_id: "j".to_owned(),
         bytes_done: 1,

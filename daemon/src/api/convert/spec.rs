@@ -88,6 +88,7 @@ pub(crate) fn submit(
     spec: Option<v1::JobSpec>,
     request_id: String,
     token_text: &str,
+    no_login: bool,
 ) -> Result<Submit, CallError> {
     let spec = spec.ok_or_else(|| CallError::invalid("spec", "is missing"))?;
     let some = |count: u32| (count > 0).then_some(count);
@@ -118,5 +119,6 @@ pub(crate) fn submit(
         wish,
         request_id,
         token: token(token_text)?,
+        no_login,
     })
 }

@@ -180,6 +180,7 @@ fn the_place_of_a_missing_disk_stays_empty() {
     let repo = RepoId::parse("org/tiny").unwrap();
     let open = |place: &str, create_parents| {
         let options = Options {
+            passing: true,
             create_parents,
             mode: None,
         };
@@ -203,6 +204,7 @@ fn the_place_of_a_missing_disk_stays_empty() {
 fn published_files_get_the_mode_that_was_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
+        passing: true,
         create_parents: false,
         mode: Some(0o444),
     };

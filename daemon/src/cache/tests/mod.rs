@@ -6,4 +6,5 @@ mod crash;
 mod disk;
 mod local_dir;
 mod locks;
+mod neighbour;
 mod staging;

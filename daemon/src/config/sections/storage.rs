@@ -52,12 +52,12 @@ impl MinFree {
     }
 }
 
-/// Whether downloaded bytes may push other programs' files out of memory.
+/// Whether downloaded bytes stay in memory, where they may push out other programs' files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageCache {
     /// The system decides.
     Keep,
-    /// They are dropped once they are on the disk.
+    /// They are dropped once they are hashed and on the disk.
     Drop,
 }
 
@@ -81,7 +81,7 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &C
     };
     let min_free = section.read("min_free", min_free, min_free_of);
     let page_cache = values::word(&[("keep", PageCache::Keep), ("drop", PageCache::Drop)]);
-    let page_cache = section.read("page_cache", "keep", page_cache);
+    let page_cache = section.read("page_cache", "drop", page_cache);
     section.finish();
     Some(StorageOptions {
         caches: caches?,

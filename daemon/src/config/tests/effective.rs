@@ -23,7 +23,7 @@ fn printed(config: Config) -> String {
 #[test]
 fn everything_is_read() {
     let config = system(&[EVERYTHING]).config();
-    assert_eq!(config.storage.page_cache, PageCache::Drop);
+    assert_eq!(config.storage.page_cache, PageCache::Keep);
     assert_eq!(config.control.listen.map(|address| address.port()), Some(7850));
     assert!(matches!(&config.bandwidth.limit, Limit::Timetable(changes) if changes.len() == 3));
     assert_eq!(config.bandwidth.timezone.as_deref(), Some("Asia/Shanghai"));
@@ -190,7 +190,6 @@ fn what_is_not_in_force_is_said() {
     assert_eq!(
         not_in_force(system(&[EVERYTHING])),
         [
-            "storage.page_cache",
             "control.listen",
             "control.tls_cert",
             "control.tls_key",
@@ -203,7 +202,7 @@ fn what_is_not_in_force_is_said() {
         ]
     );
     // What says the default changes nothing.
-    let defaults = ["bandwidth.yield = false\nstorage.page_cache = 'keep'\nusers.default.budget = 'off'"];
+    let defaults = ["bandwidth.yield = false\nusers.default.budget = 'off'"];
     assert_eq!(not_in_force(user(&defaults)), [""; 0]);
     assert_eq!(
         not_in_force(with(&[("HFETCH_BANDWIDTH__YIELD", "true")])),

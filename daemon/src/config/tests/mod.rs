@@ -17,7 +17,7 @@ pub(super) const EVERYTHING: &str = r#"
 cache = ["/data/hub", "~/hub"]
 local_roots = ["/data/models"]
 min_free = "5%"
-page_cache = "drop"
+page_cache = "keep"
 [transfer]
 connections = 2
 max_workers = 3

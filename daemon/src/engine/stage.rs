@@ -1,0 +1,86 @@
+//! The beginning of a transfer: opens the partial file and believes of an earlier run what can be believed.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
+
+use super::{
+    finish,
+    frontier::Frontier,
+    progress::Counted,
+    shared::{JobContext, blocking},
+    stop::JobStop,
+    transfer::{FileTransfer, KnownLink, hint},
+    unclaimed::Unclaimed,
+};
+use crate::{
+    cache,
+    model::{CommitHash, FileRecord},
+    plan::{RangeSet, SegmentMap},
+};
+
+/// Fewer bytes than this for one more connection are not worth its round trips.
+const BYTES_PER_CONNECTION: u64 = 1 << 20;
+/// Files of this size reserve their space one after the other.
+const RESERVED_ALONE: u64 = 16 << 20;
+
+/// Opens the partial file and takes over what an earlier run claimed.
+pub(super) async fn stage(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    file: &FileRecord,
+    whole: bool,
+) -> Result<Arc<FileTransfer>, JobStop> {
+    let staging = {
+        // One large file after the other: two that look at the free space at once would both take it.
+        let _reserving = match file.size >= RESERVED_ALONE {
+            true => Some(context.unless_stopped(context.shared.reserving.lock()).await?),
+            false => None,
+        };
+        finish::check_space(context, store, file).await?;
+        let (store, file, tag) = (store.clone(), file.clone(), context.id.to_string());
+        blocking(move || store.stage(&file.digest, &file.path, file.size, &tag)).await?
+    };
+    let found = staging.found();
+    let claim = match staging.existed() && !whole {
+        true => hint(context.shared.store.claim(staging.path().to_owned()).await).flatten(),
+        false => None,
+    };
+    let claim = claim.filter(|claim| {
+        let same = (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, found.dev, found.ino);
+        // A forced download takes over only what it fetched itself.
+        same && (!context.spec.force_download || claim.job == context.id.as_str())
+    });
+    let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
+    let config = context.shared.config();
+    let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
+    let missing = file.size - written.len();
+    let worthwhile = u32::try_from(missing.div_ceil(BYTES_PER_CONNECTION)).unwrap_or(u32::MAX);
+    Ok(Arc::new(FileTransfer {
+        file: file.clone(),
+        commit: commit.clone(),
+        staging: Arc::new(staging),
+        in_one_piece: whole,
+        counted: Counted::new(context.progress.clone(), file.id, written.len()),
+        frontier: Frontier::new(
+            (&file.digest, file.size),
+            claim.as_ref(),
+            &found,
+            &context.shared.boot,
+            &written,
+        ),
+        unclaimed: Unclaimed::new(context.shared.unclaimed.clone()),
+        claiming: AsyncMutex::new(()),
+        writing: Arc::new(Semaphore::new(1)),
+        linked: Notify::new(),
+        most_connections: if whole { 1 } else { wanted.min(worthwhile) },
+        segments: Mutex::new(if whole {
+            SegmentMap::in_one_piece(file.size)
+        } else {
+            SegmentMap::new(file.size, written)
+        }),
+        links: Mutex::new(vec![KnownLink::default(); context.endpoints.len()]),
+        sources: Mutex::default(),
+    }))
+}

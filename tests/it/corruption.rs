@@ -1,0 +1,238 @@
+//! Bytes that change on the disk or on the way: found, located, fetched again at the cost of their blocks, and blamed on who
+//! sent them.
+
+use std::{os::unix::fs::FileExt as _, path::PathBuf};
+
+use hfetch_tests::{
+    check,
+    harness::{Scratch, eventually},
+    sim::{Fault, Host, Matcher, RepoBuilder, Rule, SimHub, Storage},
+    tree,
+};
+
+const MIB: u64 = 1 << 20;
+const BLOCK: u64 = 16 * MIB;
+const FILE: &str = "model.safetensors";
+
+fn hub(size: u64) -> anyhow::Result<SimHub> {
+    SimHub::builder()
+        .repo(RepoBuilder::model("org/m").seeded_as(FILE, size, 5, Storage::Linked))
+        .start()
+}
+
+fn cdn() -> Matcher {
+    Matcher::any().host(Host::Cdn).file(FILE)
+}
+
+async fn warnings(scratch: &Scratch, id: &str) -> anyhow::Result<Vec<String>> {
+    let lines = scratch
+        .hfctl(["watch", "--json", "--after", "0", "--no-progress", id])
+        .await?
+        .stdout;
+    Ok(lines
+        .lines()
+        .filter(|line| line.contains("\"warning\""))
+        .map(str::to_owned)
+        .collect())
+}
+
+fn partial(scratch: &Scratch) -> anyhow::Result<PathBuf> {
+    let staging = check::staging(&scratch.cache())?;
+    let part = staging
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|end| end == "part"));
+    Ok(part.expect("a partial file"))
+}
+
+/// Turns one bit of the partial file.
+fn flip(scratch: &Scratch, at: u64) -> anyhow::Result<()> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(partial(scratch)?)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&[byte[0] ^ 0x10], at)?;
+    Ok(file.sync_all()?)
+}
+
+/// Returns once the journal of the daemon has checks of so many blocks.
+async fn hashed(scratch: &Scratch, blocks: usize) -> anyhow::Result<()> {
+    eventually("block checks", async || {
+        let db = check::open(&scratch.state().join("progress.db")).map_err(|error| error.to_string())?;
+        let sum = "SELECT coalesce(sum(length(checks)), 0) FROM block_checks";
+        let bytes: usize = db
+            .query_row(sum, [], |row| row.get(0))
+            .map_err(|error| error.to_string())?;
+        if bytes / 16 >= blocks {
+            Ok(())
+        } else {
+            Err(format!("{bytes} bytes of checks"))
+        }
+    })
+    .await
+}
+
+/// The claims are of another boot of the machine.
+fn another_boot(scratch: &Scratch) -> anyhow::Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "a test plays a reboot")]
+    let db = rusqlite::Connection::open(scratch.state().join("progress.db"))?;
+    anyhow::ensure!(db.execute("UPDATE claims SET boot = 'another'", [])? == 1);
+    Ok(())
+}
+
+/// What happens to the partial file while no daemon runs.
+struct Damage {
+    name: &'static str,
+    kill: bool,
+    reboot: bool,
+    flip: Option<u64>,
+}
+
+impl Damage {
+    async fn run(self) -> anyhow::Result<()> {
+        let size = 160 * MIB;
+        let hub = hub(size)?;
+        let scratch = Scratch::new(hub.endpoint())?;
+        let daemon = scratch.daemon().await?;
+        let gate = hub.hold_bodies(FILE, 100 * MIB);
+        // One connection, so that the file grows from its beginning.
+        let id = scratch.submit(&["org/m", "-x", "1"]).await?;
+        gate.reached().await;
+        check::taken(&hub).await?;
+        hashed(&scratch, 3).await?;
+        if self.kill {
+            daemon.kill().await?;
+        } else {
+            daemon.stop().await?;
+        }
+        if let Some(at) = self.flip {
+            flip(&scratch, at)?;
+        }
+        if self.reboot {
+            another_boot(&scratch)?;
+        }
+        gate.release();
+        let daemon = scratch.daemon().await?;
+        scratch.wait_done(&[&id]).await?;
+        let warnings = warnings(&scratch, &id).await?;
+        daemon.stop().await?;
+        check::finished(&scratch, &[&hub])?;
+        let again = hub.journal().duplicate_bytes(FILE);
+        let expected = if self.flip.is_some() { BLOCK } else { 0 };
+        // A kill costs what was not claimed.
+        let lost = if self.kill { 64 * MIB } else { 0 };
+        anyhow::ensure!(
+            (expected..=expected + lost).contains(&again),
+            "{}: {again} bytes came twice\n{}",
+            self.name,
+            hub.journal().text()
+        );
+        let told = warnings
+            .iter()
+            .filter(|line| line.contains("damaged on the disk"))
+            .count();
+        anyhow::ensure!(told == usize::from(self.flip.is_some()), "{}: {warnings:?}", self.name);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_partial_file_that_changed_behind_us_costs_the_changed_block() -> anyhow::Result<()> {
+    let case = |name, kill, reboot, flip| Damage {
+        name,
+        kill,
+        reboot,
+        flip,
+    };
+    for damage in [
+        case("a flip after a kill", true, false, Some(20 * MIB)),
+        case("a flip after a stop", false, false, Some(7)),
+        case("a flip before a reboot", false, true, Some(2 * BLOCK - 1)),
+        case("a reboot", false, true, None),
+    ] {
+        damage.run().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_wrong_bit_from_the_only_server_does_not_cost_the_file() -> anyhow::Result<()> {
+    let size = 20 * BLOCK;
+    let hub = hub(size)?;
+    // The first requests are for the lowest bytes.
+    hub.faults().add(Rule::new(cdn(), Fault::FlipByte(3 * MIB)).first(3));
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m"]).await?;
+    scratch.wait_done(&[&id]).await?;
+    let warnings = warnings(&scratch, &id).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])?;
+    let again = hub.journal().duplicate_bytes(FILE);
+    // Eight suspects at a time, and what was under way when a connection was helped.
+    assert!(
+        (BLOCK..=9 * BLOCK).contains(&again),
+        "{} MiB came twice\n{}",
+        again / MIB,
+        hub.journal().text()
+    );
+    let [warning] = &warnings[..] else {
+        panic!("{warnings:?}")
+    };
+    assert!(warning.contains("16.0 MiB from byte 0 on"), "{warning}");
+    assert!(
+        warning.contains(hub.endpoint()) && warning.contains("nothing was published"),
+        "{warning}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_mirror_that_lies_is_named_and_left_out() -> anyhow::Result<()> {
+    let size = 6 * BLOCK;
+    let (honest, liar) = (hub(size)?, hub(size)?);
+    for hub in [&honest, &liar] {
+        hub.pace().set_total(Some(40 * MIB));
+    }
+    liar.fault(cdn(), Fault::ShiftedBytes(4096));
+    let scratch = Scratch::new(honest.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let args = ["org/m", "--endpoint", honest.endpoint(), "--endpoint", liar.endpoint()];
+    let id = scratch.submit(&args).await?;
+    scratch.wait_done(&[&id]).await?;
+    let warnings = warnings(&scratch, &id).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&honest, &liar])?;
+    assert!(liar.journal().bytes_sent_for(FILE) > 0, "it was never asked");
+    let blamed: Vec<&String> = warnings.iter().filter(|line| line.contains("wrong bytes")).collect();
+    let [warning] = &blamed[..] else { panic!("{warnings:?}") };
+    assert!(warning.contains(liar.endpoint()), "{warning}");
+    assert!(!warning.contains(honest.endpoint()), "{warning}");
+    let sent = honest.journal().bytes_sent_for(FILE) + liar.journal().bytes_sent_for(FILE);
+    assert!(sent <= 3 * size, "{} MiB for {} MiB", sent / MIB, size / MIB);
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_servers_that_are_both_wrong_fail_the_file() -> anyhow::Result<()> {
+    let size = 2 * BLOCK + 5;
+    let (one, two) = (hub(size)?, hub(size)?);
+    for hub in [&one, &two] {
+        hub.fault(cdn(), Fault::FlipByte(BLOCK + 1));
+    }
+    let scratch = Scratch::new(one.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let args = ["org/m", "--endpoint", one.endpoint(), "--endpoint", two.endpoint()];
+    let id = scratch.submit(&args).await?;
+    scratch.hfctl(["wait", &id]).await?.exits(5)?;
+    let job = scratch.show(&id).await?;
+    assert_eq!(job["failure"]["kind"], "integrity", "{job}");
+    daemon.stop().await?;
+    check::sound(&scratch, &[&one, &two])?;
+    let entries = tree::entries(&scratch.cache())?;
+    assert!(!entries.keys().any(|path| path.ends_with(FILE)), "{entries:#?}");
+    let sent = one.journal().bytes_sent_for(FILE) + two.journal().bytes_sent_for(FILE);
+    assert!(sent <= 4 * size, "{} MiB for {} MiB", sent / MIB, size / MIB);
+    Ok(())
+}
