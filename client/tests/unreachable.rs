@@ -65,10 +65,10 @@ fn stopping_what_does_not_run_is_done() {
 fn what_is_not_in_this_version_says_so() {
     for args in [
         &["top"][..],
-        &["limit", "10M", "--for", "2h"],
-        &["doctor", "--json"],
-        &["submit", "org/x", "--window", "night"],
-        &["download", "org/x", "--limit", "1M"],
+        &["schedule", "list"],
+        &["usage", "--json"],
+        &["cache", "verify"],
+        &["submit", "org/x", "--by", "08:00"],
         &["list", "--address", "https://host:7850"],
     ] {
         check(args, 2, "not in this version");

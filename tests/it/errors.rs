@@ -147,7 +147,7 @@ async fn calls_that_cannot_work_say_so_at_once() -> anyhow::Result<()> {
             2,
             &["--cache-dir"],
         ),
-        (&["submit", "org/tiny", "--limit", "10M"], 2, &["--limit", "version"]),
+        (&["submit", "org/tiny", "--by", "08:00"], 2, &["--by", "version"]),
         (&["show", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["cancel", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["submit", "tini"], 4, &["tini"]),

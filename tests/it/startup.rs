@@ -57,7 +57,8 @@ async fn sigterm_under_load_is_quick_and_sighup_is_no_end() -> anyhow::Result<()
         repo.seeded(&format!("model-{index}.safetensors"), 64 * MIB, index)
     });
     let hub = SimHub::builder().repo(files).start()?;
-    hub.pace().set_total(Some(200 * MIB));
+    // So slow each that the daemon opens more and more of them.
+    hub.pace().set_per_connection(Some(8 * MIB));
     let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
     let id = scratch.submit(&["org/many", "-x", "8", "-j", "8"]).await?;
@@ -68,7 +69,7 @@ async fn sigterm_under_load_is_quick_and_sighup_is_no_end() -> anyhow::Result<()
     scratch.hfctl(["list"]).await?.ok()?;
     let took = daemon.stop().await?;
     println!("stopped under load within {} ms", took.as_millis());
-    hub.pace().set_total(None);
+    hub.pace().set_per_connection(None);
     let daemon = scratch.daemon().await?;
     scratch.wait_done(&[&id]).await?;
     daemon.stop().await?;
@@ -139,6 +140,6 @@ async fn a_newer_database_is_refused_by_name() -> anyhow::Result<()> {
         .await?;
     assert_eq!(output.status.code(), Some(70));
     let text = String::from_utf8(output.stderr)?;
-    assert!(text.contains("99") && text.contains("up to 1"), "{text}");
+    assert!(text.contains("99") && text.contains("up to "), "{text}");
     Ok(())
 }

@@ -10,7 +10,7 @@ use hfetch_proto::v1::{self, Event, Job, ProgressSample};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::parts::{present, time};
+use self::parts::{failure, present, time};
 use super::{human, words};
 
 /// Why a job failed.
@@ -384,14 +384,6 @@ impl ServerJson {
             caller_is_operator: info.caller_is_operator,
             client_version: env!("CARGO_PKG_VERSION"),
         }
-    }
-}
-
-fn failure(failure: v1::Failure) -> FailureJson {
-    FailureJson {
-        kind: failure.kind,
-        message: failure.message,
-        hint: present(failure.hint),
     }
 }
 

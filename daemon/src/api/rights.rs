@@ -50,6 +50,10 @@ pub(super) const METHODS: &[Method] = &[
     reads("hfetch.v1.BandwidthService/GetLimit", Right::User),
     changes("hfetch.v1.BandwidthService/SetLimit", Right::Operator),
     changes("hfetch.v1.BandwidthService/UpdateJobs", Right::User),
+    // It tells the daemon's paths and proxies, as the configuration does.
+    reads("hfetch.v1.DoctorService/Examine", Right::User),
+    reads("hfetch.v1.EndpointService/ListEndpoints", Right::User),
+    changes("hfetch.v1.EndpointService/ProbeEndpoints", Right::User),
     reads("hfetch.v1.EventService/Watch", Right::User),
     reads("hfetch.v1.JobService/GetJob", Right::User),
     reads("hfetch.v1.JobService/ListFiles", Right::User),

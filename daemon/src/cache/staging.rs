@@ -4,6 +4,8 @@
 //! It is locked while open, so that two daemons never write one partial file. It has its final length from the start:
 //! how much of it is real only the caller's claims say, and a claim names the inode.
 
+mod temporary;
+
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -163,33 +165,6 @@ fn tag_name(tag: &str) -> String {
 }
 
 impl Staging {
-    /// A new, empty file under a name of its own, which nobody else has and nobody goes on with.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn temporary(root: &Arc<Root>, file: File, relative: String, size: u64) -> Result<Self, CacheError> {
-        let path = root.path(&relative);
-        let meta = file.metadata().map_err(|source| CacheError::Io {
-            act: "look at",
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Self {
-            root: Arc::clone(root),
-            path,
-            file,
-            relative,
-            size,
-            existed: false,
-            found: FileStamp::of(&meta),
-            broken: AtomicBool::new(false),
-            dirty: AtomicBool::new(true),
-            // Some kilobytes that are soon looked at are nobody's burden.
-            passing: false,
-            let_go: AtomicU64::new(0),
-        })
-    }
-
     /// Which file it is. The times change with every write; device, inode and size do not.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod clock;
 mod conduct;
 mod connection;
 mod crew;
+mod destination;
 mod disk_pool;
 mod dispatcher;
 mod doctor;
@@ -46,6 +47,7 @@ mod transfer;
 mod twins;
 mod unclaimed;
 mod upkeep;
+mod verb;
 
 use std::{path::Path, sync::Arc};
 
@@ -69,6 +71,7 @@ pub use self::{
     routes::{Explanation, HostRoute, RouteCall, RouteSubject, millis},
     stop::chain,
     submit::{Submit, Wish},
+    verb::{Chosen, Verb},
 };
 use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 use crate::{
@@ -126,49 +129,6 @@ impl Running {
                 "the dispatcher ended"
             }
             () = failed.cancelled() => "the job database failed",
-        }
-    }
-}
-
-/// Which jobs a verb acts on.
-#[derive(Debug, Clone)]
-pub enum Chosen {
-    /// One, by its id.
-    One(JobId),
-    /// All in a state that the verb fits.
-    All,
-}
-
-/// What a user can do to a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Stop it inside a file.
-    Pause,
-    /// Let it go on.
-    Resume,
-    /// End it.
-    Cancel,
-    /// Once more, with a fresh plan.
-    Retry,
-}
-
-impl Verb {
-    fn job_move(self) -> JobMove {
-        match self {
-            Self::Pause => JobMove::Pause,
-            Self::Resume => JobMove::Resume,
-            Self::Cancel => JobMove::Cancel,
-            Self::Retry => JobMove::Retry,
-        }
-    }
-
-    fn states(self) -> &'static [JobState] {
-        match self {
-            Self::Pause => &[JobState::Queued, JobState::Active, JobState::Held],
-            Self::Resume => &[JobState::Paused],
-            Self::Cancel => &[JobState::Queued, JobState::Active, JobState::Held, JobState::Paused],
-            // Not cancelled ones: "all" should not bring back what somebody ended on purpose.
-            Self::Retry => &[JobState::Failed],
         }
     }
 }

@@ -97,13 +97,13 @@ impl Shared {
     ) -> Self {
         let connections = config.borrow().transfer.max_connections;
         Self {
-            disk: DiskPool::for_writing(),
-            hash_pool: DiskPool::for_hashing(HASHING_THREADS),
-            unclaimed: Arc::default(),
             gate: Gate::new(hub.clone()),
             clock: Clock::system(),
             limits: Limits::default(),
             bells: Bells::default(),
+            disk: DiskPool::for_writing(),
+            hash_pool: DiskPool::for_hashing(HASHING_THREADS),
+            unclaimed: Arc::default(),
             store,
             hub,
             tokens: Arc::new(tokens),

@@ -1,15 +1,13 @@
 //! A wish becomes a checked job specification, and the specification a stored job. Asks no Hub.
 
-use std::{
-    path::{Component, Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     access::token_origin,
+    destination::destination,
     error::CallError,
     limits::pacing,
     login,
@@ -18,7 +16,7 @@ use super::{
 use crate::{
     config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
-    model::{Destination, JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
+    model::{JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
     store::{NewJob, RequestKey, Scope, Submitted},
     tokens::BoundToken,
@@ -324,62 +322,6 @@ pub(super) fn endpoints(
         .iter()
         .map(|known| configured(known).map_err(|error| CallError::Internal(error.to_string())))
         .collect()
-}
-
-fn destination(
-    config: &Config,
-    mode: Mode,
-    cache_dir: &str,
-    local_dir: &str,
-    preferred_cache_dir: &str,
-) -> Result<Destination, CallError> {
-    let caches = &config.storage.caches;
-    match (cache_dir, local_dir) {
-        ("", "") => {
-            let preferred = clean("preferred_cache_dir", preferred_cache_dir)
-                .ok()
-                .filter(|path| mode == Mode::User || caches.contains(path));
-            let default = caches.first().cloned();
-            let path = preferred
-                .or(default)
-                .ok_or_else(|| CallError::Internal("no cache is configured".into()))?;
-            Ok(Destination::Cache(path))
-        }
-        (text, "") => {
-            let path = clean("cache_dir", text)?;
-            if mode == Mode::System && !caches.contains(&path) {
-                return Err(CallError::NotAllowed(format!(
-                    "{text} is not one of the configured caches (storage.cache)"
-                )));
-            }
-            Ok(Destination::Cache(path))
-        }
-        ("", text) => {
-            let path = clean("local_dir", text)?;
-            if caches.iter().any(|cache| path.starts_with(cache)) {
-                return Err(CallError::invalid("local_dir", format!("{text} lies inside the cache")));
-            }
-            if mode == Mode::System && !config.storage.local_roots.iter().any(|root| path.starts_with(root)) {
-                return Err(CallError::NotAllowed(format!(
-                    "{text} is not below one of storage.local_roots"
-                )));
-            }
-            Ok(Destination::LocalDir(path))
-        }
-        _ => Err(CallError::invalid("local_dir", "not together with cache_dir")),
-    }
-}
-
-/// An absolute path without `..`, in one spelling.
-fn clean(field: &'static str, text: &str) -> Result<PathBuf, CallError> {
-    let path = Path::new(text);
-    let plain = path
-        .components()
-        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    if !path.is_absolute() || !plain || text.contains('\0') {
-        return Err(CallError::invalid(field, "must be an absolute path without `..`"));
-    }
-    Ok(path.components().collect())
 }
 
 /// Tells one request from another under the same id. Over the wish, not the checked job: aliases may change between.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::LeaseId;
 
-/// Less than this is not worth a request of its own.
-const LEAST: u64 = 256 << 10;
+/// Less than this is not worth a request of its own: what is under way to the first owner comes twice.
+const LEAST: u64 = 1 << 20;
 /// Nor is what is done so soon anyway, beside the time for the first byte.
-const SOON: Duration = Duration::from_millis(200);
+const SOON: Duration = Duration::from_millis(500);
 /// A connection without a byte for so long, or four times as long as a first byte takes, is taken for one that stands still.
-const STANDS_STILL: Duration = Duration::from_millis(500);
+const STANDS_STILL: Duration = Duration::from_secs(1);
 
 /// One connection at work.
 #[derive(Debug, Clone, Copy)]
@@ -128,13 +128,13 @@ mod tests {
     #[test]
     fn who_stands_still_gives_all() {
         let (one, _) = leases();
-        assert_eq!(steal(&[at_work(one, 8 * MIB, 10 * MIB, 700)], HELPER), Some((one, 0)));
-        assert_eq!(steal(&[at_work(one, 8 * MIB, 0, 700)], HELPER), Some((one, 0)));
+        assert_eq!(steal(&[at_work(one, 8 * MIB, 10 * MIB, 1200)], HELPER), Some((one, 0)));
+        assert_eq!(steal(&[at_work(one, 8 * MIB, 0, 1200)], HELPER), Some((one, 0)));
         let nothing_known = Helper {
             bytes_per_sec: 0,
             ..HELPER
         };
-        assert_eq!(steal(&[at_work(one, 8 * MIB, 0, 700)], nothing_known), Some((one, 0)));
+        assert_eq!(steal(&[at_work(one, 8 * MIB, 0, 1200)], nothing_known), Some((one, 0)));
         assert_eq!(steal(&[at_work(one, 8 * MIB, 0, 100)], nothing_known), None);
     }
 
