@@ -5,7 +5,18 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let files = ["job", "event", "name", "admin", "route", "endpoint"].map(|name| format!("hfetch/v1/{name}.proto"));
+    let names = [
+        "job",
+        "event",
+        "name",
+        "admin",
+        "route",
+        "endpoint",
+        "token",
+        "doctor",
+        "bandwidth",
+    ];
+    let files = names.map(|name| format!("hfetch/v1/{name}.proto"));
     for file in &files {
         println!("cargo::rerun-if-changed={file}");
     }

@@ -1,5 +1,6 @@
 //! What can be typed. Arguments are only read here; their meaning is decided in `spec` and `commands`.
 
+mod bandwidth;
 mod daemon;
 mod endpoint;
 mod jobs;
@@ -7,9 +8,11 @@ mod later;
 mod names;
 mod route;
 mod submit;
+mod token;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use bandwidth::{LimitArgs, SetArgs};
 pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
 pub(crate) use endpoint::{EndpointCommand, ProbeArgs};
 pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
@@ -17,6 +20,7 @@ pub(crate) use later::LaterArgs;
 pub(crate) use names::{AliasCommand, SearchArgs};
 pub(crate) use route::{ExplainArgs, RouteCommand};
 pub(crate) use submit::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
+pub(crate) use token::{LoginArgs, LogoutArgs, WhoamiArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -25,8 +29,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: set, limit, schedule, endpoint, login, logout, whoami,
- cache, usage, top, doctor.
+Not in this version: schedule, cache, usage, top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -106,6 +109,12 @@ pub(crate) enum Command {
     /// Queue failed or cancelled jobs again
     #[command(after_help = jobs::RETRY_EXAMPLES)]
     Retry(RetryArgs),
+    /// Change priority, limit or window of jobs, also while they run
+    #[command(after_help = bandwidth::SET_EXAMPLES)]
+    Set(SetArgs),
+    /// Show or set the limit of all downloads together
+    #[command(after_help = bandwidth::LIMIT_EXAMPLES)]
+    Limit(LimitArgs),
     /// Short names for repositories
     #[command(subcommand, after_help = names::ALIAS_EXAMPLES)]
     Alias(AliasCommand),
@@ -118,6 +127,18 @@ pub(crate) enum Command {
     /// By which way hosts are reached
     #[command(subcommand, after_help = route::ROUTE_EXAMPLES)]
     Route(RouteCommand),
+    /// Leave your Hub token with the daemon, for downloads that bring none
+    #[command(after_help = token::LOGIN_EXAMPLES)]
+    Login(LoginArgs),
+    /// Forget the Hub token that you left with the daemon
+    #[command(after_help = token::LOGOUT_EXAMPLES)]
+    Logout(LogoutArgs),
+    /// Whose Hub token is used, until when, and what it may do
+    #[command(after_help = token::WHOAMI_EXAMPLES)]
+    Whoami(WhoamiArgs),
+    /// Look for what is wrong with the installation, the network and the token, and say what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor,
     /// Start, stop and look at the daemon
     #[command(subcommand, after_help = daemon::DAEMON_EXAMPLES)]
     Daemon(DaemonCommand),
@@ -135,24 +156,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<std::path::PathBuf>,
     },
-    /// Change priority, limit or window of jobs (not in this version)
-    #[command(hide = true)]
-    Set(LaterArgs),
-    /// Read or set the global limit (not in this version)
-    #[command(hide = true)]
-    Limit(LaterArgs),
     /// Recurring pulls (not in this version)
     #[command(hide = true)]
     Schedule(LaterArgs),
-    /// Store a Hub token in the daemon (not in this version)
-    #[command(hide = true)]
-    Login(LaterArgs),
-    /// Forget the stored Hub token (not in this version)
-    #[command(hide = true)]
-    Logout(LaterArgs),
-    /// Whose Hub token is used (not in this version)
-    #[command(hide = true)]
-    Whoami(LaterArgs),
     /// What is on disk (not in this version)
     #[command(hide = true)]
     Cache(LaterArgs),
@@ -162,10 +168,14 @@ pub(crate) enum Command {
     /// Full-screen view (not in this version)
     #[command(hide = true)]
     Top(LaterArgs),
-    /// Check the installation (not in this version)
-    #[command(hide = true)]
-    Doctor(LaterArgs),
 }
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  hfctl doctor
+  hfctl doctor --json | jq -r '.findings[] | select(.status != \"ok\") | .message'
+
+Exits with 1 when something is broken.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:

@@ -5,16 +5,20 @@ mod alias;
 mod cancel;
 mod completions;
 mod daemon;
+mod doctor;
 mod download;
 mod endpoint;
 mod following;
+mod limit;
 mod list;
+mod login;
 mod man;
 mod pause;
 mod resume;
 mod retry;
 mod route;
 mod search;
+mod set;
 mod show;
 mod submission;
 mod submit;
@@ -42,22 +46,22 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Resume(args) => resume::run(context, &args).await,
         Command::Cancel(args) => cancel::run(context, &args).await,
         Command::Retry(args) => retry::run(context, &args).await,
+        Command::Set(args) => set::run(context, &args).await,
+        Command::Limit(args) => limit::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,
+        Command::Login(args) => login::log_in(context, &args).await,
+        Command::Logout(args) => login::log_out(context, &args).await,
+        Command::Whoami(args) => login::who_am_i(context, &args).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
-        Command::Set(_) => Err(CliError::later("`hfctl set`")),
-        Command::Limit(_) => Err(CliError::later("`hfctl limit`")),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
-        Command::Login(_) => Err(CliError::later("`hfctl login`")),
-        Command::Logout(_) => Err(CliError::later("`hfctl logout`")),
-        Command::Whoami(_) => Err(CliError::later("`hfctl whoami`")),
         Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
         Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
-        Command::Doctor(_) => Err(CliError::later("`hfctl doctor`")),
     }
 }

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 
 use hfetch_proto::socket;
 use hfetch_proto::v1::admin_service_client::AdminServiceClient;
+use hfetch_proto::v1::bandwidth_service_client::BandwidthServiceClient;
+use hfetch_proto::v1::doctor_service_client::DoctorServiceClient;
 use hfetch_proto::v1::endpoint_service_client::EndpointServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
 use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
 use hfetch_proto::v1::route_service_client::RouteServiceClient;
+use hfetch_proto::v1::token_service_client::TokenServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -47,6 +50,11 @@ impl Daemon {
         NameServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
+    /// Limits, and changes of jobs.
+    pub(crate) fn bandwidth(&self) -> BandwidthServiceClient<Channel> {
+        BandwidthServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
     /// The Hub and its mirrors.
     pub(crate) fn endpoints(&self) -> EndpointServiceClient<Channel> {
         EndpointServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
@@ -55,6 +63,16 @@ impl Daemon {
     /// By which way hosts are reached.
     pub(crate) fn routes(&self) -> RouteServiceClient<Channel> {
         RouteServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Hub tokens.
+    pub(crate) fn tokens(&self) -> TokenServiceClient<Channel> {
+        TokenServiceClient::new(self.channel.clone())
+    }
+
+    /// What is wrong.
+    pub(crate) fn doctor(&self) -> DoctorServiceClient<Channel> {
+        DoctorServiceClient::new(self.channel.clone())
     }
 
     /// The daemon itself.

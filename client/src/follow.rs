@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hfetch_proto::reason;
 use hfetch_proto::v1::watch_response::Body;
-use hfetch_proto::v1::{Event, Job, JobState, ProgressSample, WatchRequest, WatchResponse};
+use hfetch_proto::v1::{Event, HoldReason, Job, JobState, ProgressSample, WatchRequest, WatchResponse};
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
@@ -42,6 +42,12 @@ pub(crate) enum Item {
 /// Whether a job in this state goes on without anybody's help.
 pub(crate) fn has_ended(state: JobState) -> bool {
     matches!(state, JobState::Done | JobState::Failed | JobState::Cancelled)
+}
+
+/// Whether nothing more will come of a job unless somebody does something: it has ended, or its user must first be given
+/// access.
+pub(crate) fn has_settled(state: JobState, reason: HoldReason) -> bool {
+    has_ended(state) || (state == JobState::Held && reason == HoldReason::Access)
 }
 
 /// Where a follower stands in the stream.
@@ -197,13 +203,14 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Follows until every job of `ids` (full ids) has ended; `tell` hears every item.
+/// Follows until every job of `ids` (full ids) is over; `tell` hears every item.
 ///
 /// # Errors
 /// Those of [`Follower::next`] and of `tell`; not found when a job is gone.
 pub(crate) async fn until_ended(
     follower: &mut Follower<'_>,
     ids: &[String],
+    is_over: fn(JobState, HoldReason) -> bool,
     tell: &mut dyn FnMut(&Item) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let mut open: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
@@ -214,13 +221,13 @@ pub(crate) async fn until_ended(
         match &item {
             Item::Job(job) => {
                 unseen.remove(job.id.as_str());
-                if has_ended(job.state()) {
+                if is_over(job.state(), job.hold_reason()) {
                     open.remove(job.id.as_str());
                 }
             }
             Item::Event(event) => {
                 unseen.remove(event.job_id.as_str());
-                if has_ended(event.state()) {
+                if is_over(event.state(), event.hold_reason()) {
                     open.remove(event.job_id.as_str());
                 }
             }

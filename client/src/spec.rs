@@ -9,21 +9,17 @@ use crate::cli::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
 use crate::error::CliError;
 use crate::paths::{self, Env};
 use crate::token::{self, Token};
+use crate::when;
 
 /// The job that the arguments describe. Its name is not resolved yet.
 ///
 /// # Errors
 /// A usage error when an option belongs to a later version or a path cannot be used.
 pub(crate) fn job_spec(args: &SubmitArgs, cwd: &Path, env: Env<'_>) -> Result<JobSpec, CliError> {
-    let later = [
-        ("--limit", &args.limit),
-        ("--window", &args.window),
-        ("--at", &args.at),
-        ("--by", &args.by),
-    ];
-    if let Some((option, _)) = later.iter().find(|(_, value)| value.is_some()) {
-        return Err(CliError::later(option));
+    if args.by.is_some() {
+        return Err(CliError::later("--by"));
     }
+    let start_at = args.at.as_deref().map(when::parse).transpose()?;
     let directory = |path: &Option<String>| match path {
         Some(path) => paths::absolute_text(path, cwd, env),
         None => Ok(String::new()),
@@ -45,6 +41,12 @@ pub(crate) fn job_spec(args: &SubmitArgs, cwd: &Path, env: Env<'_>) -> Result<Jo
         force_download: args.force_download,
         preferred_cache_dir: preferred_cache.unwrap_or_default(),
         preferred_endpoint: preferred_endpoint(env),
+        limit: args.limit.clone().unwrap_or_default(),
+        window: args.window.clone().unwrap_or_default(),
+        start_at: start_at.map(|at| prost_types::Timestamp {
+            seconds: at.as_second(),
+            nanos: at.subsec_nanosecond(),
+        }),
     })
 }
 
@@ -69,7 +71,8 @@ pub(crate) fn repo_type(args: &RepoArgs) -> Result<RepoType, CliError> {
     }
 }
 
-fn priority(arg: Option<PriorityArg>) -> Priority {
+/// A priority on the wire; unspecified when it was not given.
+pub(crate) fn priority(arg: Option<PriorityArg>) -> Priority {
     match arg {
         None => Priority::Unspecified,
         Some(PriorityArg::Low) => Priority::Low,
@@ -85,6 +88,11 @@ fn priority(arg: Option<PriorityArg>) -> Priority {
 pub(crate) fn token(args: &TokenArgs, cwd: &Path, env: Env<'_>) -> Result<Option<Token>, CliError> {
     let inline = args.token.as_deref().or(args.hf_token.as_deref());
     token::find(args.token_file.as_deref(), inline, cwd, env, &token::read_file)
+}
+
+/// Whether the caller wants no token but one that is named: not even one that was left with the daemon.
+pub(crate) fn no_login(env: Env<'_>) -> bool {
+    paths::is_true(env, "HF_HUB_DISABLE_IMPLICIT_TOKEN")
 }
 
 /// The warning that a token on the command line deserves.
@@ -204,11 +212,19 @@ mod tests {
 
     #[test]
     fn later_options_are_refused_not_ignored() {
-        for option in ["--limit 1M", "--window night", "--at 12:00", "--by 12:00"] {
-            let error = spec(&format!("org/x {option}"), &[]).unwrap_err();
-            assert_eq!(error.exit(), Exit::Usage, "{option}");
-            assert!(error.to_string().contains("not in this version"), "{option}");
-        }
+        let error = spec("org/x --by 12:00", &[]).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.to_string().contains("not in this version"), "{error}");
+    }
+
+    #[test]
+    fn limit_window_and_time_reach_the_wire() {
+        let spec = spec("org/x --limit 5M --window night --at 2030-01-01T00:00:00Z", &[]).expect("parses");
+        let start_at = spec.start_at.map(|at| at.seconds);
+        assert_eq!(
+            (spec.limit.as_str(), spec.window.as_str(), start_at),
+            ("5M", "night", Some(1_893_456_000))
+        );
     }
 
     #[test]

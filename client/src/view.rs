@@ -1,12 +1,15 @@
 //! From wire to text: the only part of the client that prints. stdout carries the answer, stderr progress and messages.
 //! Text that came from the daemon loses its control characters before a terminal sees it.
 
+pub(crate) mod bandwidth;
 pub(crate) mod details;
+pub(crate) mod doctor;
 pub(crate) mod endpoints;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod routes;
+pub(crate) mod secret;
 pub(crate) mod table;
 pub(crate) mod words;
 

@@ -15,7 +15,7 @@ use crate::{
     api::{self, Listener, Reloaded, ServerError, ServerFacts, ServerOptions},
     cli::{self, Args},
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
-    engine::Engine,
+    engine::{Clock, Engine},
     hub::{BadProxy, Hub, HubOptions, ProxyPoint, ProxyRules, RouteTable},
     signals::{Ask, SignalStream},
     state_dir::{self, StateDirError},
@@ -135,7 +135,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         Some((listener, path)) => (Listener::passed(listener, &path)?, path),
         None => (Listener::bind(&socket, mode).await?, socket),
     };
-    let (engine, mut running) = Engine::start(&state_dir, mode, config, hub.clone()).await?;
+    let (engine, mut running) = Engine::start(Clock::system(), &state_dir, mode, config, hub.clone()).await?;
     let show = |path: &PathBuf| path.display().to_string();
     let facts = ServerFacts {
         mode,

@@ -1,11 +1,12 @@
 //! A token goes to one origin, and is nowhere else.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Stdio};
 
+use anyhow::Context as _;
 use hfetch_tests::{
     check,
-    harness::Scratch,
-    sim::{Gated, Host, RepoBuilder, SimHub, Token},
+    harness::{PATIENCE, Ran, Scratch, programs},
+    sim::{Gated, Host, Kind, RepoBuilder, SimHub, Token},
 };
 
 const CANARY: &str = "hf_canaryCANARYcanary0123456789";
@@ -91,6 +92,124 @@ async fn without_a_token_a_gated_repository_says_what_to_do() -> anyhow::Result<
     scratch.wait_done(&[&id]).await?;
     daemon.stop().await?;
     check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn a_job_without_access_waits_and_starts_by_itself_when_it_is_granted() -> anyhow::Result<()> {
+    let hub = SimHub::builder()
+        .repo(small("org/gated").gated(Gated::Manual, &["alice"]))
+        .repo(small("org/open"))
+        .token("hf_alice", "alice")
+        .token("hf_bob", "bob")
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let with = |token: &'static str| [("HF_TOKEN", token)];
+    // What alice has fetched lies in the cache, and is not bob's for that.
+    scratch
+        .hfctl_with(["download", "org/gated"], &with("hf_alice"))
+        .await?
+        .ok()?;
+    let ran = scratch.hfctl_with(["download", "org/gated"], &with("hf_bob")).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (5, ""), "{}", ran.stderr);
+    for words in [
+        "waits for access",
+        "has no access",
+        "ask for access at",
+        "/org/gated",
+        "hfctl wait",
+    ] {
+        assert!(ran.stderr.contains(words), "no {words:?} in {}", ran.stderr);
+    }
+    let jobs = scratch.hfctl(["list", "--json"]).await?.json()?;
+    let id = jobs["jobs"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let job = scratch.until(&id, "held (access)").await?;
+    assert!(job["next_attempt_at"].is_string() && job["failure"].is_null(), "{job}");
+    // It blocks nobody.
+    scratch.hfctl(["download", "org/open"]).await?.ok()?;
+    hub.change_repo(Kind::Model, "org/gated", |repo| repo.accepted.insert("bob".to_owned()))?;
+    scratch.until(&id, "done").await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn a_login_serves_jobs_that_bring_no_token_and_never_comes_out_again() -> anyhow::Result<()> {
+    let hub = gated_hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let mut heard = String::new();
+    assert_eq!(scratch.hfctl(["whoami"]).await?.code, 1);
+    let ran = typed(&scratch, &["login"], "hf_wrong\n").await?;
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("does not accept the token") && !ran.stderr.contains("hf_wrong"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        scratch.hfctl(["whoami"]).await?.code,
+        1,
+        "a token that is not accepted is not kept"
+    );
+    let steps: [(&[&str], &str, i32); 8] = [
+        (&["login"], CANARY, 0),
+        (&["whoami"], "", 0),
+        (&["whoami", "--json"], "", 0),
+        (&["download", "org/gated", "--json"], "", 0),
+        (&["route", "explain", "org/gated", "--measure", "--json"], "", 0),
+        (&["daemon", "status", "--json"], "", 0),
+        (&["logout"], "", 0),
+        (&["whoami"], "", 1),
+    ];
+    for (args, input, code) in steps {
+        let ran = typed(&scratch, args, input).await?;
+        assert_eq!(ran.code, code, "{args:?} {}", ran.stderr);
+        heard.push_str(&ran.stdout);
+        heard.push_str(&ran.stderr);
+        if args == ["login"] {
+            // The daemon has it, and only in its file.
+            let found = holding(&scratch.path(""), CANARY)?;
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with(scratch.state().join("tokens")), "{found:?}");
+            for name in ["cmdline", "environ"] {
+                let bytes = fs::read(format!("/proc/{}/{name}", daemon.pid()))?;
+                assert!(!String::from_utf8_lossy(&bytes).contains(CANARY), "/proc/PID/{name}");
+            }
+        }
+    }
+    assert!(
+        heard.contains("alice") && !heard.contains(CANARY),
+        "hfctl showed the token"
+    );
+    assert_eq!(
+        holding(&scratch.path(""), CANARY)?,
+        [] as [std::path::PathBuf; 0],
+        "logged out"
+    );
+    daemon.stop().await?;
+    assert!(hub.journal().authorizations(Host::Cdn).is_empty());
+    check::finished(&scratch, &[&hub])
+}
+
+fn small(id: &str) -> RepoBuilder {
+    RepoBuilder::model(id).plain("config.json", b"{}".to_vec())
+}
+
+/// Runs hfctl with something on its standard input.
+async fn typed(scratch: &Scratch, args: &[&str], input: &str) -> anyhow::Result<Ran> {
+    use tokio::io::AsyncWriteExt as _;
+    let mut command = scratch.command(programs().join("hfctl"));
+    let mut child = command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("a pipe")?;
+    stdin.write_all(input.as_bytes()).await?;
+    drop(stdin);
+    Ok(tokio::time::timeout(PATIENCE, child.wait_with_output()).await??.into())
 }
 
 /// Files below a folder that hold a text.

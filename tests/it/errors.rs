@@ -73,12 +73,6 @@ const ROWS: &[Row] = &[
         &["is gated", "accept its terms at", "org/gated", "HF_TOKEN"],
     ),
     (
-        "hf_bob",
-        &["org/gated"],
-        "gated",
-        &["has no access", "ask for access at", "hfctl retry"],
-    ),
-    (
         "hf_narrow",
         &["org/tiny"],
         "unauthorized",

@@ -10,12 +10,16 @@ use serde_json::{Value, json};
 
 const CLIENT: &str = include_str!("../data/python/grpc_client.py");
 const PROTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 9] = [
     "AdminService",
+    "BandwidthService",
+    "DoctorService",
+    "EndpointService",
     "EventService",
     "JobService",
     "NameService",
     "RouteService",
+    "TokenService",
 ];
 const MIB: u64 = 1 << 20;
 

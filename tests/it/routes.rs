@@ -132,6 +132,7 @@ async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
         .hfctl(["route", "explain", "org/model", "--measure", "--json"])
         .await?
         .json()?;
+    assert_eq!(explained["notes"], serde_json::json!([]), "{explained:#}");
     told(
         &explained["hosts"],
         [&host(official.endpoint()), &host(official.cdn_endpoint())],
@@ -254,5 +255,67 @@ async fn without_rules_the_variables_count() -> anyhow::Result<()> {
             assert_eq!(record.peer.ip(), expected, "{variables:?} {}", record.line());
         }
     }
+    check::finished(&scratch, &[&hub])
+}
+
+/// What is broken is told with what to do, and by the exit code.
+#[tokio::test]
+async fn the_doctor_finds_what_is_broken() -> anyhow::Result<()> {
+    let Some((http, socks)) = proxies().await? else {
+        return Ok(());
+    };
+    let hub = hub_at(1)?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let nobody = scratch.hfctl(["doctor", "--json"]).await?;
+    assert_eq!(nobody.code, 1, "{}", nobody.stdout);
+    assert!(nobody.stdout.contains("hfctl daemon start"), "{}", nobody.stdout);
+    let login = password_file(&scratch)?;
+    let config = configuration(&http, &socks, &login, &["MATCH,http".to_owned()]);
+    let scratch = scratch.config(&config)?;
+    let daemon = scratch.daemon().await?;
+    let well = scratch.hfctl(["doctor", "--json"]).await?.json()?;
+    assert_eq!(well["broken"], 0, "{well:#}");
+    let has = |report: &serde_json::Value, check: &str, status: &str| {
+        let findings = report["findings"].as_array().cloned().unwrap_or_default();
+        let of = |finding: &serde_json::Value| finding["check"] == check && finding["status"] == status;
+        findings.iter().filter(|finding| of(finding)).count()
+    };
+    for (check, count) in [
+        ("daemon", 1),
+        ("disk", 1),
+        ("folder", 1),
+        ("proxy", 2),
+        ("endpoint", 1),
+        ("route", 2),
+        ("token", 1),
+    ] {
+        assert_eq!(has(&well, check, "ok"), count, "{check} in {well:#}");
+    }
+    // The proxy that the rules name is gone; and a token that nobody knows.
+    http.stop().await?;
+    let ran = scratch
+        .hfctl_with(["doctor", "--json"], &[("HF_TOKEN", "hf_unknown")])
+        .await?;
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout)?;
+    for check in ["proxy", "endpoint", "token"] {
+        assert_eq!(has(&report, check, "broken"), 1, "{check} in {report:#}");
+    }
+    assert!(
+        !ran.stdout.contains("hf_unknown") && !ran.stdout.contains("s3cret"),
+        "{}",
+        ran.stdout
+    );
+    for finding in report["findings"].as_array().into_iter().flatten() {
+        let told = finding["status"] == "ok" || finding["hint"].is_string();
+        assert!(told, "nothing to do about {finding}");
+    }
+    let text = scratch.hfctl(["doctor"]).await?;
+    assert!(
+        text.stdout.contains("broken") && text.stdout.contains("->"),
+        "{}",
+        text.stdout
+    );
+    daemon.stop().await?;
     check::finished(&scratch, &[&hub])
 }

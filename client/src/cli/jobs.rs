@@ -153,7 +153,7 @@ pub(crate) struct RetryArgs {
 }
 
 /// `90`, `90s`, `30m`, `1h30m`.
-fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let parsed = match text.parse::<u64>() {
         Ok(seconds) => Some(std::time::Duration::from_secs(seconds)),
         Err(_) => text

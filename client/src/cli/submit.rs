@@ -9,6 +9,7 @@ Examples:
   hfctl submit mistralai/Mistral-7B-v0.1 --include '*.safetensors' '*.json'
   hfctl submit datasets/rajpurkar/squad --revision refs/convert/parquet
   hfctl submit org/model --local-dir ./model --wait
+  hfctl submit org/model --window 23:00-07:00 --limit 20MiB/s
   hfctl submit org/model --dry-run";
 
 /// Shown below `hfctl download --help`.
@@ -72,14 +73,14 @@ pub(crate) struct SubmitArgs {
     #[arg(long)]
     pub(crate) wait: bool,
 
-    /// Limit of this job's rate (not in this version)
-    #[arg(long, value_name = "RATE", help_heading = "Not in this version")]
+    /// Limit of this job's rate, such as 5MiB/s
+    #[arg(long, value_name = "RATE")]
     pub(crate) limit: Option<String>,
-    /// Download only in this window (not in this version)
-    #[arg(long, value_name = "NAME|HH:MM-HH:MM", help_heading = "Not in this version")]
+    /// Download only in this window: a configured name, or a period such as 23:00-07:00 (the daemon's clock)
+    #[arg(long, value_name = "NAME|HH:MM-HH:MM")]
     pub(crate) window: Option<String>,
-    /// Begin at this time (not in this version)
-    #[arg(long, value_name = "TIME", help_heading = "Not in this version")]
+    /// Begin at this time: 23:30 (the next one), "2026-08-01 23:30", or in a while: +2h
+    #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
     /// Be ready by this time (not in this version)
     #[arg(long, value_name = "TIME", help_heading = "Not in this version")]

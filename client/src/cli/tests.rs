@@ -80,14 +80,7 @@ fn habits_of_older_tools_parse() {
 
 #[test]
 fn later_commands_are_taken_with_whatever_follows() {
-    for line in [
-        "limit 10M --for 2h",
-        "schedule add x --cron a",
-        "login --endpoint e",
-        "top",
-        "set a --help",
-        "doctor",
-    ] {
+    for line in ["schedule add x --cron a", "usage --by day", "top", "cache list"] {
         let cli = parse(&format!("hfctl {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(format!("{:?}", cli.command).contains("LaterArgs"), "{line}");
     }
@@ -109,6 +102,10 @@ fn contradictions_are_usage_errors() {
         "hfctl wait a --timeout soon",
         "hfctl list --state odd",
         "hfctl search",
+        "hfctl set a",
+        "hfctl set --limit 1M",
+        "hfctl limit --for 2h",
+        "hfctl limit 1M --reset",
     ] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
     }

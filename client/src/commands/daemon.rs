@@ -48,7 +48,7 @@ fn state_dir(context: &Context, place: &PlaceArgs) -> Result<PathBuf, CliError> 
 }
 
 /// What the daemon says about itself, which it can say at any time at once.
-async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse, CliError> {
+pub(super) async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse, CliError> {
     let info = retrying(|| {
         let mut admin = daemon.admin();
         async move { admin.get_server_info(GetServerInfoRequest {}).await }

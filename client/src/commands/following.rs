@@ -35,12 +35,12 @@ pub(super) async fn full_ids(daemon: &Daemon, typed: &[String]) -> Result<Vec<St
     Ok(ids)
 }
 
-/// Shows progress until all of the jobs (full ids) have ended; gives them back as they are then.
+/// Shows progress until all of the jobs (full ids) have ended, or wait for somebody to give access; gives them back as they are then.
 pub(super) async fn to_end(context: &Context, daemon: &Daemon, ids: &[String]) -> Result<Vec<Job>, CliError> {
     context.jobs_outlive_us(ids);
     let mut monitor = Monitor::new(&context.out);
     let mut follower = Follower::new(daemon, Cursor::new(ids.to_vec(), monitor.interval_ms(), None));
-    follow::until_ended(&mut follower, ids, &mut |item| {
+    follow::until_ended(&mut follower, ids, follow::has_settled, &mut |item| {
         monitor.take(item);
         Ok(())
     })
@@ -62,6 +62,16 @@ pub(super) fn tell_ends(context: &Context, jobs: &[Job]) -> Exit {
             continue;
         }
         exit = Exit::JobFailed;
+        if job.state() == JobState::Held {
+            // Not ended, but a script must not wait for days for somebody's consent.
+            let text = format!("job {} waits for access: {}", job.id, job.detail);
+            let hint = format!(
+                "follow it again when access is granted: hfctl wait {}; end it: hfctl cancel {}",
+                job.id, job.id
+            );
+            context.out.problem(&text, Some(&hint));
+            continue;
+        }
         let (text, hint) = human::bad_end(job).unwrap_or_else(|| {
             let hint = format!("follow it again: hfctl watch {}", job.id);
             (format!("job {} ended, but was queued again since", job.id), Some(hint))

@@ -54,6 +54,7 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs, verb: &str) -> Res
         spec: Some(spec.clone()),
         request_id,
         token,
+        no_login: spec::no_login(&process_env),
     };
     context.on_interrupt("interrupted while submitting; `hfctl list` tells whether the job was queued");
     // Safe to repeat: the request id makes the second call answer with the first one's job.
@@ -80,6 +81,7 @@ async fn plan(context: &Context, daemon: &Daemon, spec: JobSpec, token: String) 
     let request = PlanJobRequest {
         spec: Some(spec),
         token,
+        no_login: spec::no_login(&process_env),
     };
     let plan = retrying(|| {
         let (mut jobs, request) = (daemon.jobs(), request.clone());

@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, args: &WatchArgs) -> Result<Exit, Cli
         }
     }
     if args.after.is_none() {
-        follow::until_ended(&mut follower, &ids, &mut tell).await?;
+        follow::until_ended(&mut follower, &ids, |state, _| has_ended(state), &mut tell).await?;
     } else {
         until_replayed(&daemon, &mut follower, ids.clone(), &mut tell).await?;
     }

@@ -1,8 +1,11 @@
 //! Longer texts for people: one job, a plan, the daemon, the candidates for a name.
 
-use hfetch_proto::v1::{GetServerInfoResponse, Job, PlanJobResponse, ReloadResponse, RepoSummary, RepoType};
+use hfetch_proto::v1::{
+    GetServerInfoResponse, Job, PlanJobResponse, ReloadResponse, RepoSummary, RepoType, TokenAccount,
+};
 use jiff::Timestamp;
 
+use super::bandwidth;
 use super::human::{self, clean};
 use super::words;
 
@@ -64,6 +67,13 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
     lines.add("endpoints", &job.endpoints.join(" "));
     lines.add("hashes from", &job.trust);
     lines.add("priority", words::priority(job.priority()));
+    if job.limit_bytes_per_sec.is_some() {
+        lines.add("limit", &bandwidth::rate(job.limit_bytes_per_sec));
+    }
+    lines.add("window", &job.window);
+    if let Some(start) = human::time(job.start_at.as_ref()) {
+        lines.add("not before", &human::local(start));
+    }
     lines.add("user", &job.user);
     for (label, wire) in [
         ("created", &job.created_at),
@@ -135,6 +145,22 @@ pub(crate) fn server(info: &GetServerInfoResponse, now: Timestamp) -> String {
     );
     let operator = if info.caller_is_operator { " (operator)" } else { "" };
     lines.add("you are", &format!("{}{operator}", info.caller));
+    lines.text()
+}
+
+/// What the Hub says of a token.
+pub(crate) fn account(account: &TokenAccount) -> String {
+    let mut lines = Lines::default();
+    lines.add("name", &account.name);
+    lines.add("organisations", &account.orgs.join(", "));
+    lines.add("token", &account.token_name);
+    lines.add("role", &account.role);
+    let expires = human::time(account.expires_at.as_ref());
+    let expires = expires.map_or_else(|| "never, as far as the Hub tells".to_owned(), |time| time.to_string());
+    lines.add("expires", &expires);
+    for scope in &account.scopes {
+        lines.add("may", scope);
+    }
     lines.text()
 }
 

@@ -1,11 +1,16 @@
 //! The JSON of the contract. Structs, so that keys keep their order and none is forgotten; absent values are null, times
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
+mod endpoints;
+mod identity;
+mod parts;
+mod routes;
+
 use hfetch_proto::v1::{self, Event, Job, ProgressSample};
 use jiff::Timestamp;
-use prost_types::Timestamp as WireTime;
 use serde::Serialize;
 
+use self::parts::{present, time};
 use super::{human, words};
 
 /// Why a job failed.
@@ -50,6 +55,9 @@ pub(crate) struct JobJson {
     next_attempt_at: Option<Timestamp>,
     trust: Option<String>,
     uid: u32,
+    limit: Option<u64>,
+    window: Option<String>,
+    start_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<Vec<JobRouteJson>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,6 +233,9 @@ impl JobJson {
             next_attempt_at: time(job.next_attempt_at),
             trust: present(job.trust),
             uid: job.uid,
+            limit: job.limit_bytes_per_sec,
+            window: present(job.window),
+            start_at: time(job.start_at),
             routes: None,
             existing: None,
         }
@@ -384,19 +395,10 @@ fn failure(failure: v1::Failure) -> FailureJson {
     }
 }
 
-fn present(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-fn time(wire: Option<WireTime>) -> Option<Timestamp> {
-    human::time(wire.as_ref())
-}
-
-mod endpoints;
-mod routes;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
+pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

@@ -22,6 +22,17 @@ pub(super) struct JobApi {
     pub(super) engine: Engine,
 }
 
+/// Why a verb could not act on one of several jobs.
+pub(super) fn refusal(id: &str, error: CallError) -> v1::Refusal {
+    let status = Status::from(error);
+    let info = status.get_details_error_info();
+    v1::Refusal {
+        id: id.chars().take(40).collect(),
+        reason: info.map_or_else(|| reason::INTERNAL.to_owned(), |info| info.reason),
+        message: status.message().to_owned(),
+    }
+}
+
 impl JobApi {
     fn to_wire(&self, job: &crate::model::Job) -> v1::Job {
         convert::job(job, self.engine.progress(&job.id).as_ref())
@@ -54,15 +65,7 @@ impl JobApi {
         for text in selector.ids {
             match self.act_on_one(caller, scope, &text, verb, token).await {
                 Ok(job) => jobs.push(self.to_wire(&job)),
-                Err(error) => {
-                    let status = Status::from(error);
-                    let info = status.get_details_error_info();
-                    refusals.push(v1::Refusal {
-                        id: text.chars().take(40).collect(),
-                        reason: info.map_or_else(|| reason::INTERNAL.to_owned(), |info| info.reason),
-                        message: status.message().to_owned(),
-                    });
-                }
+                Err(error) => refusals.push(refusal(&text, error)),
             }
         }
         Ok((jobs, refusals))
@@ -102,7 +105,13 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let submit = convert::submit(caller.owner, request.spec, request.request_id, &request.token)?;
+        let submit = convert::submit(
+            caller.owner,
+            request.spec,
+            request.request_id,
+            &request.token,
+            request.no_login,
+        )?;
         let (job, existing, warnings) = self.engine.submit(submit).await?;
         let answer = v1::SubmitJobResponse {
             job: Some(self.to_wire(&job)),
@@ -115,7 +124,13 @@ impl v1::job_service_server::JobService for JobApi {
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let submit = convert::submit(caller.owner, request.spec, String::new(), &request.token)?;
+        let submit = convert::submit(
+            caller.owner,
+            request.spec,
+            String::new(),
+            &request.token,
+            request.no_login,
+        )?;
         let preview = self.engine.preview(submit).await?;
         let bytes = |done: bool| {
             preview

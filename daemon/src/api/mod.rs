@@ -3,7 +3,9 @@
 
 mod admin;
 mod authority;
+mod bandwidth;
 mod convert;
+mod doctor;
 mod endpoint;
 mod gate;
 mod identity;
@@ -13,6 +15,7 @@ mod rights;
 mod route;
 mod server;
 mod status;
+mod token;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};

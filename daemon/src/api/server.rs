@@ -14,12 +14,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
     authority::Connection,
+    bandwidth::BandwidthApi,
+    doctor::DoctorApi,
     endpoint::EndpointApi,
     gate::GateLayer,
     identity::Guard,
     job::JobApi,
     name::NameApi,
     route::RouteApi,
+    token::TokenApi,
     watch::EventApi,
 };
 use crate::{config::Mode, engine::Engine};
@@ -220,18 +223,30 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .set_serving::<v1::admin_service_server::AdminServiceServer<AdminApi>>()
         .await;
     health_reporter
+        .set_serving::<v1::bandwidth_service_server::BandwidthServiceServer<BandwidthApi>>()
+        .await;
+    health_reporter
         .set_serving::<v1::endpoint_service_server::EndpointServiceServer<EndpointApi>>()
         .await;
     health_reporter
         .set_serving::<v1::route_service_server::RouteServiceServer<RouteApi>>()
         .await;
+    health_reporter
+        .set_serving::<v1::doctor_service_server::DoctorServiceServer<DoctorApi>>()
+        .await;
+    health_reporter
+        .set_serving::<v1::token_service_server::TokenServiceServer<TokenApi>>()
+        .await;
     let reflection = or_none(described().build_v1());
     // Python's and older tools' reflection clients know this version only.
     let reflection_alpha = or_none(described().build_v1alpha());
     let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
+    let bandwidth = v1::bandwidth_service_server::BandwidthServiceServer::new(BandwidthApi { engine: engine.clone() });
     let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
     let endpoints = v1::endpoint_service_server::EndpointServiceServer::new(EndpointApi { engine: engine.clone() });
     let routes = v1::route_service_server::RouteServiceServer::new(RouteApi { engine: engine.clone() });
+    let tokens = v1::token_service_server::TokenServiceServer::new(TokenApi { engine: engine.clone() });
+    let doctor = v1::doctor_service_server::DoctorServiceServer::new(DoctorApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
         engine: engine.clone(),
         stopping: stopping.clone(),
@@ -253,7 +268,10 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(endpoints.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(routes.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(tokens.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(doctor.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(bandwidth.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned())
         .await;

@@ -68,6 +68,7 @@ fn from_store(error: StoreError) -> Status {
         StoreError::Full => refuse(Code::ResourceExhausted, reason::STORE_FULL, message),
         StoreError::EventsPruned(_) => refuse(Code::OutOfRange, reason::EVENTS_PRUNED, message),
         StoreError::IllegalMove(illegal) => wrong_state(illegal),
+        StoreError::Ended(_) => refuse(Code::FailedPrecondition, reason::WRONG_STATE, message),
         StoreError::Closed => refuse(Code::Unavailable, reason::STOPPING, "the daemon is stopping".into()),
         // Nobody was told "ok": repeating with the same request id is safe.
         StoreError::NotCommitted(_) => refuse(Code::Unavailable, reason::STORE_FULL, message),

@@ -96,7 +96,7 @@ impl Store {
         Ok(None)
     }
 
-    fn write_temporary(&self, file: InMemory) -> Result<Ready, CacheError> {
+    pub(super) fn write_temporary(&self, file: InMemory) -> Result<Ready, CacheError> {
         self.check_same_device(&file.path)?;
         let folder = self.layout().staging();
         let size = file.bytes.iter().map(|bytes| bytes.len() as u64).sum();

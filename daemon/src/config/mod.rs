@@ -46,10 +46,10 @@ pub use sections::{
     storage::{MinFree, PageCache, StorageOptions},
     transfer::TransferOptions,
     users::{Budget, BudgetPeriod, UserOptions, Users},
-    windows::{Period, WindowOptions},
+    windows::{WindowOptions, parse_period},
 };
-pub use timetable::{Change, Limit};
-pub use week::Weekdays;
+pub use timetable::parse_limit;
+pub use week::BadText;
 
 use inputs::{Context, FileText};
 use mistakes::Mistake;

@@ -32,8 +32,6 @@ pub(super) struct Section<'r> {
     at: Origin,
     rest: Table,
     asked: Vec<&'static str>,
-    /// What warnings call it, where the section as a whole is not in force.
-    not_in_force_as: Option<String>,
 }
 
 impl Reader {
@@ -123,7 +121,6 @@ impl Reader {
             at,
             rest,
             asked: Vec::new(),
-            not_in_force_as: None,
         }
     }
 
@@ -138,12 +135,6 @@ impl Reader {
 }
 
 impl Section<'_> {
-    /// Warns once about the section instead of about each of its keys.
-    pub(super) fn not_in_force_as(mut self, name: impl Into<String>) -> Self {
-        self.not_in_force_as = Some(name.into());
-        self
-    }
-
     /// The value of a key, or of its default. `None` after a mistake, which is told.
     pub(super) fn read<T: Debug>(
         &mut self,
@@ -273,7 +264,7 @@ impl Section<'_> {
     fn warn_if_not_in_force(&mut self, pattern_key: &str, key: &str) {
         let pattern = format!("{}.{pattern_key}", self.pattern);
         if keys::find(&pattern).is_some_and(|known| !known.in_force) {
-            let name = self.not_in_force_as.clone().unwrap_or_else(|| self.path_of(key));
+            let name = self.path_of(key);
             let warning = format!("`{name}` is checked but not in force in this version");
             if !self.reader.warnings.contains(&warning) {
                 self.warn(warning);

@@ -3,33 +3,15 @@
 
 use super::{
     values::limit,
-    week::{BadText, Part, Weekdays, parse_days, parse_time},
+    week::{BadText, Part, parse_days, parse_time},
 };
-
-/// A limit in bytes per second, or when it changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Limit {
-    /// None at all.
-    Off,
-    /// Always the same.
-    Rate(u64),
-    /// In the order as written; what holds is the last change, and at the beginning of the week that of the last week.
-    Timetable(Vec<Change>),
-}
-
-/// From this time on these days another limit holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The days.
-    pub days: Weekdays,
-    /// Minutes after midnight.
-    pub minute: u16,
-    /// Bytes per second; `None` is no limit.
-    pub bytes_per_sec: Option<u64>,
-}
+use crate::model::{Change, Limit, Weekdays};
 
 /// Reads `off`, a rate, or a timetable.
-pub(super) fn parse_limit(text: &str) -> Result<Limit, BadText> {
+///
+/// # Errors
+/// With the place of the mistake.
+pub fn parse_limit(text: &str) -> Result<Limit, BadText> {
     let whole = Part::whole(text).trim();
     if whole.text.is_empty() {
         return Err(whole.bad("is empty; write `off` for no limit"));

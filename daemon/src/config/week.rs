@@ -1,32 +1,15 @@
 //! Days and times of a week as people write them, shared by timetables and windows. A mistake carries its place in the text.
 
-/// Days of a week; Monday is the lowest bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Weekdays(u8);
-
-impl Weekdays {
-    /// Every day.
-    pub const ALL: Self = Self(0b111_1111);
-
-    /// Whether a day is among them; 0 is Monday, 6 is Sunday.
-    pub fn contains(self, days_from_monday: u8) -> bool {
-        days_from_monday < 7 && self.0 & (1 << days_from_monday) != 0
-    }
-
-    /// From one day through another, over Sunday if need be.
-    fn through(first: u8, last: u8) -> Self {
-        let count = (last + 7 - first) % 7;
-        Self((0..=count).fold(0, |days, step| days | 1 << ((first + step) % 7)))
-    }
-}
+use crate::model::Weekdays;
 
 /// A mistake in a text, and where it begins.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at character {}: {why}", .at + 1)]
-pub(super) struct BadText {
+pub struct BadText {
     /// In characters, from 0.
-    pub(super) at: usize,
-    pub(super) why: String,
+    pub at: usize,
+    /// What is wrong there.
+    pub why: String,
 }
 
 /// A part of a text that knows where it stands.

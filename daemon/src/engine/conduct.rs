@@ -52,7 +52,8 @@ pub(super) fn stands_still(
         source_idle: sources.idle(source),
         age: reading.age,
         bytes_per_sec: reading.bytes_per_sec,
-        usual: usual.bytes_per_sec,
+        // Under our own limits all are slow.
+        usual: if reading.held_by_us { 0 } else { usual.bytes_per_sec },
         first_byte: usual.first_byte,
         in_vain,
         longest,

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
 
+/// So long after our own limits let it go on, its speed is still theirs.
+const HELD_LATELY: Duration = Duration::from_secs(15);
+
 /// What a connection is to do.
 pub(super) struct Task {
     /// Number of the endpoint in the job.
@@ -65,9 +68,18 @@ struct Ahead {
     end: u64,
     first_byte: Option<Instant>,
     last_byte: Option<Instant>,
+    /// Our own limits keep it from reading on, or did so until then.
+    held: Option<Held>,
     received: u64,
     meter: RateMeter,
     recent: u64,
+}
+
+/// What our own limits do to a connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Held {
+    Now,
+    Until(Instant),
 }
 
 /// A reading of a [`Flow`].
@@ -82,6 +94,8 @@ pub(super) struct FlowReading {
     pub(super) first_byte: Option<Duration>,
     /// Over the last seconds, or since the first byte.
     pub(super) bytes_per_sec: u64,
+    /// Our own limits held it lately: its speed says nothing of the server.
+    pub(super) held_by_us: bool,
 }
 
 impl Flow {
@@ -93,6 +107,7 @@ impl Flow {
                 end: range.end,
                 first_byte: None,
                 last_byte: None,
+                held: None,
                 received: 0,
                 meter: RateMeter::default(),
                 recent: 0,
@@ -121,6 +136,14 @@ impl Flow {
         ahead.end
     }
 
+    /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
+    pub(super) fn hold(&self, held: bool) {
+        let now = Instant::now();
+        let mut ahead = lock(&self.ahead);
+        ahead.held = Some(if held { Held::Now } else { Held::Until(now) });
+        ahead.last_byte = Some(now);
+    }
+
     pub(super) fn read(&self) -> FlowReading {
         let mut ahead = lock(&self.ahead);
         let now = Instant::now();
@@ -136,10 +159,18 @@ impl Flow {
         FlowReading {
             left: ahead.end - ahead.at,
             received,
-            idle: now - ahead.last_byte.unwrap_or(self.started),
+            idle: match ahead.held {
+                Some(Held::Now) => Duration::ZERO,
+                _ => now - ahead.last_byte.unwrap_or(self.started),
+            },
             age,
             first_byte: ahead.first_byte.map(|first| first - self.started),
             bytes_per_sec,
+            held_by_us: match ahead.held {
+                None => false,
+                Some(Held::Now) => true,
+                Some(Held::Until(then)) => now - then < HELD_LATELY,
+            },
         }
     }
 }
@@ -194,16 +225,31 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     };
     let mut body = opened.body;
     let meter = context.shared.sources.meter(task.slot.source);
+    let mut toll = context
+        .shared
+        .gate
+        .toll(context.row, &access.endpoint.origin().ascii_serialization());
+    let on_hold = |held| {
+        task.flow.hold(held);
+        context.shared.sources.held_by_us();
+    };
     let mut writer = SegmentWriter::new(context, transfer, task.lease, task.range.start);
     let outcome = loop {
+        if let Some(window) = toll.new_window() {
+            body.set_window(window);
+        }
         match unless_cut(context, task, body.chunk()).await {
             Err(end) => break Err(end),
             Ok(Err(error)) => break Err(SegmentEnd::Hub(Some(generation), error)),
             Ok(Ok(None)) => break Ok(()),
             Ok(Ok(Some(mut chunk))) => {
-                arrived(context, &meter, chunk.len() as u64);
+                let came = chunk.len() as u64;
+                arrived(context, &meter, came);
                 let last = task.flow.take(&mut chunk);
                 writer.take(chunk).await?;
+                if let Err(end) = unless_cut(context, task, toll.pay(came, on_hold)).await {
+                    break Err(end);
+                }
                 // Shortened by the crew: what else comes is another's. At the natural end the body is read out, so that the
                 // connection can be used again.
                 if last && body.got() < task.range.len() {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::broadcast::error::{RecvError, TryRecvError},
     task::{Id, JoinError, JoinSet},
@@ -110,6 +111,8 @@ pub(super) struct Dispatcher {
     pub(super) unread: HashSet<JobId>,
     /// When to look at held jobs and at the queue in any case.
     pub(super) next_look: Option<Instant>,
+    /// When the next held job is due.
+    pub(super) next_due: Option<Timestamp>,
     /// Somebody asks whether this loop still turns.
     pulse: PulseAsked,
 }
@@ -125,6 +128,7 @@ impl Dispatcher {
             look_at_queue: true,
             unread: HashSet::new(),
             next_look: None,
+            next_due: None,
             pulse,
         }
     }
@@ -138,9 +142,10 @@ impl Dispatcher {
         self.look_again().await;
         while !root.is_cancelled() {
             if std::mem::take(&mut self.look_at_queue) {
+                self.hold_untimely().await;
                 self.start_jobs().await;
             }
-            let next_look = self.next_look;
+            let (next_look, next_due, shared) = (self.next_look, self.next_due, self.shared.clone());
             tokio::select! {
                 () = root.cancelled() => break,
                 heard = events.recv() => match heard {
@@ -154,6 +159,8 @@ impl Dispatcher {
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
                 }
+                () = shared.clock.reaches_if(next_due) => self.look_again().await,
+                rung = shared.bells.rung(&shared.clock) => self.on_bell(rung).await,
                 _ = accounts.tick() => self.store_accounts().await,
             }
         }
@@ -166,7 +173,7 @@ impl Dispatcher {
 
     /// Hears one event and those that wait behind it.
     async fn on_events(&mut self, first: Arc<Event>, events: &mut Events) {
-        let mut moved = HashSet::new();
+        let (mut moved, mut changed) = (HashSet::new(), HashSet::new());
         let mut next = Some(first);
         while let Some(event) = next {
             let queued = event.what.state == JobState::Queued;
@@ -175,8 +182,9 @@ impl Dispatcher {
                 EventKind::StateChanged => {
                     self.look_at_queue |= queued;
                     let works = matches!(event.what.state, JobState::Active | JobState::Held);
-                    if !works && self.jobs.contains_key(&event.job_id) {
-                        moved.insert(event.job_id.clone());
+                    if self.jobs.contains_key(&event.job_id) {
+                        let set = if works { &mut changed } else { &mut moved };
+                        set.insert(event.job_id.clone());
                     }
                 }
                 EventKind::Planned | EventKind::FileDone | EventKind::Warning => {}
@@ -188,11 +196,13 @@ impl Dispatcher {
             };
         }
         self.stop_moved(moved).await;
+        self.on_changed(changed).await;
     }
 
     async fn on_lost_events(&mut self) {
         self.look_at_queue = true;
         self.stop_moved(self.jobs.keys().cloned().collect()).await;
+        self.on_changed(self.jobs.keys().cloned().collect()).await;
     }
 
     /// Ends the tasks of jobs that users took away. The event may be old: what counts is the row.
@@ -282,6 +292,11 @@ impl Dispatcher {
         let endpoints = access::endpoints_of(&self.shared, &job).await;
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
         self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());
+        let config = self.shared.config();
+        self.shared.gate.enter(&job, config.users.of(&job.owner.user).weight);
+        self.shared
+            .bells
+            .enter(&config, &job.id, &job.spec.pacing, self.shared.clock.now());
         tracing::info!(job = %job.id, repo = %job.spec.repo_id, "started");
         self.jobs.insert(
             job.id.clone(),

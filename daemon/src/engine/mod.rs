@@ -4,19 +4,25 @@
 mod access;
 mod admission;
 mod checkpoint;
+mod clock;
 mod conduct;
 mod connection;
 mod crew;
 mod disk_pool;
 mod dispatcher;
+mod doctor;
 mod endpoints;
 mod error;
 mod files;
 mod finish;
 mod frontier;
+mod gate;
+mod gated;
 mod handout;
 mod judge;
 mod lane;
+mod limits;
+mod login;
 mod names;
 mod official;
 mod on_result;
@@ -34,6 +40,8 @@ mod sources;
 mod stage;
 mod stop;
 mod submit;
+mod timed;
+mod timing;
 mod transfer;
 mod twins;
 mod unclaimed;
@@ -47,11 +55,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 pub use self::{
+    clock::Clock,
+    doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     files::FileReading,
+    limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
+    login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
@@ -59,9 +70,10 @@ pub use self::{
     stop::chain,
     submit::{Submit, Wish},
 };
+use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 use crate::{
     config::{Config, Mode},
-    hub::{Hub, RepoSummary, RouteUse},
+    hub::{Hub, RepoSummary},
     model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
@@ -167,6 +179,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be opened.
     pub async fn start(
+        clock: Clock,
         state_dir: &Path,
         mode: Mode,
         config: watch::Receiver<Arc<Config>>,
@@ -190,11 +203,14 @@ impl Engine {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
         }
         let tokens = TokenStore::new(state_dir);
-        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode));
+        let limits = limits::stored(&store).await?;
+        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode).timed(clock, limits));
         let root = CancellationToken::new();
         let (pulse, asked) = pulse::pulse();
         let dispatcher = Dispatcher::new(shared.clone(), root.clone(), asked);
         let mut tasks = JoinSet::new();
+        tasks.spawn(limits::run(shared.clone(), root.clone()));
+        tasks.spawn(shared.gate.clone().run(root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
         let engine = Self {
@@ -248,14 +264,6 @@ impl Engine {
         Ok(self.shared.store.list_jobs(filter).await?)
     }
 
-    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
-    ///
-    /// # Errors
-    /// With the field that is wrong; hosts that do not answer are in the explanation.
-    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
-        routes::explain(&self.shared, self.mode, call).await
-    }
-
     /// The endpoints, and what is known of them; what was found with other users' repositories is told without names.
     ///
     /// # Errors
@@ -270,14 +278,6 @@ impl Engine {
     /// With the field that is wrong, or when none of them can be asked.
     pub async fn probe_endpoints(&self, call: ProbeCall) -> Result<Probed, CallError> {
         endpoints::probe(&self.shared, self.mode, call).await
-    }
-
-    /// What a job had from each host by each way.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
-        routes::of_job(&self.shared, job).await
     }
 
     /// Live figures of a job that is being worked on.

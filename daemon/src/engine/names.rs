@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
     access,
     error::CallError,
+    login,
     shared::{EndpointAccess, Shared},
     stop::chain,
     submit,
@@ -66,7 +68,7 @@ pub enum MeaningBy {
     Unchecked(String),
 }
 
-pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Result<Meaning, CallError> {
+pub(super) async fn resolve(shared: &Arc<Shared>, mode: Mode, call: HubCall) -> Result<Meaning, CallError> {
     let config = shared.config();
     let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", chain(&error)))?;
     let aliases = shared.store.aliases(call.uid).await?.into_iter().collect();
@@ -84,7 +86,7 @@ pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Resul
     };
     let kind = reference.kind.unwrap_or(RepoKind::Model);
     let mut unreachable = String::new();
-    for access in accesses(shared, mode, &call)? {
+    for access in accesses(shared, mode, &call).await? {
         let known = shared
             .hub
             .exists(&access.endpoint, access.token.as_ref(), kind, &reference.repo_id)
@@ -112,14 +114,14 @@ pub(super) async fn resolve(shared: &Shared, mode: Mode, call: HubCall) -> Resul
 }
 
 pub(super) async fn search(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     mode: Mode,
     call: HubCall,
     limit: u32,
 ) -> Result<Vec<RepoSummary>, CallError> {
     let kind = call.kind.unwrap_or(RepoKind::Model);
     let mut last = CallError::HubUnreachable("no endpoint is configured".into());
-    for access in accesses(shared, mode, &call)? {
+    for access in accesses(shared, mode, &call).await? {
         match search_at(shared, &access, kind, &call.text, limit).await {
             Ok(found) => return Ok(found),
             Err(error) => {
@@ -148,7 +150,7 @@ async fn search_at(
         .await
 }
 
-fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
+async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
     let config = shared.config();
     let endpoints = submit::endpoints(
         &config,
@@ -157,7 +159,8 @@ fn accesses(shared: &Shared, mode: Mode, call: &HubCall) -> Result<Vec<EndpointA
         &call.preferred_endpoint,
         &mut Vec::new(),
     )?;
-    Ok(access::for_call(&config, mode, endpoints, call.uid, call.token.clone()))
+    let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone(), false).await;
+    Ok(access::for_call(&config, mode, endpoints, call.uid, token))
 }
 
 /// Checks an alias of a user and gives it in the form that is stored.
@@ -168,12 +171,12 @@ pub(super) fn check_alias(name: &str, target: &str) -> Result<(String, String), 
 }
 
 /// Asks whether the target of an alias is there. `None`: it is.
-pub(super) async fn doubt_alias(shared: &Shared, mode: Mode, call: HubCall) -> Option<String> {
+pub(super) async fn doubt_alias(shared: &Arc<Shared>, mode: Mode, call: HubCall) -> Option<String> {
     let reference = names::parse(&call.text).ok()?;
     let kind = reference.kind.unwrap_or(RepoKind::Model);
     let revision = reference.revision.unwrap_or_else(Revision::main);
     let mut doubt = None;
-    for access in accesses(shared, mode, &call).ok()? {
+    for access in accesses(shared, mode, &call).await.ok()? {
         let (endpoint, token) = (&access.endpoint, access.token.as_ref());
         let asked = shared.hub.info(endpoint, token, kind, &reference.repo_id, &revision);
         let unchecked = |why: String| format!("whether `{}` exists could not be checked: {why}", call.text);

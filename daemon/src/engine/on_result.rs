@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
+    gated,
     handout::Sorted,
     progress::{Waiting, wall_time},
     routes,
@@ -106,6 +106,7 @@ impl Dispatcher {
             }
             Work::Finished(Ok(())) => {
                 if let Some(active) = self.jobs.get_mut(id) {
+                    gated::granted(&active.context);
                     active
                         .ending
                         .get_or_insert(Ending::Move(JobMove::Finish, MoveNote::default()));
@@ -146,7 +147,7 @@ impl Dispatcher {
     pub(super) async fn end(&mut self, id: &JobId, stop: JobStop) {
         let Some(active) = self.jobs.get_mut(id) else { return };
         if active.ending.is_none() {
-            active.ending = Some(match stop {
+            active.ending = Some(match gated::or_hold(&active.context, stop) {
                 JobStop::Cancelled => Ending::Told,
                 JobStop::JobFailed(failure) | JobStop::FileFailed(failure) => Ending::Move(
                     JobMove::Fail,
@@ -161,7 +162,7 @@ impl Dispatcher {
                     retry_after,
                 } => {
                     let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or_default();
-                    let next_attempt_at = Timestamp::now().checked_add(wait).ok();
+                    let next_attempt_at = self.shared.clock.now().checked_add(wait).ok();
                     let stuck = stuck(active, reason);
                     Ending::Move(
                         JobMove::Hold(reason),
@@ -196,6 +197,7 @@ impl Dispatcher {
         if stored {
             let removed = self.jobs.remove(id);
             if let Some(active) = &removed {
+                self.shared.gate.leave(active.context.row);
                 let kept = active.context.progress.kept();
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
                 routes::close(&self.shared, id, active.context.row).await;
@@ -208,14 +210,14 @@ impl Dispatcher {
                 }
             }
             self.shared.board.remove(id);
+            self.shared.bells.leave(id);
             self.look_at_queue = true;
         }
     }
 
     async fn store_ending(&mut self, id: &JobId, job_move: JobMove, note: MoveNote) -> bool {
         if matches!(job_move, JobMove::Hold(_)) {
-            let wait = note.next_attempt_at.map(|at| Timestamp::now().duration_until(at));
-            self.look_within(wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default());
+            self.look_at(note.next_attempt_at.unwrap_or_else(|| self.shared.clock.now()));
         }
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");

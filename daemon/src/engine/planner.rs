@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{
-    official,
+    gated, official,
     retry::Retry,
     shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
 };
 use crate::{
+    config::Mode,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
         CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoId, RepoKind, RepoPath,
@@ -172,8 +173,27 @@ async fn drafted(
 
 /// The files of a job's repository, as one endpoint lists them.
 pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
-    let spec = &context.spec;
-    listing_of(&context.shared, access, spec.kind, &spec.repo_id, &spec.revision).await
+    let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
+    let (commit, gated) = match spec.revision.as_commit() {
+        // On a shared daemon the bytes may be there already, and the listing is open to everybody.
+        Some(commit) if context.shared.mode == Mode::System => {
+            let gated = gated::is_gated(context, access, &commit).await?;
+            (commit, gated)
+        }
+        Some(commit) => (commit, false),
+        None => {
+            let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision);
+            let info = info.await?;
+            (info.commit, info.gated)
+        }
+    };
+    let listing = hub
+        .manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
+        .await?;
+    if gated {
+        gated::prove_access(context, access, &listing.manifest).await?;
+    }
+    Ok(listing)
 }
 
 /// The files of any repository, as one endpoint lists them.

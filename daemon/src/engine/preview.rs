@@ -12,7 +12,7 @@ use super::{
     access,
     admission::Admission,
     error::CallError,
-    planner,
+    login, planner,
     progress::JobProgress,
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -48,7 +48,10 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let checked = submit::check(shared, mode, &submit.owner, submit.wish).await?;
-    let endpoints = access::for_call(&config, mode, checked.endpoints, submit.owner.uid, submit.token);
+    let uid = submit.owner.uid;
+    let (own, no_login) = (submit.token, submit.no_login);
+    let token = login::token_of(shared, &config, mode, uid, &checked.endpoints, own, no_login).await;
+    let endpoints = access::for_call(&config, mode, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),

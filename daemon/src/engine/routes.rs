@@ -10,8 +10,9 @@ use futures_util::future::join_all;
 use url::Url;
 
 use super::{
-    access,
+    Engine, access,
     error::CallError,
+    login,
     progress::lock,
     shared::{EndpointAccess, Shared},
     stop::chain,
@@ -74,7 +75,7 @@ pub struct HostRoute {
 }
 
 /// Explains.
-pub(super) async fn explain(shared: &Shared, mode: Mode, call: RouteCall) -> Result<Explanation, CallError> {
+pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -> Result<Explanation, CallError> {
     // It costs as much as a dry run, and more.
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let mut found = Explanation::default();
@@ -89,7 +90,9 @@ pub(super) async fn explain(shared: &Shared, mode: Mode, call: RouteCall) -> Res
                 &call.preferred_endpoint,
                 &mut found.notes,
             )?;
-            for access in access::for_call(&config, mode, endpoints, call.uid, call.token.clone()) {
+            let own = call.token.clone();
+            let token = login::token_of(shared, &config, mode, call.uid, &endpoints, own, false).await;
+            for access in access::for_call(&config, mode, endpoints, call.uid, token) {
                 repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
             }
         }
@@ -361,4 +364,22 @@ pub(super) async fn close(shared: &Shared, id: &JobId, row: i64) {
 /// Milliseconds, for the wire.
 pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Engine {
+    /// Which way leads to each host of a repository or to an address. Asks them, changes nothing.
+    ///
+    /// # Errors
+    /// With the field that is wrong; hosts that do not answer are in the explanation.
+    pub async fn explain_route(&self, call: RouteCall) -> Result<Explanation, CallError> {
+        explain(&self.shared, self.mode, call).await
+    }
+
+    /// What a job had from each host by each way.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn job_routes(&self, job: &Job) -> Result<Vec<RouteUse>, CallError> {
+        of_job(&self.shared, job).await
+    }
 }

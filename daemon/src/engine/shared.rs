@@ -20,11 +20,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Admission,
+    clock::Clock,
     disk_pool::DiskPool,
+    gate::Gate,
+    gated::AccessWaits,
+    limits::Limits,
     progress::{Board, JobProgress, lock},
     routes::Ledgers,
     sources::{SourceId, Sources},
     stop::JobStop,
+    timing::Bells,
     unclaimed::UnclaimedInAll,
 };
 use crate::{
@@ -54,6 +59,12 @@ pub(super) struct Shared {
     hash_pool: DiskPool,
     pub(super) unclaimed: Arc<UnclaimedInAll>,
     pub(super) board: Board,
+    pub(super) clock: Clock,
+    /// Where bytes are paid for, and the limits that count there.
+    pub(super) gate: Gate,
+    pub(super) limits: Limits,
+    /// When the windows of the jobs at work close.
+    pub(super) bells: Bells,
     /// The servers that bytes come from, and the connections to them.
     pub(super) sources: Sources,
     pub(super) hashing: Semaphore,
@@ -72,6 +83,8 @@ pub(super) struct Shared {
     pub(super) away: Gates,
     /// Which hosts the active jobs ask, and what came from them.
     pub(super) ledgers: Ledgers,
+    /// Jobs that wait for access to a gated repository.
+    pub(super) access_waits: AccessWaits,
 }
 
 impl Shared {
@@ -87,6 +100,10 @@ impl Shared {
             disk: DiskPool::for_writing(),
             hash_pool: DiskPool::for_hashing(HASHING_THREADS),
             unclaimed: Arc::default(),
+            gate: Gate::new(hub.clone()),
+            clock: Clock::system(),
+            limits: Limits::default(),
+            bells: Bells::default(),
             store,
             hub,
             tokens: Arc::new(tokens),
@@ -108,7 +125,13 @@ impl Shared {
             gates: Gates::default(),
             away: Gates::default(),
             ledgers: Ledgers::default(),
+            access_waits: AccessWaits::default(),
         }
+    }
+
+    /// By a clock, and with the limits that were set.
+    pub(super) fn timed(self, clock: Clock, limits: Limits) -> Self {
+        Self { clock, limits, ..self }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.

@@ -1,6 +1,9 @@
 //! A wish becomes a checked job specification, and the specification a stored job. Asks no Hub.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -8,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access::token_origin,
     error::CallError,
+    limits::pacing,
+    login,
     shared::{Shared, blocking},
 };
 use crate::{
@@ -38,6 +43,9 @@ pub struct Wish {
     pub local_dir: String,
     pub endpoints: Vec<String>,
     pub priority: Priority,
+    pub limit: String,
+    pub window: String,
+    pub start_at: Option<jiff::Timestamp>,
     pub connections: Option<u32>,
     pub max_workers: Option<u32>,
     pub force_download: bool,
@@ -56,6 +64,8 @@ pub struct Submit {
     pub request_id: String,
     /// The submitter's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// A checked wish.
@@ -66,7 +76,11 @@ pub(super) struct Checked {
 }
 
 /// Stores the job; with it, before it, the token.
-pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Result<(Submitted, Vec<String>), CallError> {
+pub(super) async fn submit(
+    shared: &Arc<Shared>,
+    mode: Mode,
+    submit: Submit,
+) -> Result<(Submitted, Vec<String>), CallError> {
     if submit.request_id.chars().count() > LONGEST_REQUEST_ID {
         return Err(CallError::invalid(
             "request_id",
@@ -76,7 +90,9 @@ pub(super) async fn submit(shared: &Shared, mode: Mode, submit: Submit) -> Resul
     let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
-    if let Some(token) = submit.token {
+    let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
+    let token = login::token_of(shared, &config, mode, uid, endpoints, own, submit.no_login).await;
+    if let Some(token) = token {
         match token_origin(&config, mode, &checked.endpoints) {
             Some(origin) => {
                 let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
@@ -170,6 +186,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         )?,
         endpoints: endpoints.iter().map(base_text).collect(),
         priority: wish.priority,
+        pacing: pacing(&config, &wish.limit, wish.window, wish.start_at)?,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,
         max_workers: positive("max_workers", wish.max_workers, 256)?,
         force_download: wish.force_download,
@@ -381,6 +398,9 @@ fn fingerprint(wish: &Wish) -> Vec<u8> {
         wish.force_download,
         wish.preferred_cache_dir,
         wish.preferred_endpoint,
+        wish.limit,
+        wish.window,
+        wish.start_at.map(jiff::Timestamp::as_millisecond),
     ]);
     Sha256::digest(text.to_string().as_bytes()).to_vec()
 }

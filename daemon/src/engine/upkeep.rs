@@ -19,13 +19,11 @@ impl Dispatcher {
     pub(super) async fn look_again(&mut self) {
         self.look_at_queue = true;
         self.next_look = None;
+        self.next_due = None;
         let mine = self.jobs.keys().cloned().collect();
-        match self.shared.store.release_holds(Timestamp::now(), mine).await {
+        match self.shared.store.release_holds(self.shared.clock.now(), mine).await {
             Ok(None) => {}
-            Ok(Some(next)) => {
-                let wait = Duration::try_from(Timestamp::now().duration_until(next)).unwrap_or_default();
-                self.look_within(wait.max(Duration::from_secs(1)));
-            }
+            Ok(Some(next)) => self.look_at(next),
             Err(error) => {
                 tracing::error!(%error, "held jobs cannot be released");
                 self.look_within(STORE_RETRY);

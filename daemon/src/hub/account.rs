@@ -1,6 +1,8 @@
 //! Whose token it is, and which branches and tags a repository has (hub-protocol 2.5, 2.8).
 
+use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Credential;
 use super::client::Hub;
@@ -21,6 +23,10 @@ pub struct Account {
     pub role: Option<String>,
     /// Organisations of the user.
     pub orgs: Vec<String>,
+    /// When the token ends; `None` when it does not, or the Hub does not tell.
+    pub expires_at: Option<Timestamp>,
+    /// What a fine-grained token may do, one line each: `org ann-labs: repo.content.read`.
+    pub scopes: Vec<String>,
 }
 
 /// A branch, tag or pull request.
@@ -64,6 +70,8 @@ struct OrgWire {
 struct AuthWire {
     #[serde(rename = "accessToken")]
     access_token: Option<AccessTokenWire>,
+    #[serde(default, rename = "expiresAt")]
+    expires_at: Value,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +79,48 @@ struct AccessTokenWire {
     #[serde(rename = "displayName")]
     display_name: Option<String>,
     role: Option<String>,
+    #[serde(default, rename = "expiresAt")]
+    expires_at: Value,
+    #[serde(rename = "fineGrained")]
+    fine_grained: Option<FineGrainedWire>,
+}
+
+/// What is not as expected here is left out: it is for people to read.
+#[derive(Deserialize)]
+struct FineGrainedWire {
+    #[serde(default)]
+    global: Vec<Value>,
+    #[serde(default)]
+    scoped: Vec<ScopeWire>,
+    #[serde(default, rename = "canReadGatedRepos")]
+    can_read_gated: Value,
+}
+
+#[derive(Deserialize)]
+struct ScopeWire {
+    #[serde(default)]
+    entity: Value,
+    #[serde(default)]
+    permissions: Vec<Value>,
+}
+
+impl FineGrainedWire {
+    fn lines(&self) -> Vec<String> {
+        let words = |values: &[Value]| values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+        let mut lines = Vec::new();
+        if !self.global.is_empty() {
+            lines.push(format!("everywhere: {}", words(&self.global)));
+        }
+        for scope in &self.scoped {
+            let (kind, name) = (text(&scope.entity, "type"), text(&scope.entity, "name"));
+            lines.push(format!("{kind} {name}: {}", words(&scope.permissions)));
+        }
+        if self.can_read_gated.as_bool() == Some(true) {
+            lines.push("gated repositories: read".to_owned());
+        }
+        lines
+    }
 }
 
 #[derive(Deserialize)]
@@ -106,8 +156,16 @@ impl Hub {
             .json::<WhoamiWire>(endpoint, token, url, &about, "an account")
             .await?;
         let show = |text: String| scrub::text(&text, token);
-        let access_token = answer.value.auth.and_then(|auth| auth.access_token);
-        let (token_name, role) = access_token.map_or((None, None), |wire| (wire.display_name, wire.role));
+        let auth = answer.value.auth;
+        let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        let access_token = auth.as_ref().and_then(|auth| auth.access_token.as_ref());
+        let expires_at = access_token
+            .and_then(|wire| time(&wire.expires_at))
+            .or_else(|| auth.as_ref().and_then(|auth| time(&auth.expires_at)));
+        let fine_grained = access_token.and_then(|wire| wire.fine_grained.as_ref());
+        let scopes = fine_grained.map(FineGrainedWire::lines).unwrap_or_default();
+        let (token_name, role) =
+            access_token.map_or((None, None), |wire| (wire.display_name.clone(), wire.role.clone()));
         Ok(Account {
             name: show(answer.value.name),
             token_name: token_name.map(show),
@@ -119,6 +177,8 @@ impl Hub {
                 .filter_map(|org| org.name)
                 .map(show)
                 .collect(),
+            expires_at,
+            scopes: scopes.into_iter().map(show).collect(),
         })
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper_util::client::legacy::connect::HttpInfo;
 use reqwest::Response;
 use tokio::time::{Instant, timeout};
 use url::Url;
@@ -11,7 +12,7 @@ use url::Url;
 use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
-use super::transport;
+use super::{transport, window};
 use crate::model::SignedUrl;
 
 /// Longest wait for the end of a body whose bytes are all there.
@@ -106,6 +107,13 @@ impl Body {
                 tally.got(chunk.len() as u64);
             }
             return Ok(Some(chunk));
+        }
+    }
+
+    /// Lets about so many bytes be under way to us at a time. Blocks for a moment on the process's list of descriptors.
+    pub fn set_window(&self, bytes: usize) {
+        if let Some(info) = self.response.extensions().get::<HttpInfo>() {
+            window::set(info.local_addr(), bytes);
         }
     }
 

@@ -21,6 +21,7 @@ use super::choice::Choices;
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::ledger::Tally;
+use super::listed::Listed;
 use super::proxy::ProxyRules;
 use super::resolver::Resolver;
 use super::routes::{RouteTable, Way};
@@ -88,6 +89,7 @@ struct Inner {
     routes: RwLock<Arc<RouteTable>>,
     clients: Mutex<HashMap<Key, Client>>,
     choices: Mutex<Choices>,
+    listed: Listed,
 }
 
 /// What a client is for.
@@ -106,8 +108,8 @@ pub(super) struct Taken {
     pub(super) way: Way,
     /// Whether there was a choice; then what becomes of it is remembered.
     chosen: bool,
-    /// Where its bytes are counted, when somebody counts.
     pub(super) tally: Option<Arc<Tally>>,
+    pub(super) listed: Listed,
     host: String,
 }
 
@@ -130,6 +132,7 @@ impl Hub {
                 options,
                 clients: Mutex::default(),
                 choices: Mutex::default(),
+                listed: Listed::default(),
             }),
         };
         // A mistake in the options is told now, and not by every request.
@@ -148,6 +151,10 @@ impl Hub {
     /// How it was set up.
     pub fn options(&self) -> &HubOptions {
         &self.inner.options
+    }
+
+    pub(super) fn listed(&self) -> &Listed {
+        &self.inner.listed
     }
 
     /// The rules in force.
@@ -193,6 +200,7 @@ impl Hub {
             way: way.clone(),
             chosen,
             tally,
+            listed: self.inner.listed.clone(),
             host,
         })
     }
@@ -210,6 +218,7 @@ impl Hub {
             way: way.clone(),
             chosen: false,
             tally: None,
+            listed: self.inner.listed.clone(),
             host: host_of(url),
         })
     }

@@ -19,6 +19,7 @@ mod info;
 mod judge;
 mod ledger;
 mod link;
+mod listed;
 mod listing;
 mod paging;
 mod proxy;
@@ -36,6 +37,7 @@ mod search;
 mod tests;
 mod trace;
 mod transport;
+mod window;
 mod wording;
 
 pub use account::{Account, GitRef, Refs};

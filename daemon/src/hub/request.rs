@@ -180,6 +180,7 @@ async fn read_json(mut response: Response, url: &Url, taken: &Taken, silence: Du
         })?
         .map_err(|error| transport::fault(error, url, taken.via()))?
     {
+        taken.listed.add(chunk.len());
         if body.len() + chunk.len() > MAX_JSON {
             return Err(HubError::TooLarge {
                 host: host_of(url),

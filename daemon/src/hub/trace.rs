@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
@@ -14,7 +16,7 @@ use super::fetch::FileTarget;
 use super::redirect::{Trail, is_redirect};
 use super::request::{Call, send};
 use super::routes::{Decision, Way};
-use super::{Credential, transport};
+use super::{Credential, ratelimit, transport};
 use crate::model::{RepoId, RepoKind, Revision, SignedUrl};
 
 /// Most bytes of one measurement.
@@ -39,6 +41,8 @@ pub struct Hop {
     pub saw_token: bool,
     /// Time to the headers of the answer.
     pub first_byte: Option<Duration>,
+    /// What time it has.
+    pub clock: Option<Timestamp>,
     /// Why it did not answer, or what it answered.
     pub error: Option<String>,
     /// Whether it answered itself, and did not lead elsewhere.
@@ -55,6 +59,7 @@ impl Hop {
             way: None,
             saw_token: false,
             first_byte: None,
+            clock: None,
             error: None,
             is_last: true,
         }
@@ -112,6 +117,26 @@ impl Hub {
         self.trace(&call, endpoint.base().clone()).await
     }
 
+    /// Whether the proxy of a way takes connections, and how fast. A direct way has none and is fine.
+    ///
+    /// # Errors
+    /// With why not, for people.
+    pub async fn knock(&self, way: &Way) -> Result<Duration, String> {
+        let began = Instant::now();
+        let Some(point) = way.proxy() else {
+            return Ok(Duration::ZERO);
+        };
+        let (Some(host), Some(port)) = (point.url().host_str(), point.url().port_or_known_default()) else {
+            return Err("its address names no host or no port".to_owned());
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        match timeout(self.options().connect_timeout, TcpStream::connect((host, port))).await {
+            Ok(Ok(_)) => Ok(began.elapsed()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it does not answer in time".to_owned()),
+        }
+    }
+
     async fn trace(&self, call: &Call<'_>, first: Url) -> Vec<Hop> {
         let limit = self.options().metadata_timeout;
         let mut trail = Trail::new(&first);
@@ -143,6 +168,7 @@ impl Hub {
                 }
                 Ok(response) => {
                     hop.first_byte = Some(began.elapsed());
+                    hop.clock = ratelimit::server_time(response.headers());
                     let status = response.status();
                     if is_redirect(status) {
                         match trail

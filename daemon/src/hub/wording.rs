@@ -132,7 +132,10 @@ fn refused(refusal: &Refusal) -> Failure {
         Situation::Gated if refusal.token_sent => new(
             FailureKind::Gated,
             format!("{it} is gated and your account has no access{said}"),
-            format!("ask for access at {}, then run `hfctl retry`", page(refusal)),
+            format!(
+                "ask for access at {}; the job starts by itself once it is granted",
+                page(refusal)
+            ),
         ),
         Situation::Gated => new(
             FailureKind::Gated,

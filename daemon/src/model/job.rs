@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use jiff::Timestamp;
 
-use super::{CommitHash, Failure, JobId, RepoId, RepoKind, Revision};
+use super::{CommitHash, Failure, JobId, Pacing, RepoId, RepoKind, Revision};
 
 /// Where a job stands; the words are in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -279,6 +279,8 @@ pub struct JobSpec {
     pub endpoints: Vec<String>,
     /// Order among the user's jobs.
     pub priority: Priority,
+    /// How fast, and when.
+    pub pacing: Pacing,
     /// Connections for one file; `None`: the default.
     pub connections: Option<u32>,
     /// Files at a time; `None`: the default.

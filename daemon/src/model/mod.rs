@@ -8,11 +8,13 @@ mod id;
 mod job;
 mod judgement;
 mod manifest;
+mod pacing;
 mod path;
 mod repo;
 pub mod route;
 mod secret;
 pub mod units;
+mod week;
 
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
@@ -24,7 +26,9 @@ pub use job::{
 };
 pub use judgement::{EndpointFault, Finding, JudgedRepo, Judgement, Serves};
 pub use manifest::{Manifest, ManifestEntry};
+pub use pacing::{JobChange, Pacing, SetLimit, SetLimits};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
 pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
+pub use week::{Change, Limit, Period, Weekdays};

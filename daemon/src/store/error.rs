@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::model::{IllegalMove, JobId};
+use crate::model::{IllegalMove, JobId, JobState};
 
 /// An error of the store. `Sqlite` and `Row` are ours to mend; the others are answers.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,9 @@ pub enum StoreError {
     /// The job's state does not allow the move.
     #[error(transparent)]
     IllegalMove(#[from] IllegalMove),
+    /// The job has ended: nothing of it can be changed.
+    #[error("the job is {0}: only a job that has not ended can be changed")]
+    Ended(JobState),
     /// Events before this number are gone.
     #[error("events up to {0} are no longer kept")]
     EventsPruned(u64),

@@ -13,6 +13,7 @@ mod jobs;
 mod judgements;
 mod migrate;
 mod open;
+mod pacing;
 mod progress;
 mod prune;
 mod queries;

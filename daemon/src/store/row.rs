@@ -12,7 +12,7 @@ use super::{
 use crate::model::{
     CommitHash, Destination, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind, FileId,
     FileRecord, FileState, Finding, HoldReason, Job, JobId, JobSpec, JobState, JudgedRepo, Judgement, NewEvent, Owner,
-    Priority, RepoId, RepoKind, RepoPath, Revision, Serves, Trust,
+    Pacing, Priority, RepoId, RepoKind, RepoPath, Revision, Serves, Trust,
 };
 
 /// Reads one column after the other of a row whose key is known.
@@ -143,6 +143,11 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
             .ok()
             .and_then(|index| Priority::ALL.get(index).copied())
             .ok_or_else(|| columns.bad("priority", &priority.to_string()))?,
+        pacing: Pacing {
+            limit: columns.get("rate_limit")?,
+            window: columns.get("time_window")?,
+            start_at: columns.time_option("start_at")?,
+        },
         connections: columns.get("connections")?,
         max_workers: columns.get("max_workers")?,
         force_download: columns.get("force_download")?,

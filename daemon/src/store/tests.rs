@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::model::{
-    CommitHash, Destination, Digest, FileState, HoldReason, JobSpec, Owner, Priority, RepoId, RepoKind, RepoPath,
-    Revision, Selection, Trust,
+    CommitHash, Destination, Digest, FileState, HoldReason, JobSpec, Owner, Pacing, Priority, RepoId, RepoKind,
+    RepoPath, Revision, Selection, Trust,
 };
 
 pub(super) struct Fixture {
@@ -61,6 +61,7 @@ pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<
             destination: Destination::Cache("/c".into()),
             endpoints: vec!["https://huggingface.co".into()],
             priority,
+            pacing: Pacing::default(),
             connections: None,
             max_workers: Some(3),
             force_download: false,

@@ -42,6 +42,9 @@ struct UserFile {
     /// Counts up; makes references that are never used twice.
     next: u64,
     tokens: BTreeMap<String, Entry>,
+    /// What the user has left for jobs that bring no token, by origin.
+    #[serde(default)]
+    logins: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,6 +114,44 @@ impl TokenStore {
                 token,
             })
         }))
+    }
+
+    /// Keeps a token for a user's jobs that bring none, in place of an earlier one for the same origin. Durable when it
+    /// returns. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the user's file cannot be read or replaced.
+    pub fn log_in(&self, uid: u32, bound: &BoundToken) -> Result<(), TokenError> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut file = self.read(uid)?;
+        file.logins
+            .insert(bound.origin.clone(), bound.token.reveal().to_owned());
+        self.replace(uid, &file)
+    }
+
+    /// Forgets it, and every job's reference to the same token; false when there was none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the user's file cannot be read or replaced.
+    pub fn log_out(&self, uid: u32, origin: &str) -> Result<bool, TokenError> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut file = self.read(uid)?;
+        let Some(token) = file.logins.remove(origin) else {
+            return Ok(false);
+        };
+        file.tokens
+            .retain(|_, entry| entry.origin != origin || entry.token != token);
+        self.replace(uid, &file)?;
+        Ok(true)
+    }
+
+    /// The token that a user has left for an origin. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the user's file cannot be read.
+    pub fn login(&self, uid: u32, origin: &str) -> Result<Option<Token>, TokenError> {
+        let file = self.read(uid)?;
+        Ok(file.logins.get(origin).and_then(|token| Token::new(token)))
     }
 
     fn path(&self, uid: u32) -> PathBuf {
@@ -207,6 +248,25 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&dir.path().join("tokens")), 0o700);
         assert_eq!(mode(&dir.path().join("tokens/7.json")), 0o600);
+    }
+
+    #[test]
+    fn a_login_is_for_one_user_and_one_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = TokenStore::new(dir.path());
+        let origin = "https://huggingface.co";
+        store.log_in(7, &bound("hf_old", origin)).unwrap();
+        store.log_in(7, &bound("hf_a", origin)).unwrap();
+        let reference = store.keep(7, &bound("hf_a", origin)).unwrap();
+        let other = store.keep(7, &bound("hf_b", origin)).unwrap();
+        let found = |uid, origin: &str| store.login(uid, origin).unwrap().map(|token| token.reveal().to_owned());
+        assert_eq!(found(7, origin).as_deref(), Some("hf_a"));
+        assert_eq!((found(8, origin), found(7, "https://hf-mirror.com")), (None, None));
+        assert!(store.log_out(7, origin).unwrap() && !store.log_out(7, origin).unwrap());
+        assert_eq!(found(7, origin), None);
+        // Jobs lose it too; another token of the same user stays.
+        assert!(store.get(7, &reference).unwrap().is_none());
+        assert!(store.get(7, &other).unwrap().is_some());
     }
 
     #[test]

@@ -57,8 +57,10 @@ impl World {
             .repo(model)
             .repo(data)
             .repo(llama.gated(Gated::Manual, &[]))
+            .token("hf_demo", "ann")
             .start()?;
         let home = tempfile::Builder::new().prefix("hf-").tempdir()?;
+        std::fs::write(home.path().join("token"), "hf_demo\n")?;
         Ok(Self {
             home,
             hub,

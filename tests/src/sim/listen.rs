@@ -57,6 +57,11 @@ pub(crate) async fn accept(
                     }
                 };
                 stream.set_nodelay(true).ok();
+                if let Some(bytes) = world.switches().send_buffer
+                    && let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&stream, bytes)
+                {
+                    world.journal.violation(format!("no send buffer of {bytes} bytes: {error}"));
+                }
                 let connection = Connection {
                     world: Arc::clone(&world),
                     host,

@@ -54,6 +54,8 @@ pub struct Switches {
     pub hub_concurrency: Option<usize>,
     /// Requests answered at one time by the CDN; 503 beyond.
     pub cdn_concurrency: Option<usize>,
+    /// Bytes of the send buffer of each connection, so that what is counted as sent has nearly arrived; else the system's.
+    pub send_buffer: Option<usize>,
     /// Seconds by which our clock is ahead of the machine's.
     pub clock_ahead_secs: i64,
     /// The resolve-cache hop counts against the quota of the resolvers too.
@@ -85,6 +87,7 @@ impl Default for Switches {
             refuse_unranged_above: None,
             hub_concurrency: None,
             cdn_concurrency: None,
+            send_buffer: None,
             clock_ahead_secs: 0,
             count_resolve_cache: false,
             siblings_limit: None,

@@ -116,6 +116,9 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         next_attempt_at: job.next_attempt_at.map(timestamp),
         uid: job.owner.uid,
         trust: job.trust.map(Trust::as_str).unwrap_or_default().to_owned(),
+        limit_bytes_per_sec: job.spec.pacing.limit,
+        window: job.spec.pacing.window.clone().unwrap_or_default(),
+        start_at: job.spec.pacing.start_at.map(timestamp),
     }
 }
 

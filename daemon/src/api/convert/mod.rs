@@ -6,4 +6,4 @@ mod spec;
 
 pub(super) use event::{event, progress_sample};
 pub(super) use job::{failure, file, job, timestamp};
-pub(super) use spec::{kind, kind_to_wire, state_filter, submit, token};
+pub(super) use spec::{kind, kind_to_wire, priority_change, state_filter, submit, token};

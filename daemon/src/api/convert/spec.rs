@@ -1,6 +1,7 @@
 //! Requests from the wire.
 
 use hfetch_proto::v1;
+use jiff::Timestamp;
 
 use crate::{
     engine::{CallError, Submit, Wish},
@@ -38,6 +39,22 @@ fn priority(number: i32) -> Result<Priority, CallError> {
     }
 }
 
+/// `None`: it stays as it is.
+pub(crate) fn priority_change(number: i32) -> Result<Option<Priority>, CallError> {
+    match v1::Priority::try_from(number) {
+        Ok(v1::Priority::Unspecified) => Ok(None),
+        _ => priority(number).map(Some),
+    }
+}
+
+/// A time that exists.
+fn time(field: &'static str, wire: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, CallError> {
+    wire.map(|wire| {
+        Timestamp::new(wire.seconds, wire.nanos).map_err(|_| CallError::invalid(field, "is no time that exists"))
+    })
+    .transpose()
+}
+
 pub(crate) fn state_filter(numbers: &[i32]) -> Result<Vec<JobState>, CallError> {
     numbers
         .iter()
@@ -71,12 +88,16 @@ pub(crate) fn submit(
     spec: Option<v1::JobSpec>,
     request_id: String,
     token_text: &str,
+    no_login: bool,
 ) -> Result<Submit, CallError> {
     let spec = spec.ok_or_else(|| CallError::invalid("spec", "is missing"))?;
     let some = |count: u32| (count > 0).then_some(count);
     let wish = Wish {
         kind: kind(spec.repo_type)?,
         priority: priority(spec.priority)?,
+        limit: spec.limit,
+        window: spec.window,
+        start_at: time("start_at", spec.start_at)?,
         name: spec.name,
         revision: spec.revision,
         selection: Selection {
@@ -98,5 +119,6 @@ pub(crate) fn submit(
         wish,
         request_id,
         token: token(token_text)?,
+        no_login,
     })
 }

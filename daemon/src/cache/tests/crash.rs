@@ -7,7 +7,7 @@ use std::fs;
 use crate::cache::publish::Ready;
 use crate::cache::testkit::{Bench, commit, git_digest, no_patience, open, path, tree};
 use crate::cache::touched::Touched;
-use crate::cache::{Found, Store};
+use crate::cache::{Found, InMemory, Store};
 use crate::model::{Destination, Manifest, ManifestEntry, Revision};
 
 const NAME: &str = "sub/config.json";
@@ -225,4 +225,66 @@ fn an_interrupted_update_of_a_local_file_is_never_believed() {
     assert_eq!(bench.find(NAME, &old, 6).unwrap(), Found::Absent);
     recover(&reopened(&bench));
     assert_eq!(bench.tree(), whole(Bench::local));
+}
+
+#[test]
+fn a_batch_that_was_cut_is_completed_by_the_next_look() {
+    for make in [Bench::cache as fn() -> Bench, Bench::local] {
+        let names: Vec<String> = (0..20).map(|number| format!("d{}/{number}.json", number % 3)).collect();
+        let contents: Vec<Vec<u8>> = (0..20).map(|number| format!("text {number}").into_bytes()).collect();
+        let files = |range: std::ops::Range<usize>| -> Vec<InMemory> {
+            let file = |number: usize| InMemory {
+                path: path(&names[number]),
+                digest: git_digest(&contents[number]),
+                bytes: vec![bytes::Bytes::from(contents[number].clone())],
+            };
+            range.map(file).collect()
+        };
+        let publish = |store: &Store, batch: Vec<InMemory>| {
+            for result in store.publish_in_memory(&commit(), batch, &no_patience()) {
+                result.unwrap();
+            }
+        };
+        let whole = make();
+        publish(&whole.store, files(0..20));
+        let staging = match whole.root().ends_with("hub") {
+            true => whole.repo().join(".hfetch"),
+            false => whole.root().join(".cache/huggingface/.hfetch"),
+        };
+        assert_eq!(fs::read_dir(staging).unwrap().count(), 0, "no temporary name is left");
+        let expected = whole.tree();
+        // The first process came as far as: some placed and announced, some placed only, some under temporary names only.
+        let bench = make();
+        publish(&bench.store, files(0..5));
+        let mut temporaries = Vec::new();
+        for (number, file) in (5..15).zip(files(5..15)) {
+            let ready = bench.store.write_temporary(file).unwrap();
+            bench.store.seal(&ready).unwrap();
+            if number < 10 {
+                let placed = bench
+                    .store
+                    .place(&commit(), &ready, &no_patience(), &mut Touched::new());
+                drop(placed.unwrap());
+            } else {
+                temporaries.push(ready.staging.unwrap());
+            }
+        }
+        let store = reopened(&bench);
+        let missing = |number: &usize| {
+            let found = store.glance(&commit(), &path(&names[*number]), &git_digest(&contents[*number]));
+            found.unwrap().is_none()
+        };
+        let missing: Vec<usize> = (0..20).filter(missing).collect();
+        assert_eq!(
+            missing,
+            (10..20).collect::<Vec<_>>(),
+            "a temporary name is nothing to go by"
+        );
+        // All of it once more: what is in place stays.
+        publish(&store, files(0..20));
+        for temporary in temporaries {
+            temporary.discard().unwrap();
+        }
+        assert_eq!(bench.tree(), expected);
+    }
 }

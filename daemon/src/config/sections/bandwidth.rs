@@ -5,10 +5,11 @@ use jiff::tz::TimeZone;
 use crate::config::{
     section::Reader,
     shape::{Checked, fault},
-    timetable::{Limit, parse_limit},
+    timetable::parse_limit,
     tree::{Node, Table},
     values,
 };
+use crate::model::Limit;
 
 /// `[bandwidth]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

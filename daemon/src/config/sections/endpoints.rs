@@ -8,9 +8,11 @@ use crate::config::{
     section::Reader,
     settings::Header,
     shape::{Checked, fault},
+    timetable::parse_limit,
     tree::{Entry, Node, Table},
     values,
 };
+use crate::model::Limit;
 
 /// The Hub itself.
 const HUB: &str = "https://huggingface.co";
@@ -31,8 +33,8 @@ pub struct EndpointOptions {
     pub url: Url,
     /// Whether tokens may go there.
     pub token: TokenPolicy,
-    /// Bytes per second; `None` is no limit.
-    pub limit: Option<u64>,
+    /// What all connections to it may bring together.
+    pub limit: Limit,
     /// Connections at a time.
     pub max_connections: u32,
 }
@@ -112,7 +114,7 @@ fn read_one(
     };
     let policies = [("never", TokenPolicy::Never), ("own", TokenPolicy::Own)];
     let token = section.read("token", token, values::word(&policies));
-    let limit = section.read("limit", "off", values::rate);
+    let limit = section.read("limit", "off", |node| values::parsed(node, parse_limit));
     let max_connections = section.read("max_connections", DEFAULT_MAX_CONNECTIONS, values::number(1..=4096));
     section.finish();
     Some(EndpointOptions {

@@ -8,8 +8,9 @@ use crate::config::{
     shape::{Checked, fault},
     tree::{Node, Table},
     values,
-    week::{BadText, Part, Weekdays, parse_days, parse_time},
+    week::{BadText, Part, parse_days, parse_time},
 };
+use crate::model::{Period, Weekdays};
 
 /// One of `[windows]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,26 +21,13 @@ pub struct WindowOptions {
     pub limit: Option<u64>,
 }
 
-/// A span of time on some days.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Period {
-    /// The days on which it begins.
-    pub days: Weekdays,
-    /// Minutes after midnight.
-    pub start_minute: u16,
-    /// Minutes after midnight; 1440 is the day's end. Not after `start_minute`: on the next day.
-    pub end_minute: u16,
-}
-
 pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table) -> Option<BTreeMap<String, WindowOptions>> {
     let mut complete = true;
     let mut windows = BTreeMap::new();
     for (name, at, table) in reader.named(root, "windows") {
         let path = format!("windows.{}", key_text(&name));
         let header = Header::Table(vec!["windows".to_owned(), name.clone()]);
-        let mut section = reader
-            .open(header, "windows.NAME", path.clone(), at, table)
-            .not_in_force_as(path);
+        let mut section = reader.open(header, "windows.NAME", path, at, table);
         let periods = section.read_required("periods", periods);
         let limit = section.read("limit", "off", values::rate);
         section.finish();
@@ -62,7 +50,10 @@ fn periods(node: &Node) -> Checked<Vec<Period>> {
 }
 
 /// `Mon-Fri 00:30-07:00`, or every day without days.
-fn parse_period(text: &str) -> Result<Period, BadText> {
+///
+/// # Errors
+/// With the place of the mistake.
+pub fn parse_period(text: &str) -> Result<Period, BadText> {
     let whole = Part::whole(text);
     let words = whole.words(char::is_whitespace);
     let (days, times) = match words.as_slice() {

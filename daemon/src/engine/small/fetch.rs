@@ -208,11 +208,22 @@ async fn read(
         .await?;
     let meter = context.shared.sources.meter(slot.source);
     let (mut body, host) = (opened.body, opened.link.host);
+    let mut toll = context
+        .shared
+        .gate
+        .toll(context.row, &access.endpoint.origin().ascii_serialization());
+    let on_hold = |held| {
+        flow.hold(held);
+        context.shared.sources.held_by_us();
+    };
+    toll.new_window().into_iter().for_each(|window| body.set_window(window));
     let mut bytes = Vec::new();
     while let Some(mut chunk) = body.chunk().await? {
-        arrived(context, &meter, chunk.len() as u64);
+        let came = chunk.len() as u64;
+        arrived(context, &meter, came);
         flow.take(&mut chunk);
         bytes.push(chunk);
+        toll.pay(came, on_hold).await;
     }
     Ok((bytes, host))
 }

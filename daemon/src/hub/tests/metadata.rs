@@ -126,7 +126,9 @@ async fn branches_and_tags() {
 async fn accounts() {
     let body = "{\"type\":\"user\",\"name\":\"alice\",\"orgs\":[{\"type\":\"org\",\"name\":\"acme\"}],\
                 \"auth\":{\"type\":\"access_token\",\
-                \"accessToken\":{\"displayName\":\"laptop\",\"role\":\"read\"}}}";
+                \"accessToken\":{\"displayName\":\"laptop\",\"role\":\"read\",\"fineGrained\":{\"canReadGatedRepos\":true,\
+                \"global\":[],\"scoped\":[{\"entity\":{\"type\":\"user\",\"name\":\"alice\"},\
+                \"permissions\":[\"repo.content.read\"]}]}},\"expiresAt\":\"2027-01-31T00:00:00.000Z\"}}";
     let refused = Reply::new(401, &[], "{\"error\":\"Invalid username or password.\"}");
     let replies = vec![
         Reply::json(body),
@@ -140,6 +142,14 @@ async fn accounts() {
     assert_eq!((alice.name.as_str(), alice.orgs[0].as_str()), ("alice", "acme"));
     assert_eq!(alice.token_name.as_deref(), Some("laptop"));
     assert_eq!(alice.role.as_deref(), Some("read"));
+    assert_eq!(
+        alice.expires_at.map(|time| time.to_string()).as_deref(),
+        Some("2027-01-31T00:00:00Z")
+    );
+    assert_eq!(
+        alice.scopes,
+        ["user alice: repo.content.read", "gated repositories: read"]
+    );
     let sent = server.requests()[0].header("authorization").map(str::to_owned);
     assert_eq!(sent.as_deref(), Some("Bearer hf_topsecret"));
     assert!(hub.whoami(&endpoint, Some(&token)).await.unwrap().role.is_none());

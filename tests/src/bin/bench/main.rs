@@ -8,10 +8,7 @@
 //! The servers are nginx (rows without a limit: it must not be the bottleneck) and the simulated Hub, each a process of
 //! its own. Tools that are not installed are left out.
 //!
-//! Where the time goes, on two cores that the servers share: a byte that hfctl downloads is copied out of the socket
-//! (about 0.35 s of CPU per GiB), hashed (0.9 s per GiB with SHA instructions), and written into the page cache (0.4 s
-//! per GiB); the hash follows the download and so costs no time while a core is idle. The sync at the end waits for the
-//! disk and for nothing else.
+//! Where the remaining time goes has not been profiled yet; the floors say only how much there is to explain.
 
 mod build;
 mod daemon;

@@ -1,0 +1,180 @@
+//! Tokens that users leave with the daemon, for jobs that bring none. One for each user and origin; never given back.
+
+use std::sync::Arc;
+
+use super::{
+    Engine, access,
+    error::CallError,
+    shared::{Shared, blocking},
+    stop::chain,
+    submit,
+};
+use crate::{
+    config::{Config, Mode, TokenPolicy},
+    hub::{Account, Endpoint, HubError, failure},
+    model::{Failure, Token},
+    tokens::BoundToken,
+};
+
+/// Whose token, and where it may go.
+#[derive(Debug, Clone)]
+pub struct TokenCall {
+    /// The caller.
+    pub uid: u32,
+    /// An endpoint's name or address; empty: the first that tokens may go to.
+    pub endpoint: String,
+    /// The caller's own HF_ENDPOINT.
+    pub preferred_endpoint: String,
+    /// The caller's token.
+    pub token: Option<Token>,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The call brought it.
+    Caller,
+    /// It was left with the daemon.
+    Login,
+}
+
+/// Whose token it is.
+#[derive(Debug)]
+pub struct Identity {
+    /// Base address of the endpoint that was asked.
+    pub endpoint: String,
+    /// `None`: there is no token.
+    pub source: Option<TokenSource>,
+    /// What the endpoint says.
+    pub account: Result<Option<Account>, Failure>,
+}
+
+/// Checks a token at its endpoint and keeps it.
+pub(super) async fn login(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> Result<Identity, CallError> {
+    let endpoint = endpoint(shared, mode, &call)?;
+    let Some(token) = call.token else {
+        return Err(CallError::invalid("token", "is missing"));
+    };
+    let account = ask(shared, &endpoint, &token).await;
+    if account.is_ok() {
+        let bound = BoundToken {
+            origin: endpoint.origin().ascii_serialization(),
+            token,
+        };
+        let (tokens, uid) = (shared.tokens.clone(), call.uid);
+        let kept = blocking(move || tokens.log_in(uid, &bound)).await;
+        kept.map_err(|error| CallError::Internal(chain(&error)))?;
+    }
+    Ok(Identity {
+        endpoint: submit::base_text(&endpoint),
+        source: Some(TokenSource::Caller),
+        account: account.map(Some),
+    })
+}
+
+/// Forgets the kept token; false when there was none.
+pub(super) async fn logout(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> Result<(String, bool), CallError> {
+    let endpoint = endpoint(shared, mode, &call)?;
+    let (tokens, origin) = (shared.tokens.clone(), endpoint.origin().ascii_serialization());
+    let removed = blocking(move || tokens.log_out(call.uid, &origin)).await;
+    let removed = removed.map_err(|error| CallError::Internal(chain(&error)))?;
+    Ok((submit::base_text(&endpoint), removed))
+}
+
+/// Whose token would be used.
+pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> Result<Identity, CallError> {
+    let endpoint = endpoint(shared, mode, &call)?;
+    let (token, source) = match call.token {
+        Some(token) => (Some(token), Some(TokenSource::Caller)),
+        None => {
+            let kept = kept(shared, call.uid, &endpoint).await;
+            let source = kept.as_ref().map(|_| TokenSource::Login);
+            (kept, source)
+        }
+    };
+    let account = match &token {
+        Some(token) => ask(shared, &endpoint, token).await.map(Some),
+        None => Ok(None),
+    };
+    Ok(Identity {
+        endpoint: submit::base_text(&endpoint),
+        source,
+        account,
+    })
+}
+
+/// The token of a call: its own, else, unless it wants none, the one that its user has left for the endpoint that may see one.
+pub(super) async fn token_of(
+    shared: &Arc<Shared>,
+    config: &Config,
+    mode: Mode,
+    uid: u32,
+    endpoints: &[Endpoint],
+    own: Option<Token>,
+    no_login: bool,
+) -> Option<Token> {
+    if own.is_some() || no_login {
+        return own;
+    }
+    let endpoint = endpoints
+        .iter()
+        .find(|endpoint| access::policy(config, mode, endpoint) == TokenPolicy::Own)?;
+    kept(shared, uid, endpoint).await
+}
+
+async fn kept(shared: &Arc<Shared>, uid: u32, endpoint: &Endpoint) -> Option<Token> {
+    let (tokens, origin) = (shared.tokens.clone(), endpoint.origin().ascii_serialization());
+    let found = blocking(move || tokens.login(uid, &origin)).await;
+    found.unwrap_or_else(|error| {
+        tracing::error!(uid, error = chain(&error), "a user's kept token cannot be read");
+        None
+    })
+}
+
+async fn ask(shared: &Shared, endpoint: &Endpoint, token: &Token) -> Result<Account, Failure> {
+    let asked = shared.hub.whoami(endpoint, Some(token)).await;
+    asked.map_err(|error: HubError| failure(&error))
+}
+
+/// The endpoint that the call is about: one that tokens may go to.
+fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, CallError> {
+    let config = shared.config();
+    let named: Vec<String> = Some(call.endpoint.clone())
+        .filter(|name| !name.is_empty())
+        .into_iter()
+        .collect();
+    let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
+    endpoints.retain(|endpoint| access::policy(&config, mode, endpoint) == TokenPolicy::Own);
+    endpoints.into_iter().next().ok_or_else(|| {
+        CallError::invalid(
+            "endpoint",
+            "no token is sent there: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
+        )
+    })
+}
+
+impl Engine {
+    /// Checks a user's token at its endpoint and keeps it for jobs that bring none.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the endpoint refuses is in the answer.
+    pub async fn login(&self, call: TokenCall) -> Result<Identity, CallError> {
+        login(&self.shared, self.mode, call).await
+    }
+
+    /// Forgets a kept token. Tells the endpoint, and whether there was one.
+    ///
+    /// # Errors
+    /// With the field that is wrong.
+    pub async fn logout(&self, call: TokenCall) -> Result<(String, bool), CallError> {
+        logout(&self.shared, self.mode, call).await
+    }
+
+    /// Whose token would be used.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the endpoint refuses is in the answer.
+    pub async fn who_am_i(&self, call: TokenCall) -> Result<Identity, CallError> {
+        who_am_i(&self.shared, self.mode, call).await
+    }
+}
