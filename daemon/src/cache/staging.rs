@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use super::error::CacheError;
 use super::neighbour;
 use super::root::Root;
+use super::staging_dir::tag_name;
 use super::stamp::FileStamp;
 use super::store::Store;
 use super::touched::Touched;
@@ -158,12 +159,6 @@ impl Store {
     }
 }
 
-/// A caller's tag as part of a file name.
-fn tag_name(tag: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    tag.chars().take(64).map(plain).collect()
-}
-
 impl Staging {
     /// Which file it is. The times change with every write; device, inode and size do not.
     ///
@@ -179,8 +174,7 @@ impl Staging {
         self.existed
     }
 
-    /// The file as it was when it was opened, before this handle changed anything: whoever knows the time of his last write
-    /// sees whether somebody wrote after him.
+    /// The file as it was before this handle changed anything: it shows whether somebody wrote after the last claim.
     pub fn found(&self) -> FileStamp {
         self.found
     }
@@ -204,8 +198,7 @@ impl Staging {
         }
     }
 
-    /// All bytes below `end` are synced and hashed: they need not stay in memory. Advice, which never fails; nothing happens
-    /// when the options say that files stay.
+    /// All bytes below `end` are synced and hashed, and leave memory unless the options say otherwise. Advice, never fails.
     pub fn let_go(&self, end: u64) {
         let before = self.let_go.fetch_max(end, Ordering::Relaxed);
         if self.passing && end > before {

@@ -42,3 +42,9 @@ impl Store {
         Ok(true)
     }
 }
+
+/// A caller's tag as part of a file name.
+pub(super) fn tag_name(tag: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    tag.chars().take(64).map(plain).collect()
+}
