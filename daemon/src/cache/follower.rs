@@ -168,7 +168,7 @@ impl Follower {
     /// and can go on from there.
     ///
     /// # Errors
-    /// As [`hash`].
+    /// As [`super::verify::hash`].
     pub fn advance(
         &mut self,
         content: Content<'_>,
