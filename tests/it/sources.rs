@@ -60,7 +60,7 @@ async fn download(hubs: &[&SimHub], args: &[&str]) -> anyhow::Result<f64> {
 
 #[tokio::test]
 async fn connections_are_added_while_each_brings_more() -> anyhow::Result<()> {
-    let hub = hub(48 * MIB)?;
+    let hub = hub(96 * MIB)?;
     hub.pace().set_per_connection(Some(3_000_000));
     download(&[&hub], &[]).await?;
     let most = most_at_once(hub.journal());

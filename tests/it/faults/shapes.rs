@@ -109,13 +109,13 @@ async fn limits_of_the_server() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn many_files_at_a_server_that_takes_four_at_a_time() -> anyhow::Result<()> {
+async fn many_files_at_a_server_that_takes_two_at_a_time() -> anyhow::Result<()> {
     let repo = (0..40).fold(repo(), |repo, number| {
         repo.seeded(&format!("part-{number}.bin"), 200_000, 100 + number)
     });
     let few = Switches {
-        cdn_concurrency: Some(4),
-        hub_concurrency: Some(4),
+        cdn_concurrency: Some(2),
+        hub_concurrency: Some(2),
         ..Switches::default()
     };
     let hub = SimHub::builder().repo(repo).switches(few).start()?;
