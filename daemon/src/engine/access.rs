@@ -42,17 +42,19 @@ pub(super) fn token_origin(config: &Config, mode: Mode, endpoints: &[Endpoint]) 
 
 /// Endpoints for a call that was made with a token at hand.
 pub(super) fn for_call(
-    config: &Config,
+    shared: &Shared,
     mode: Mode,
     endpoints: Vec<Endpoint>,
     uid: u32,
     token: Option<Token>,
 ) -> Vec<EndpointAccess> {
+    let config = shared.config();
+    let ledger = shared.ledgers.of_user(uid);
     let bound =
-        token.and_then(|token| token_origin(config, mode, &endpoints).map(|origin| BoundToken { origin, token }));
+        token.and_then(|token| token_origin(&config, mode, &endpoints).map(|origin| BoundToken { origin, token }));
     endpoints
         .into_iter()
-        .map(|endpoint| grant(config, mode, endpoint, uid, bound.as_ref()))
+        .map(|endpoint| grant(&config, mode, endpoint.counted(ledger.clone()), uid, bound.as_ref()))
         .collect()
 }
 
@@ -84,7 +86,7 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
         }
         None => None,
     };
-    let ledger = shared.ledgers.of(&job.id);
+    let ledger = shared.ledgers.of_job(job);
     job.spec
         .endpoints
         .iter()

@@ -16,7 +16,13 @@ use super::{
     stop::JobStop,
     transfer::FileTransfer,
 };
-use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
+use crate::{
+    cache::CacheError,
+    hub::{Charge, HubError},
+    model::ByteRange,
+    plan::LeaseId,
+    sched::rate::RateMeter,
+};
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
@@ -224,6 +230,8 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         None => transfer.set_link(task.index, opened.link.clone()),
     };
     let mut body = opened.body;
+    let charge = body.charge().clone();
+    transfer.paid_by(task.index, &charge);
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared
@@ -233,7 +241,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         task.flow.hold(held);
         context.shared.sources.held_by_us();
     };
-    let mut writer = SegmentWriter::new(context, transfer, task.lease, task.range.start);
+    let mut writer = SegmentWriter::new(context, transfer, (task.lease, task.range.start), charge.clone());
     let outcome = loop {
         if let Some(window) = toll.new_window() {
             body.set_window(window);
@@ -246,6 +254,10 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 let came = chunk.len() as u64;
                 arrived(context, &meter, came);
                 let last = task.flow.take(&mut chunk);
+                let taken = chunk.len() as u64;
+                // What is cut off comes to somebody else as well.
+                charge.repeated(came - taken + context.progress.repeats(taken));
+                context.progress.to_write(taken);
                 writer.take(chunk).await?;
                 if let Err(end) = unless_cut(context, task, toll.pay(came, on_hold)).await {
                     break Err(end);
@@ -291,10 +303,16 @@ struct SegmentWriter<'a> {
     /// Bytes that go to the disk in one call.
     write_bytes: usize,
     writing: Option<(u64, JoinHandle<Result<(), CacheError>>)>,
+    charge: Charge,
 }
 
 impl<'a> SegmentWriter<'a> {
-    fn new(context: &'a Arc<JobContext>, transfer: &'a Arc<FileTransfer>, lease: LeaseId, offset: u64) -> Self {
+    fn new(
+        context: &'a Arc<JobContext>,
+        transfer: &'a Arc<FileTransfer>,
+        (lease, offset): (LeaseId, u64),
+        charge: Charge,
+    ) -> Self {
         Self {
             context,
             transfer,
@@ -304,6 +322,7 @@ impl<'a> SegmentWriter<'a> {
             gathered_bytes: 0,
             write_bytes: context.shared.sources.gather_bytes(),
             writing: None,
+            charge,
         }
     }
 
@@ -357,9 +376,12 @@ impl<'a> SegmentWriter<'a> {
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => return Err(JobStop::Cancelled),
             }
+            self.context.progress.no_more_to_write(bytes);
             if self.transfer.wrote(self.lease, bytes) {
                 self.transfer.counted.add(bytes);
                 self.transfer.unclaimed.add(bytes);
+            } else {
+                self.charge.repeated(bytes);
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Events, access, admission, finish,
     lane::Lane,
-    planner,
+    ledger, planner,
     pulse::PulseAsked,
     shared::{JobContext, Shared},
     small::{Fetched, Looked, Placed},
@@ -37,8 +37,6 @@ use crate::{
 const MOST_IN_MEMORY: usize = 64;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
-/// What came from which host is stored so often.
-const ACCOUNTS: Duration = Duration::from_secs(30);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -137,7 +135,6 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut accounts = interval(ACCOUNTS);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
@@ -161,7 +158,6 @@ impl Dispatcher {
                 }
                 () = shared.clock.reaches_if(next_due) => self.look_again().await,
                 rung = shared.bells.rung(&shared.clock) => self.on_bell(rung).await,
-                _ = accounts.tick() => self.store_accounts().await,
             }
         }
         // The job tokens are children of the root: every task is ending now.
@@ -169,6 +165,8 @@ impl Dispatcher {
         while let Some(joined) = self.tasks.join_next_with_id().await {
             self.on_joined(joined).await;
         }
+        // The last: nothing comes any more.
+        ledger::settle(&self.shared).await;
     }
 
     /// Hears one event and those that wait behind it.
@@ -291,6 +289,7 @@ impl Dispatcher {
         };
         let endpoints = access::endpoints_of(&self.shared, &job).await;
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
+        context.progress.lost(self.shared.ledgers.take_lost(&job.id));
         self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());
         let config = self.shared.config();
         self.shared.gate.enter(&job, config.users.of(&job.owner.user).weight);

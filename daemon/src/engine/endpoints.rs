@@ -133,7 +133,7 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
     let config = shared.config();
     let mut notes = Vec::new();
     let endpoints = submit::endpoints(&config, mode, &call.endpoints, "", &mut notes)?;
-    let accesses = access::for_call(&config, mode, endpoints.clone(), call.uid, call.token.clone());
+    let accesses = access::for_call(shared, mode, endpoints.clone(), call.uid, call.token.clone());
     let repo = match call.repo.clone() {
         Some(repo) => repo,
         None => usual_repo(shared, call.uid).await?,
@@ -141,7 +141,7 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
     // What they are held against is the origin's word, also when only a mirror is asked about.
     let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
     let others = all.into_iter().filter(|one| !endpoints.contains(one)).collect();
-    let others = access::for_call(&config, mode, others, call.uid, call.token.clone());
+    let others = access::for_call(shared, mode, others, call.uid, call.token.clone());
     let (first, second): (Vec<_>, Vec<_>) = accesses
         .iter()
         .chain(&others)

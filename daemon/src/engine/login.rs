@@ -145,7 +145,9 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
         .collect();
     let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
     endpoints.retain(|endpoint| access::policy(&config, mode, endpoint) == TokenPolicy::Own);
-    endpoints.into_iter().next().ok_or_else(|| {
+    let first = endpoints.into_iter().next();
+    let counted = first.map(|endpoint| endpoint.counted(shared.ledgers.of_user(call.uid)));
+    counted.ok_or_else(|| {
         CallError::invalid(
             "endpoint",
             "no token is sent there: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",

@@ -160,7 +160,7 @@ async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Ve
         &mut Vec::new(),
     )?;
     let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone(), false).await;
-    Ok(access::for_call(&config, mode, endpoints, call.uid, token))
+    Ok(access::for_call(shared, mode, endpoints, call.uid, token))
 }
 
 /// Checks an alias of a user and gives it in the form that is stored.

@@ -51,7 +51,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let uid = submit.owner.uid;
     let (own, no_login) = (submit.token, submit.no_login);
     let token = login::token_of(shared, &config, mode, uid, &checked.endpoints, own, no_login).await;
-    let endpoints = access::for_call(&config, mode, checked.endpoints, uid, token);
+    let endpoints = access::for_call(shared, mode, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),

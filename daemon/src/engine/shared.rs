@@ -20,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Admission,
+    board::Board,
     clock::Clock,
     disk_pool::DiskPool,
     gate::Gate,
     gated::AccessWaits,
+    ledger::Ledgers,
     limits::Limits,
-    progress::{Board, JobProgress, lock},
-    routes::Ledgers,
+    progress::{JobProgress, lock},
     sources::{SourceId, Sources},
     stop::JobStop,
     timing::Bells,
@@ -81,7 +82,7 @@ pub(super) struct Shared {
     pub(super) gates: Gates,
     /// Origins that did not answer, so that plans do not wait for them again and again.
     pub(super) away: Gates,
-    /// Which hosts the active jobs ask, and what came from them.
+    /// Who pays for what comes over the network.
     pub(super) ledgers: Ledgers,
     /// Jobs that wait for access to a gated repository.
     pub(super) access_waits: AccessWaits,
@@ -129,9 +130,14 @@ impl Shared {
         }
     }
 
-    /// By a clock, and with the limits that were set.
-    pub(super) fn timed(self, clock: Clock, limits: Limits) -> Self {
-        Self { clock, limits, ..self }
+    /// By a clock, with the limits that were set, and with what a crash left of the accounts.
+    pub(super) fn with(self, clock: Clock, limits: Limits, ledgers: Ledgers) -> Self {
+        Self {
+            clock,
+            limits,
+            ledgers,
+            ..self
+        }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.

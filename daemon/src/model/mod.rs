@@ -14,6 +14,7 @@ mod repo;
 pub mod route;
 mod secret;
 pub mod units;
+pub mod usage;
 mod week;
 
 pub use digest::{Digest, Etag};
@@ -31,4 +32,5 @@ pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
 pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
+pub use usage::{Booking, Spent, TrafficRoute, UsageBy, UsageLine};
 pub use week::{Change, Limit, Period, Weekdays};
