@@ -1,6 +1,7 @@
 //! The ledger for people and for scripts.
 
-use hfetch_proto::v1::{GetUsageResponse, UsageLine};
+use hfetch_proto::v1::{Budget, GetUsageResponse, UsageLine};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::table::{plain, render};
@@ -15,6 +16,34 @@ pub(crate) struct UsageJson {
     timezone: String,
     lines: Vec<LineJson>,
     total: LineJson,
+    budgets: Vec<BudgetJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct BudgetJson {
+    user: Option<String>,
+    endpoint: Option<String>,
+    budget: u64,
+    used: u64,
+    period: String,
+    resets_at: Option<Timestamp>,
+}
+
+impl BudgetJson {
+    fn new(budget: Budget) -> BudgetJson {
+        let (user, endpoint) = match budget.of_endpoint {
+            true => (None, Some(budget.name)),
+            false => (Some(budget.name), None),
+        };
+        BudgetJson {
+            user,
+            endpoint,
+            budget: budget.budget_bytes,
+            used: budget.used_bytes,
+            period: budget.period,
+            resets_at: human::time(budget.resets_at.as_ref()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -58,6 +87,7 @@ impl UsageJson {
             timezone: answer.timezone,
             lines: answer.lines.into_iter().map(LineJson::new).collect(),
             total: LineJson::new(answer.total.unwrap_or_default()),
+            budgets: answer.budgets.into_iter().map(BudgetJson::new).collect(),
         }
     }
 }
@@ -72,8 +102,29 @@ fn column(by: UsageByArg) -> (&'static str, fn(&UsageLine) -> &str) {
     }
 }
 
-/// A line for each value of the keys, and the sum below them.
+/// A line for each value of the keys, the sum, and the budgets below them.
 pub(crate) fn table(out: &Out, by: &[UsageByArg], answer: &GetUsageResponse) -> String {
+    let mut text = lines(out, by, answer);
+    for budget in &answer.budgets {
+        text.push_str(&format!("\n{}", spent(budget)));
+    }
+    text
+}
+
+/// `budget of ann: 1.2 GiB of 500.0 GiB this month; begins anew 2026-09-01 00:00:00`.
+fn spent(budget: &Budget) -> String {
+    let anew = human::time(budget.resets_at.as_ref()).map(human::local);
+    format!(
+        "budget of {}: {} of {} this {}; begins anew {}",
+        human::clean(&budget.name),
+        human::bytes(budget.used_bytes),
+        human::bytes(budget.budget_bytes),
+        human::clean(&budget.period),
+        anew.unwrap_or_default()
+    )
+}
+
+fn lines(out: &Out, by: &[UsageByArg], answer: &GetUsageResponse) -> String {
     let columns: Vec<_> = by.iter().map(|by| column(*by)).collect();
     let mut head: Vec<(&str, bool)> = columns.iter().map(|(name, _)| (*name, false)).collect();
     head.extend([

@@ -4,9 +4,9 @@ use hfetch_proto::v1;
 use jiff::{Span, civil::Date};
 use tonic::{Request, Response, Status};
 
-use super::identity::Caller;
+use super::{convert, identity::Caller};
 use crate::{
-    engine::{CallError, Engine},
+    engine::{BudgetView, CallError, Engine},
     model::{
         Spent, UsageBy, UsageLine,
         usage::{report, total},
@@ -62,10 +62,22 @@ fn line(line: UsageLine) -> v1::UsageLine {
     }
 }
 
+fn budget(view: BudgetView) -> v1::Budget {
+    v1::Budget {
+        name: view.name,
+        of_endpoint: view.of_endpoint,
+        budget_bytes: view.budget.bytes,
+        used_bytes: view.used_bytes,
+        period: view.budget.period.as_str().to_owned(),
+        resets_at: Some(convert::timestamp(view.resets_at)),
+    }
+}
+
 #[tonic::async_trait]
 impl v1::usage_service_server::UsageService for UsageApi {
     async fn get_usage(&self, request: Request<v1::GetUsageRequest>) -> Result<Response<v1::GetUsageResponse>, Status> {
-        let scope = Caller::of(&request)?.scope();
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope();
         let request = request.into_inner();
         let keys = request.by.into_iter().map(by).collect::<Result<Vec<_>, _>>()?;
         let (today, timezone) = self.engine.today();
@@ -74,6 +86,7 @@ impl v1::usage_service_server::UsageService for UsageApi {
         if !request.user.is_empty() {
             rows.retain(|row| row.user == request.user || row.uid.to_string() == request.user);
         }
+        let budgets = self.engine.budgets(scope, &caller.owner).await?;
         let all = UsageLine {
             spent: total(&rows),
             ..UsageLine::default()
@@ -84,6 +97,7 @@ impl v1::usage_service_server::UsageService for UsageApi {
             since: since.to_string(),
             until: today.to_string(),
             timezone,
+            budgets: budgets.into_iter().map(budget).collect(),
         }))
     }
 }

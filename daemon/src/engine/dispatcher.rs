@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, admission, finish,
+    Events, access, admission, budgets, finish,
     lane::Lane,
     ledger, planner,
     pulse::PulseAsked,
@@ -37,6 +37,8 @@ use crate::{
 const MOST_IN_MEMORY: usize = 64;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
+/// Budgets are looked at so often while a job is active.
+const BUDGET_TICK: Duration = Duration::from_millis(100);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -135,10 +137,12 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut budget_tick = interval(BUDGET_TICK);
+        budget_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
-            if std::mem::take(&mut self.look_at_queue) {
+            while std::mem::take(&mut self.look_at_queue) && !root.is_cancelled() {
                 self.hold_untimely().await;
                 self.start_jobs().await;
             }
@@ -155,6 +159,9 @@ impl Dispatcher {
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
+                }
+                _ = budget_tick.tick(), if !self.jobs.is_empty() && budgets::are_set(&shared.config()) => {
+                    self.mind_budgets().await;
                 }
                 () = shared.clock.reaches_if(next_due) => self.look_again().await,
                 rung = shared.bells.rung(&shared.clock) => self.on_bell(rung).await,
@@ -267,8 +274,22 @@ impl Dispatcher {
             }
         };
         let fresh = queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id));
+        let bounded = budgets::are_set(&self.shared.config());
         for job in fresh.take(room).collect::<Vec<_>>() {
-            self.start_job(&job).await;
+            let held = if bounded {
+                self.hold_unaffordable(&job).await
+            } else {
+                None
+            };
+            match held {
+                None => self.start_job(&job).await,
+                // Its place is another's.
+                Some(Ok(())) => self.look_at_queue = true,
+                Some(Err(error)) => {
+                    tracing::error!(job = %job.id, %error, "a job cannot be held");
+                    return self.look_within(STORE_RETRY);
+                }
+            }
         }
     }
 
@@ -287,7 +308,8 @@ impl Dispatcher {
                 return self.look_within(STORE_RETRY);
             }
         };
-        let endpoints = access::endpoints_of(&self.shared, &job).await;
+        let mut endpoints = access::endpoints_of(&self.shared, &job).await;
+        budgets::keep_affordable(&self.shared, &mut endpoints);
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
         context.progress.lost(self.shared.ledgers.take_lost(&job.id));
         self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());

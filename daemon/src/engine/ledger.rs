@@ -2,22 +2,29 @@
 //! booked every second, with every claim, and at the end of a job.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use tokio::{
     sync::Mutex as AsyncMutex,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, error::CallError, progress::lock, shared::Shared, timing};
+use super::{
+    Engine, budgets,
+    budgets::{BudgetView, Totals},
+    error::CallError,
+    progress::lock,
+    shared::Shared,
+    timing,
+};
 use crate::{
     hub::Ledger,
-    model::{Booking, Job, JobId},
+    model::{Booking, Job, JobId, Owner},
     store::{InHand, Scope, Store, StoreError},
 };
 
@@ -25,6 +32,8 @@ use crate::{
 const BOOK: Duration = Duration::from_secs(1);
 /// What is booked is brought to where it survives a power cut so often.
 const SETTLE: Duration = Duration::from_secs(30);
+/// A budget looks back so far at most: a month, and a day for the zone.
+const BUDGET_DAYS: i64 = 32;
 
 /// Who pays.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,6 +57,8 @@ pub(super) struct Ledgers {
     /// Held while rows move from memory to a database, or from one to the other: who adds all up must not see a row twice,
     /// or never.
     moving: AsyncMutex<()>,
+    /// What budgets count. Locked before the accounts: what leaves them is in here at once.
+    totals: Mutex<Totals>,
     /// Bytes that a crash took from jobs: they come again.
     lost: Mutex<HashMap<JobId, u64>>,
 }
@@ -96,7 +107,16 @@ impl Ledgers {
     }
 
     fn take(&self, today: Date, wanted: impl Fn(&Payer) -> bool) -> Vec<Booking> {
-        self.rows(today, wanted, |ledger| ledger.take())
+        let mut totals = lock(&self.totals);
+        let rows = self.rows(today, wanted, |ledger| ledger.take());
+        totals.add(&rows);
+        rows
+    }
+
+    /// Looks at what was taken and at what is counted since.
+    pub(super) fn with_totals<T>(&self, today: Date, look: impl FnOnce(&Totals, &[Booking]) -> T) -> T {
+        let totals = lock(&self.totals);
+        look(&totals, &self.read(today, |_| true))
     }
 
     /// What is counted and not booked.
@@ -131,6 +151,8 @@ impl Ledgers {
 
     /// Puts back what could not be booked.
     fn put_back(&self, rows: &[Booking]) {
+        let mut totals = lock(&self.totals);
+        totals.take_off(rows);
         let known = lock(&self.known);
         for row in rows {
             let payer = JobId::parse(&row.job).map_or(Payer::User(row.uid), Payer::Job);
@@ -201,9 +223,12 @@ pub(super) async fn settle(shared: &Shared) {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) async fn recovered(store: &Store, jobs: &[Job]) -> Result<Ledgers, StoreError> {
+pub(super) async fn recovered(store: &Store, jobs: &[Job], now: Timestamp) -> Result<Ledgers, StoreError> {
     store.settle().await?;
     let ledgers = Ledgers::default();
+    let today = TimeZone::UTC.to_datetime(now).date();
+    let first = today.checked_sub(BUDGET_DAYS.days()).unwrap_or(Date::MIN);
+    lock(&ledgers.totals).add(&store.bookings_since(Scope::All, first).await?);
     for (id, had) in store.take_in_hand().await? {
         let Some(job) = jobs.iter().find(|job| job.id.as_str() == id) else {
             continue;
@@ -284,6 +309,21 @@ impl Engine {
     /// When the store fails.
     pub async fn usage(&self, scope: Scope, since_day: Date) -> Result<Vec<Booking>, CallError> {
         Ok(since(&self.shared, scope, since_day).await?)
+    }
+
+    /// The budgets that a caller may see: those of the users in a scope who had anything this month, and those of endpoints.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn budgets(&self, scope: Scope, caller: &Owner) -> Result<Vec<BudgetView>, CallError> {
+        let shared = &self.shared;
+        let month = today(shared).first_of_month();
+        let mut owners: BTreeMap<u32, Owner> = BTreeMap::from([(caller.uid, caller.clone())]);
+        for Booking { uid, user, .. } in since(shared, scope, month).await? {
+            owners.entry(uid).or_insert(Owner { uid, user });
+        }
+        let users = owners.values().filter_map(|owner| budgets::of_user(shared, owner));
+        Ok(users.chain(budgets::of_endpoints(shared)).collect())
     }
 
     /// The local day by `bandwidth.timezone`, and the name of that zone.

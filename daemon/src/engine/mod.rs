@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod board;
+mod budgets;
 mod charged;
 mod checkpoint;
 mod clock;
@@ -52,6 +53,9 @@ mod unclaimed;
 mod upkeep;
 mod verb;
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::Path, sync::Arc};
 
 use tokio::{
@@ -61,6 +65,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    budgets::BudgetView,
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
@@ -167,7 +172,7 @@ impl Engine {
         }
         let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;
-        let ledgers = ledger::recovered(&store, &recovered).await?;
+        let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
         let shared = Shared::new(store, hub, tokens, config, mode).with(clock, limits, ledgers);
         let shared = Arc::new(shared);
         let root = CancellationToken::new();

@@ -57,6 +57,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         shared: shared.clone(),
         id: crate::model::JobId::random(&mut fastrand::Rng::new()),
         row: 0,
+        owner: submit.owner.clone(),
         spec: spec.clone(),
         sources: shared.sources_of(&endpoints),
         admission: Arc::new(Admission::new(endpoints.len())),

@@ -37,7 +37,7 @@ use crate::{
     cache::{self, CacheError},
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode, PageCache},
     hub::{Endpoint, FileTarget, Hub},
-    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
+    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Owner, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -207,6 +207,7 @@ pub(super) struct JobContext {
     pub(super) shared: Arc<Shared>,
     pub(super) id: JobId,
     pub(super) row: i64,
+    pub(super) owner: Owner,
     pub(super) spec: JobSpec,
     pub(super) endpoints: Vec<EndpointAccess>,
     /// The source that each of them is.
@@ -243,6 +244,7 @@ impl JobContext {
             admission: Arc::new(Admission::new(endpoints.len())),
             id: job.id.clone(),
             row: job.row,
+            owner: job.owner.clone(),
             spec: job.spec.clone(),
             endpoints,
             progress: Arc::new(JobProgress::new(job)),
@@ -259,6 +261,7 @@ impl JobContext {
             shared: self.shared.clone(),
             id: self.id.clone(),
             row: self.row,
+            owner: self.owner.clone(),
             spec: self.spec.clone(),
             endpoints: self.endpoints.clone(),
             sources: self.sources.clone(),

@@ -1,5 +1,6 @@
 //! Floor 0: plain data. No async, no I/O, no SQL, no wire types. Everything else is built from these words.
 
+mod budget;
 mod digest;
 mod event;
 mod failure;
@@ -17,6 +18,7 @@ pub mod units;
 pub mod usage;
 mod week;
 
+pub use budget::{Budget, BudgetPeriod};
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
 pub use failure::{Failure, FailureKind};
