@@ -28,6 +28,9 @@ mod week;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+#[cfg(test)]
+pub(crate) use tests::config_of;
+
 pub use clash::ClashRules;
 pub use inputs::Inputs;
 pub use keys::known_keys;
@@ -36,7 +39,7 @@ pub use places::Mode;
 pub use sections::{
     bandwidth::BandwidthOptions,
     control::ControlOptions,
-    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_public_mirror},
+    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_hub, is_public_mirror},
     events::EventOptions,
     jobs::JobOptions,
     log::{LogFormat, LogOptions},

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{
-    access,
+    access::{self, TokenRule},
     error::CallError,
     judge::{self, Asked, PlanInfo},
     planner,
@@ -86,6 +86,7 @@ pub(super) async fn list(shared: &Shared, mode: Mode, scope: Scope, uid: u32) ->
     for one in shared.store.endpoint_stats().await? {
         stats.insert(one.endpoint.clone(), one);
     }
+    let rule = TokenRule::new(mode, "");
     let mut views = Vec::new();
     let configured = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
     let configured_keys: Vec<String> = configured.iter().map(judge::key).collect();
@@ -103,7 +104,7 @@ pub(super) async fn list(shared: &Shared, mode: Mode, scope: Scope, uid: u32) ->
         let visible = stored
             .as_ref()
             .is_some_and(|stored| scope == Scope::All || stored.uid == uid);
-        let policy = access::policy(&config, mode, &endpoint);
+        let policy = access::policy(&config, &rule, &endpoint);
         views.push(EndpointView {
             token: policy,
             trust: access::trust(policy),
@@ -132,8 +133,9 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let mut notes = Vec::new();
+    let rule = TokenRule::new(mode, "");
     let endpoints = submit::endpoints(&config, mode, &call.endpoints, "", &mut notes)?;
-    let accesses = access::for_call(&config, mode, endpoints.clone(), call.uid, call.token.clone());
+    let accesses = access::for_call(&config, &rule, endpoints.clone(), call.uid, call.token.clone());
     let repo = match call.repo.clone() {
         Some(repo) => repo,
         None => usual_repo(shared, call.uid).await?,
@@ -141,7 +143,7 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
     // What they are held against is the origin's word, also when only a mirror is asked about.
     let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
     let others = all.into_iter().filter(|one| !endpoints.contains(one)).collect();
-    let others = access::for_call(&config, mode, others, call.uid, call.token.clone());
+    let others = access::for_call(&config, &rule, others, call.uid, call.token.clone());
     let (first, second): (Vec<_>, Vec<_>) = accesses
         .iter()
         .chain(&others)
@@ -190,7 +192,7 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
         };
         probed.endpoints.push(EndpointView {
             endpoint: access.endpoint.clone(),
-            token: access::policy(&config, mode, &access.endpoint),
+            token: access::policy(&config, &rule, &access.endpoint),
             trust: access.trust,
             judgement: Some(judgement),
             about: Some(plan.about(access)),

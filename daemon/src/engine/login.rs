@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, access,
+    Engine,
+    access::{self, NOT_SENT, TokenRule},
     error::CallError,
     shared::{Shared, blocking},
     stop::chain,
@@ -107,7 +108,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
 pub(super) async fn token_of(
     shared: &Arc<Shared>,
     config: &Config,
-    mode: Mode,
+    rule: &TokenRule,
     uid: u32,
     endpoints: &[Endpoint],
     own: Option<Token>,
@@ -118,7 +119,7 @@ pub(super) async fn token_of(
     }
     let endpoint = endpoints
         .iter()
-        .find(|endpoint| access::policy(config, mode, endpoint) == TokenPolicy::Own)?;
+        .find(|endpoint| access::policy(config, rule, endpoint) == TokenPolicy::Own)?;
     kept(shared, uid, endpoint).await
 }
 
@@ -144,12 +145,10 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
         .into_iter()
         .collect();
     let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
-    endpoints.retain(|endpoint| access::policy(&config, mode, endpoint) == TokenPolicy::Own);
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    endpoints.retain(|endpoint| access::policy(&config, &rule, endpoint) == TokenPolicy::Own);
     endpoints.into_iter().next().ok_or_else(|| {
-        CallError::invalid(
-            "endpoint",
-            "no token is sent there: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
-        )
+        CallError::invalid("endpoint", format!("no token is sent there: {NOT_SENT}"))
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
-    access,
+    access::{self, TokenRule},
     error::CallError,
     login,
     shared::{EndpointAccess, Shared},
@@ -159,8 +159,9 @@ async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Ve
         &call.preferred_endpoint,
         &mut Vec::new(),
     )?;
-    let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone(), false).await;
-    Ok(access::for_call(&config, mode, endpoints, call.uid, token))
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, call.token.clone(), false).await;
+    Ok(access::for_call(&config, &rule, endpoints, call.uid, token))
 }
 
 /// Checks an alias of a user and gives it in the form that is stored.

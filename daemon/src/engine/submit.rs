@@ -6,7 +6,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    access::token_origin,
+    access::{NOT_SENT, TokenRule, rule_of, token_origin},
     destination::destination,
     error::CallError,
     limits::pacing,
@@ -87,11 +87,12 @@ pub(super) async fn submit(
     }
     let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
+    let rule = TokenRule::new(mode, &submit.wish.preferred_endpoint);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
     let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
-    let token = login::token_of(shared, &config, mode, uid, endpoints, own, submit.no_login).await;
+    let token = login::token_of(shared, &config, &rule, uid, endpoints, own, submit.no_login).await;
     if let Some(token) = token {
-        match token_origin(&config, mode, &checked.endpoints) {
+        match token_origin(&config, &rule, &checked.endpoints) {
             Some(origin) => {
                 let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
                 let kept = blocking(move || tokens.keep(uid, &BoundToken { origin, token })).await;
@@ -99,7 +100,7 @@ pub(super) async fn submit(
                 checked.spec.token_ref = Some(reference);
             }
             None => checked.warnings.push(format!(
-                "your token is not sent to {}: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
+                "your token is not sent to {}: {NOT_SENT}",
                 checked.endpoints.iter().map(Endpoint::host).collect::<Vec<_>>().join(", ")
             )),
         }
@@ -131,7 +132,7 @@ pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, toke
         .iter()
         .filter_map(|base| Endpoint::parse(base, base).ok());
     let endpoints: Vec<Endpoint> = parsed.collect();
-    let Some(origin) = token_origin(&config, shared.mode, &endpoints) else {
+    let Some(origin) = token_origin(&config, &rule_of(shared.mode, &job.spec), &endpoints) else {
         return Ok(());
     };
     let bound = BoundToken { origin, token };
@@ -183,6 +184,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
             &wish.preferred_cache_dir,
         )?,
         endpoints: endpoints.iter().map(base_text).collect(),
+        own_endpoint: TokenRule::new(mode, &wish.preferred_endpoint).own_of(&endpoints),
         priority: wish.priority,
         pacing: pacing(&config, &wish.limit, wish.window, wish.start_at)?,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,

@@ -132,6 +132,16 @@ impl Case<'_> {
     }
 }
 
+/// For tests of what follows from a configuration.
+pub(crate) fn config_of(mode: Mode, text: &str, variables: &[(&str, &str)]) -> Config {
+    Case {
+        mode,
+        texts: &[text],
+        variables,
+    }
+    .config()
+}
+
 pub(super) fn user<'a>(texts: &'a [&'a str]) -> Case<'a> {
     Case {
         mode: Mode::User,
