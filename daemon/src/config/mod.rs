@@ -148,6 +148,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Mistakes> {
         environment: &inputs.environment,
         current_dir: &inputs.current_dir,
         read_file: &inputs::read_named,
+        bad_proxies: &inputs.bad_proxies,
     };
     let (config, mistakes) = check(&context, &texts);
     found.extend(mistakes);
@@ -217,6 +218,11 @@ fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) ->
     let endpoints = sections::endpoints::read(reader, &mut root, context);
     let proxies = sections::proxies::read(reader, &mut root, context);
     let routing = sections::routing::read(reader, &mut root, context, &proxies.names);
+    if routing.as_ref().is_some_and(|routing| !routing.is_set) {
+        for (variable, why) in context.bad_proxies {
+            reader.mistake(Origin::variable(variable), "", why.as_str());
+        }
+    }
     let aliases = sections::aliases::read(reader, &mut root);
     let users = sections::users::read(reader, &mut root, context);
     let jobs = sections::jobs::read(reader, &mut root);

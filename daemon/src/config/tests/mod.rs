@@ -99,6 +99,7 @@ pub(super) struct Case<'a> {
     pub(super) texts: &'a [&'a str],
     /// On top of `HOME=/h`.
     pub(super) variables: &'a [(&'a str, &'a str)],
+    pub(super) bad_proxies: &'a [(String, String)],
 }
 
 impl Case<'_> {
@@ -113,6 +114,7 @@ impl Case<'_> {
             environment: &environment,
             current_dir: Path::new("/work"),
             read_file: &named_file,
+            bad_proxies: self.bad_proxies,
         };
         let names = ["a.toml", "b.toml", "c.toml"].map(PathBuf::from).into_iter();
         let texts: Vec<_> = names
@@ -138,6 +140,7 @@ pub(crate) fn config_of(mode: Mode, text: &str, variables: &[(&str, &str)]) -> C
         mode,
         texts: &[text],
         variables,
+        bad_proxies: &[],
     }
     .config()
 }
@@ -147,6 +150,7 @@ pub(super) fn user<'a>(texts: &'a [&'a str]) -> Case<'a> {
         mode: Mode::User,
         texts,
         variables: &[],
+        bad_proxies: &[],
     }
 }
 
