@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::paths::process_env;
 use crate::spec;
 use crate::token::{self, Token};
-use crate::view::json::AliasJson;
+use crate::view::json::{AliasJson, RemovedAliasJson};
 use crate::view::{human, table};
 
 pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit, CliError> {
@@ -51,7 +51,11 @@ pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit
         }
         AliasCommand::Remove { name } => {
             names.remove_alias(RemoveAliasRequest { name: name.clone() }).await?;
-            out.note(&format!("removed {}", human::clean(&name)));
+            let removed = true;
+            match out.json {
+                true => out.answer_json(&RemovedAliasJson { name: &name, removed })?,
+                false => out.note(&format!("removed {}", human::clean(&name))),
+            }
         }
     }
     Ok(Exit::Done)
