@@ -32,6 +32,7 @@ pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit
                 target,
                 preferred_endpoint: spec::preferred_endpoint(&process_env),
                 token: Token::for_wire(token::find(None, None, &context.cwd, &process_env, &token::read_file)?),
+                no_login: spec::no_login(&process_env),
             };
             let answer = names.set_alias(request).await?.into_inner();
             let alias = answer.alias.unwrap_or_default();

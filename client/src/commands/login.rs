@@ -83,6 +83,7 @@ pub(super) async fn who_am_i(context: &Context, args: &WhoamiArgs) -> Result<Exi
         endpoint: args.endpoint.clone().unwrap_or_default(),
         preferred_endpoint: spec::preferred_endpoint(&process_env),
         token: Token::for_wire(token),
+        no_login: spec::no_login(&process_env),
     };
     let answer = context.dial().await?.tokens().who_am_i(request).await?.into_inner();
     if !answer.problem.is_empty() {

@@ -1,6 +1,6 @@
 //! What is known of the Hub and its mirrors, and finding out anew.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use super::{
     access::{self, TokenRule},
     error::CallError,
     judge::{self, Asked, PlanInfo},
-    planner,
+    login, planner,
     routes::millis,
     shared::{EndpointAccess, Shared},
     stop::chain,
@@ -33,14 +33,18 @@ const PROBE_BYTES: u64 = 4 << 20;
 pub struct ProbeCall {
     /// Who asks.
     pub uid: u32,
-    /// Names or addresses; empty: the configured ones.
+    /// Names or addresses; empty: the caller's own HF_ENDPOINT and the configured ones.
     pub endpoints: Vec<String>,
     /// What to ask for; `None`: the repository of the caller's newest job.
     pub repo: Option<(RepoKind, RepoId)>,
     /// At which revision.
     pub revision: Revision,
+    /// The caller's own HF_ENDPOINT.
+    pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// An endpoint and what is known of it.
@@ -128,22 +132,31 @@ fn without_names(mut judgement: Judgement) -> Judgement {
 }
 
 /// Asks each endpoint, all at a time.
-pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Result<Probed, CallError> {
+pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> Result<Probed, CallError> {
     // It costs as much as a dry run, and more.
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let mut notes = Vec::new();
-    let rule = TokenRule::new(mode, "");
-    let endpoints = submit::endpoints(&config, mode, &call.endpoints, "", &mut notes)?;
-    let accesses = access::for_call(&config, &rule, endpoints.clone(), call.uid, call.token.clone());
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    let mut endpoints = submit::endpoints(&config, mode, &call.endpoints, &call.preferred_endpoint, &mut notes)?;
+    // What they are held against is the origin's word, also when only a mirror is asked about.
+    let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
+    let mut others: Vec<Endpoint> = all.into_iter().filter(|one| !is_among(one, &endpoints)).collect();
+    if call.endpoints.is_empty() {
+        endpoints.append(&mut others);
+    }
+    let token_for = async |endpoints: &[Endpoint]| {
+        let (own, no_login) = (call.token.clone(), call.no_login);
+        login::token_of(shared, &config, &rule, call.uid, endpoints, own, no_login).await
+    };
+    let token = token_for(&endpoints).await;
+    let accesses = access::for_call(&config, &rule, endpoints.clone(), call.uid, token);
     let repo = match call.repo.clone() {
         Some(repo) => repo,
         None => usual_repo(shared, call.uid).await?,
     };
-    // What they are held against is the origin's word, also when only a mirror is asked about.
-    let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
-    let others = all.into_iter().filter(|one| !endpoints.contains(one)).collect();
-    let others = access::for_call(&config, &rule, others, call.uid, call.token.clone());
+    let token = token_for(&others).await;
+    let others = access::for_call(&config, &rule, others, call.uid, token);
     let (first, second): (Vec<_>, Vec<_>) = accesses
         .iter()
         .chain(&others)
@@ -200,6 +213,11 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
         });
     }
     Ok(probed)
+}
+
+/// By address: who names it by address gives it no name.
+fn is_among(endpoint: &Endpoint, others: &[Endpoint]) -> bool {
+    others.iter().any(|other| other.base() == endpoint.base())
 }
 
 fn said(access: &EndpointAccess, error: &HubError) -> String {

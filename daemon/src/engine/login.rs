@@ -28,6 +28,8 @@ pub struct TokenCall {
     pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// Where a token comes from.
@@ -87,6 +89,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
     let endpoint = endpoint(shared, mode, &call)?;
     let (token, source) = match call.token {
         Some(token) => (Some(token), Some(TokenSource::Caller)),
+        None if call.no_login => (None, None),
         None => {
             let kept = kept(shared, call.uid, &endpoint).await;
             let source = kept.as_ref().map(|_| TokenSource::Login);
@@ -147,9 +150,10 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
     let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
     let rule = TokenRule::new(mode, &call.preferred_endpoint);
     endpoints.retain(|endpoint| access::policy(&config, &rule, endpoint) == TokenPolicy::Own);
-    endpoints.into_iter().next().ok_or_else(|| {
-        CallError::invalid("endpoint", format!("no token is sent there: {NOT_SENT}"))
-    })
+    endpoints
+        .into_iter()
+        .next()
+        .ok_or_else(|| CallError::invalid("endpoint", format!("no token is sent there: {NOT_SENT}")))
 }
 
 impl Engine {

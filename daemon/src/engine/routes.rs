@@ -42,6 +42,8 @@ pub struct RouteCall {
     pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
     /// Also how fast, by every way.
     pub measure: bool,
 }
@@ -93,7 +95,7 @@ pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -
             )?;
             let rule = TokenRule::new(mode, &call.preferred_endpoint);
             let own = call.token.clone();
-            let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, false).await;
+            let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, call.no_login).await;
             for access in access::for_call(&config, &rule, endpoints, call.uid, token) {
                 repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
             }
