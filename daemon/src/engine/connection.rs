@@ -27,6 +27,9 @@ use crate::{
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
 
+/// Under way to a connection that is about to end; about what it needs to read on without a gap.
+const NARROW: usize = 128 << 10;
+
 /// What a connection is to do.
 pub(super) struct Task {
     /// Number of the endpoint in the job.
@@ -148,6 +151,13 @@ impl Flow {
     /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
     pub(super) fn unread(&self) -> u64 {
         self.buffer.get().map_or(0, ReceiveBuffer::unread)
+    }
+
+    /// It will be ended before its answer is over: what is under way then comes twice, so there should be little.
+    pub(super) fn narrow(&self) {
+        if let Some(buffer) = self.buffer.get() {
+            buffer.narrow(NARROW);
+        }
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
