@@ -1,7 +1,7 @@
 //! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -16,10 +16,19 @@ use super::{
     stop::JobStop,
     transfer::FileTransfer,
 };
-use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
+use crate::{
+    cache::CacheError,
+    hub::{HubError, ReceiveBuffer},
+    model::ByteRange,
+    plan::LeaseId,
+    sched::rate::RateMeter,
+};
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
+
+/// Under way to a connection that is about to end; about what it needs to read on without a gap.
+const NARROW: usize = 128 << 10;
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -57,6 +66,8 @@ impl<E: Into<JobStop>> From<E> for SegmentEnd {
 pub(super) struct Flow {
     started: Instant,
     ahead: Mutex<Ahead>,
+    /// Where its bytes arrive, once it is answered.
+    buffer: OnceLock<ReceiveBuffer>,
     /// Ends it at once; what came is kept.
     pub(super) cut: CancellationToken,
 }
@@ -112,6 +123,7 @@ impl Flow {
                 meter: RateMeter::default(),
                 recent: 0,
             }),
+            buffer: OnceLock::new(),
             cut: CancellationToken::new(),
         })
     }
@@ -134,6 +146,18 @@ impl Flow {
         let mut ahead = lock(&self.ahead);
         ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
         ahead.end
+    }
+
+    /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
+    pub(super) fn unread(&self) -> u64 {
+        self.buffer.get().map_or(0, ReceiveBuffer::unread)
+    }
+
+    /// It will be ended before its answer is over: what is under way then comes twice, so there should be little.
+    pub(super) fn narrow(&self) {
+        if let Some(buffer) = self.buffer.get() {
+            buffer.narrow(NARROW);
+        }
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -224,6 +248,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         None => transfer.set_link(task.index, opened.link.clone()),
     };
     let mut body = opened.body;
+    if let Some(buffer) = body.receive_buffer() {
+        task.flow.buffer.get_or_init(|| buffer);
+    }
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared
