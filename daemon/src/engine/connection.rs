@@ -1,12 +1,12 @@
 //! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,10 +15,10 @@ use super::{
     sources::{Slot, SourceMeter},
     stop::JobStop,
     transfer::FileTransfer,
+    writer::SegmentWriter,
 };
 use crate::{
-    cache::CacheError,
-    hub::{Charge, HubError},
+    hub::{HubError, ReceiveBuffer},
     model::ByteRange,
     plan::LeaseId,
     sched::rate::RateMeter,
@@ -26,6 +26,9 @@ use crate::{
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
+
+/// Under way to a connection that is about to end; about what it needs to read on without a gap.
+const NARROW: usize = 128 << 10;
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -63,6 +66,8 @@ impl<E: Into<JobStop>> From<E> for SegmentEnd {
 pub(super) struct Flow {
     started: Instant,
     ahead: Mutex<Ahead>,
+    /// Where its bytes arrive, once it is answered.
+    buffer: OnceLock<ReceiveBuffer>,
     /// Ends it at once; what came is kept.
     pub(super) cut: CancellationToken,
 }
@@ -118,6 +123,7 @@ impl Flow {
                 meter: RateMeter::default(),
                 recent: 0,
             }),
+            buffer: OnceLock::new(),
             cut: CancellationToken::new(),
         })
     }
@@ -140,6 +146,18 @@ impl Flow {
         let mut ahead = lock(&self.ahead);
         ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
         ahead.end
+    }
+
+    /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
+    pub(super) fn unread(&self) -> u64 {
+        self.buffer.get().map_or(0, ReceiveBuffer::unread)
+    }
+
+    /// It will be ended before its answer is over: what is under way then comes twice, so there should be little.
+    pub(super) fn narrow(&self) {
+        if let Some(buffer) = self.buffer.get() {
+            buffer.narrow(NARROW);
+        }
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -232,6 +250,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     let mut body = opened.body;
     let charge = body.charge().clone();
     transfer.paid_by(task.index, &charge);
+    if let Some(buffer) = body.receive_buffer() {
+        task.flow.buffer.get_or_init(|| buffer);
+    }
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared
@@ -288,107 +309,5 @@ async fn unless_cut<T>(context: &JobContext, task: &Task, future: impl Future<Ou
         () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
         () = task.flow.cut.cancelled() => Err(SegmentEnd::Cut),
         value = future => Ok(value),
-    }
-}
-
-/// Gathers chunks and writes them in the background, one write at a time, while the next ones come.
-struct SegmentWriter<'a> {
-    context: &'a Arc<JobContext>,
-    transfer: &'a Arc<FileTransfer>,
-    lease: LeaseId,
-    /// Where the next gathered byte goes.
-    offset: u64,
-    gathered: Vec<Bytes>,
-    gathered_bytes: usize,
-    /// Bytes that go to the disk in one call.
-    write_bytes: usize,
-    writing: Option<(u64, JoinHandle<Result<(), CacheError>>)>,
-    charge: Charge,
-}
-
-impl<'a> SegmentWriter<'a> {
-    fn new(
-        context: &'a Arc<JobContext>,
-        transfer: &'a Arc<FileTransfer>,
-        (lease, offset): (LeaseId, u64),
-        charge: Charge,
-    ) -> Self {
-        Self {
-            context,
-            transfer,
-            lease,
-            offset,
-            gathered: Vec::new(),
-            gathered_bytes: 0,
-            write_bytes: context.shared.sources.gather_bytes(),
-            writing: None,
-            charge,
-        }
-    }
-
-    async fn take(&mut self, chunk: Bytes) -> Result<(), JobStop> {
-        self.gathered_bytes += chunk.len();
-        self.gathered.push(chunk);
-        if self.gathered_bytes >= self.write_bytes {
-            self.write().await?;
-            self.write_bytes = self.context.shared.sources.gather_bytes();
-        }
-        Ok(())
-    }
-
-    /// Waits for the write under way, then starts the next.
-    async fn write(&mut self) -> Result<(), JobStop> {
-        self.settle().await?;
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        if self.transfer.unclaimed.is_much() {
-            // The disk is behind, not the network.
-            self.context.shared.sources.held_by_us();
-            let waited = self.context.unless_stopped(self.transfer.unclaimed.below_limit()).await;
-            // Stopped: what is in hand is written all the same.
-            waited.or_else(|stop| {
-                if matches!(stop, JobStop::Cancelled) {
-                    Ok(())
-                } else {
-                    Err(stop)
-                }
-            })?;
-        }
-        let turn = self.transfer.writing.clone().acquire_owned().await;
-        let (staging, offset) = (self.transfer.staging.clone(), self.offset);
-        let gathered = std::mem::take(&mut self.gathered);
-        let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = self.context.shared.disk.spawn(move || {
-            let written = staging.write_at(offset, &gathered);
-            drop(turn);
-            written
-        });
-        self.writing = Some((bytes, write));
-        self.offset += bytes;
-        Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(), JobStop> {
-        if let Some((bytes, write)) = self.writing.take() {
-            match write.await {
-                Ok(written) => written?,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => return Err(JobStop::Cancelled),
-            }
-            self.context.progress.no_more_to_write(bytes);
-            if self.transfer.wrote(self.lease, bytes) {
-                self.transfer.counted.add(bytes);
-                self.transfer.unclaimed.add(bytes);
-            } else {
-                self.charge.repeated(bytes);
-            }
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<(), JobStop> {
-        self.write().await?;
-        self.settle().await
     }
 }

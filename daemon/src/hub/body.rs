@@ -13,6 +13,7 @@ use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
 use super::ledger::Charge;
+use super::window::ReceiveBuffer;
 use super::{transport, window};
 use crate::model::SignedUrl;
 
@@ -120,6 +121,12 @@ impl Body {
     /// Where its bytes are counted.
     pub fn charge(&self) -> &Charge {
         &self.taken.charge
+    }
+
+    /// The receive buffer that it comes by.
+    pub fn receive_buffer(&self) -> Option<ReceiveBuffer> {
+        let info = self.response.extensions().get::<HttpInfo>()?;
+        Some(ReceiveBuffer::of(info.local_addr()))
     }
 
     /// Bytes handed on so far.
