@@ -17,6 +17,7 @@ use crate::{
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
     engine::{Clock, Engine},
     hub::{BadProxy, Hub, HubOptions, ProxyPoint, ProxyRules, RouteTable},
+    resources,
     signals::{Ask, SignalStream},
     state_dir::{self, StateDirError},
     store::Scope,
@@ -110,6 +111,7 @@ pub fn run(args: &Args) -> Result<(), Fatal> {
     for warning in &loaded.config.warnings {
         tracing::warn!("{warning}");
     }
+    resources::allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -2,7 +2,7 @@
 //!
 //! Floors, from the ground up; a module imports lower floors only: 0 `model`; 1 `names`, `plan`, `sched` (pure);
 //! 2 `config`, `store`, `hub`, `cache`, `tokens` (each the only user of one library or kind of file); 3 `engine` (the flow
-//! of a job); 4 `api`, `telemetry`, `signals`, `state_dir`, `systemd`, `cli`; 5 `app`.
+//! of a job); 4 `api`, `telemetry`, `signals`, `state_dir`, `systemd`, `resources`, `cli`; 5 `app`.
 
 pub mod api;
 pub mod app;
@@ -14,6 +14,7 @@ pub mod hub;
 pub mod model;
 pub mod names;
 pub mod plan;
+pub mod resources;
 pub mod sched;
 pub mod signals;
 pub mod state_dir;

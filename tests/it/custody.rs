@@ -95,6 +95,38 @@ async fn without_a_token_a_gated_repository_says_what_to_do() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn what_was_refused_is_tried_again_with_the_token_of_now() -> anyhow::Result<()> {
+    let hub = gated_hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let mut ids = Vec::new();
+    for dir in ["one", "two", "three"] {
+        let dir = scratch.path(dir).display().to_string();
+        let id = scratch
+            .submit(&["org/gated", "config.json", "--local-dir", &dir])
+            .await?;
+        assert_eq!(scratch.until(&id, "failed").await?["failure"]["kind"], "gated");
+        ids.push(id);
+    }
+    // One that was left with the daemon in between.
+    typed(&scratch, &["login"], CANARY).await?.ok()?;
+    let anonymous = [("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")];
+    scratch.hfctl_with(["retry", &ids[0]], &anonymous).await?.ok()?;
+    scratch.hfctl(["wait", &ids[0]]).await?.exits(5)?;
+    scratch.hfctl(["retry", &ids[0]]).await?.ok()?;
+    scratch.wait_done(&[&ids[0]]).await?;
+    scratch.hfctl(["logout"]).await?.ok()?;
+    // One that the call brings, for all of them.
+    scratch
+        .hfctl_with(["retry", "--all"], &[("HF_TOKEN", CANARY)])
+        .await?
+        .ok()?;
+    scratch.wait_done(&[&ids[1], &ids[2]]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
 async fn a_job_without_access_waits_and_starts_by_itself_when_it_is_granted() -> anyhow::Result<()> {
     let hub = SimHub::builder()
         .repo(small("org/gated").gated(Gated::Manual, &["alice"]))

@@ -136,11 +136,17 @@ pub(crate) struct WaitArgs {
 #[derive(Debug, Args)]
 pub(crate) struct IdsArgs {
     /// The jobs' ids, or the beginnings of them
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "all_users"], conflicts_with_all = ["all", "all_users"])]
     pub(crate) ids: Vec<String>,
     /// All your jobs in a fitting state
     #[arg(long)]
     pub(crate) all: bool,
+    /// With --all: the jobs of this user instead of yours (operators)
+    #[arg(long, value_name = "USER", requires = "all")]
+    pub(crate) user: Option<String>,
+    /// The jobs of all users (operators)
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) all_users: bool,
 }
 
 /// Which jobs to queue again.

@@ -22,6 +22,28 @@ fn the_definition_is_sound() {
 }
 
 #[test]
+fn whose_jobs_all_are() {
+    let ids = |line: &str| match parse(line).map(|cli| cli.command) {
+        Ok(Command::Cancel(ids)) => Some((ids.ids.len(), ids.all, ids.user, ids.all_users)),
+        _ => None,
+    };
+    assert_eq!(ids("hfctl cancel a b"), Some((2, false, None, false)));
+    assert_eq!(ids("hfctl cancel --all"), Some((0, true, None, false)));
+    let bens = Some((0, true, Some("ben".to_owned()), false));
+    assert_eq!(ids("hfctl cancel --all --user ben"), bens);
+    assert_eq!(ids("hfctl cancel --all-users"), Some((0, false, None, true)));
+    for bad in [
+        "",
+        " --user ben",
+        " --all a",
+        " --all-users a",
+        " --all-users --all --user ben",
+    ] {
+        assert_eq!(ids(&format!("hfctl cancel{bad}")), None, "{bad}");
+    }
+}
+
+#[test]
 fn include_takes_several_values_and_repeated_flags() {
     let check = |line: &str, include: &[&str], exclude: &[&str], files: &[&str]| {
         let args = submit(line);

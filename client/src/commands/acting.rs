@@ -20,7 +20,9 @@ const ID_CHARS: usize = 10;
 pub(super) async fn selector(daemon: &Daemon, args: &IdsArgs) -> Result<(Selector, Vec<Refusal>), CliError> {
     let mut selector = Selector {
         ids: Vec::new(),
-        all: args.all,
+        all: args.all || args.all_users,
+        user: args.user.clone().unwrap_or_default(),
+        all_users: args.all_users,
     };
     let mut refusals = Vec::new();
     for typed in &args.ids {
@@ -54,8 +56,9 @@ pub(super) fn is_empty(selector: &Selector) -> bool {
     !selector.all && selector.ids.is_empty()
 }
 
-/// One line per job on stdout, refusals on stderr, and the exit code.
-pub(super) fn report(context: &Context, jobs: Vec<Job>, refusals: &[Refusal]) -> Result<Exit, CliError> {
+/// One line per job on stdout, refusals on stderr, and the exit code. `total` counts jobs that the answer had no room for.
+pub(super) fn report(context: &Context, jobs: Vec<Job>, total: u64, refusals: &[Refusal]) -> Result<Exit, CliError> {
+    let untold = total.saturating_sub(jobs.len() as u64);
     if jobs.is_empty() && refusals.is_empty() {
         context.out.note("no job is in a fitting state");
     }
@@ -67,6 +70,11 @@ pub(super) fn report(context: &Context, jobs: Vec<Job>, refusals: &[Refusal]) ->
         for job in &jobs {
             context.out.answer(&human::job_line(job))?;
         }
+    }
+    if untold > 0 {
+        context
+            .out
+            .note(&format!("and {untold} more: `hfctl list --all` shows them"));
     }
     for refusal in refusals {
         let (_, hint) = verdict(Some(&refusal.reason), Code::Unknown);

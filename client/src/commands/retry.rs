@@ -18,15 +18,17 @@ pub(super) async fn run(context: &Context, args: &RetryArgs) -> Result<Exit, Cli
     }
     let daemon = context.dial().await?;
     let (selector, mut refusals) = acting::selector(&daemon, &args.ids).await?;
-    let mut jobs = Vec::new();
+    let (mut jobs, mut total) = (Vec::new(), 0);
     if !acting::is_empty(&selector) {
         let request = RetryJobsRequest {
             selector: Some(selector),
             token,
+            no_login: spec::no_login(&process_env),
         };
         let answer = daemon.jobs().retry_jobs(request).await?.into_inner();
         jobs = answer.jobs;
+        total = answer.jobs_total;
         refusals.extend(answer.refusals);
     }
-    acting::report(context, jobs, &refusals)
+    acting::report(context, jobs, total, &refusals)
 }

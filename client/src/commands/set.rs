@@ -12,7 +12,7 @@ use crate::spec;
 pub(super) async fn run(context: &Context, args: &SetArgs) -> Result<Exit, CliError> {
     let daemon = context.dial().await?;
     let (selector, mut refusals) = acting::selector(&daemon, &args.ids).await?;
-    let mut jobs = Vec::new();
+    let (mut jobs, mut total) = (Vec::new(), 0);
     if !acting::is_empty(&selector) {
         let request = UpdateJobsRequest {
             selector: Some(selector),
@@ -22,7 +22,8 @@ pub(super) async fn run(context: &Context, args: &SetArgs) -> Result<Exit, CliEr
         };
         let answer = daemon.bandwidth().update_jobs(request).await?.into_inner();
         jobs = answer.jobs;
+        total = answer.jobs_total;
         refusals.extend(answer.refusals);
     }
-    acting::report(context, jobs, &refusals)
+    acting::report(context, jobs, total, &refusals)
 }

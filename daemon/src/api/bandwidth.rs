@@ -3,15 +3,18 @@
 use hfetch_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{convert, identity::Caller, job::refusal};
+use super::{
+    convert,
+    gate::about,
+    identity::Caller,
+    job::refusal,
+    selection::{Selection, Told, all, selection},
+};
 use crate::{
     engine::{CallError, Engine, GlobalLimit, JobWish, LimitSource, LimitWish},
-    model::{Job, JobState},
-    store::{Filter, Scope},
+    model::{Job, JobId, JobState},
+    store::Scope,
 };
-
-/// Jobs that one call may change.
-const MOST_JOBS: u32 = 1000;
 
 pub(super) struct BandwidthApi {
     pub(super) engine: Engine,
@@ -34,36 +37,16 @@ fn to_wire(limit: &GlobalLimit) -> v1::GlobalLimit {
 }
 
 impl BandwidthApi {
-    /// The ids that a selection stands for.
-    async fn chosen(&self, scope: Scope, selector: v1::Selector) -> Result<Vec<String>, CallError> {
-        if !selector.all {
-            return match selector.ids.len() {
-                0 => Err(CallError::invalid("selector", "names no job")),
-                count if count > MOST_JOBS as usize => {
-                    Err(CallError::invalid("selector", format!("more than {MOST_JOBS} ids")))
-                }
-                _ => Ok(selector.ids),
-            };
-        }
-        if !selector.ids.is_empty() {
-            return Err(CallError::invalid("selector", "either ids or all"));
-        }
-        let filter = Filter {
-            scope,
-            states: vec![JobState::Queued, JobState::Active, JobState::Held, JobState::Paused],
-            user: String::new(),
-            repo: String::new(),
-            before_row: None,
-            limit: MOST_JOBS + 1,
+    /// The ids that a selection stands for, and where they are looked for.
+    async fn chosen(&self, caller: &Caller, selector: Option<v1::Selector>) -> Result<(Scope, Vec<String>), CallError> {
+        let (scope, user) = match selection(caller, selector)? {
+            Selection::Ids(ids) => return Ok((caller.scope(), ids)),
+            Selection::All(scope) => (scope, String::new()),
+            Selection::AllOf(user) => (Scope::All, user),
         };
-        let (jobs, _) = self.engine.list_jobs(filter).await?;
-        if jobs.len() > MOST_JOBS as usize {
-            return Err(CallError::invalid(
-                "selector",
-                format!("more than {MOST_JOBS} jobs are open: name them"),
-            ));
-        }
-        Ok(jobs.into_iter().map(|job| job.id.to_string()).collect())
+        let open = [JobState::Queued, JobState::Active, JobState::Held, JobState::Paused];
+        let ids = self.engine.job_ids(all(scope, user, &open)).await?;
+        Ok((scope, ids.iter().map(JobId::to_string).collect()))
     }
 
     async fn change(&self, scope: Scope, text: &str, wish: &JobWish) -> Result<Job, CallError> {
@@ -100,7 +83,7 @@ impl v1::bandwidth_service_server::BandwidthService for BandwidthApi {
         &self,
         request: Request<v1::UpdateJobsRequest>,
     ) -> Result<Response<v1::UpdateJobsResponse>, Status> {
-        let scope = Caller::of(&request)?.scope();
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let wish = JobWish {
             priority: convert::priority_change(request.priority)?,
@@ -108,13 +91,20 @@ impl v1::bandwidth_service_server::BandwidthService for BandwidthApi {
             window: request.window,
         };
         self.engine.check_job_wish(&wish)?;
-        let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
-        for text in self.chosen(scope, request.selector.unwrap_or_default()).await? {
+        let mut told = Told::default();
+        let (scope, ids) = self.chosen(&caller, request.selector).await?;
+        for text in ids {
             match self.change(scope, &text, &wish).await {
-                Ok(job) => jobs.push(convert::job(&job, self.engine.progress(&job.id).as_ref())),
-                Err(error) => refusals.push(refusal(&text, error)),
+                Ok(job) => told.add(convert::job(&job, self.engine.progress(&job.id).as_ref())),
+                Err(error) => told.refusals.push(refusal(&text, error)),
             }
         }
-        Ok(Response::new(v1::UpdateJobsResponse { jobs, refusals }))
+        let ids = told.ids();
+        let answer = v1::UpdateJobsResponse {
+            jobs: told.jobs,
+            refusals: told.refusals,
+            jobs_total: told.total,
+        };
+        Ok(about(answer, ids))
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct Gate<S> {
     inner: S,
 }
 
+/// Jobs that one line of the log names.
+const MOST_NAMED: usize = 1000;
+
 /// What a call was about, for the line that tells of it. A handler puts it into its answer.
 #[derive(Debug, Clone)]
 pub(super) struct Subject(pub(super) String);
@@ -48,11 +51,16 @@ pub(super) struct Subject(pub(super) String);
 /// An answer that says which jobs it was about.
 pub(super) fn about<T>(message: T, ids: impl IntoIterator<Item = impl AsRef<str>>) -> tonic::Response<T> {
     let mut text = String::new();
-    for id in ids {
+    let mut ids = ids.into_iter();
+    for id in ids.by_ref().take(MOST_NAMED) {
         if !text.is_empty() {
             text.push(' ');
         }
         text.push_str(id.as_ref());
+    }
+    let more = ids.count();
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
     }
     let mut response = tonic::Response::new(message);
     response.extensions_mut().insert(Subject(text));

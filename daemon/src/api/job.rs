@@ -4,9 +4,14 @@ use hfetch_proto::{reason, v1};
 use tonic::{Request, Response, Status};
 use tonic_types::StatusExt as _;
 
-use super::{convert, gate::about, identity::Caller};
+use super::{
+    convert,
+    gate::about,
+    identity::Caller,
+    selection::{Selection, Told, all, cut, selection},
+};
 use crate::{
-    engine::{CallError, Chosen, Engine, FileReading, Verb},
+    engine::{CallError, Chosen, Engine, FileReading, Renewal, Verb},
     model::{FileState, JobId},
     store::{Filter, Scope},
 };
@@ -15,8 +20,6 @@ const JOBS_PAGE: u32 = 100;
 const JOBS_PAGE_MAX: u32 = 1000;
 const FILES_PAGE: u32 = 1000;
 const FILES_PAGE_MAX: u32 = 10_000;
-/// Jobs that one call may name.
-const MOST_IDS: usize = 1000;
 
 pub(super) struct JobApi {
     pub(super) engine: Engine,
@@ -44,48 +47,58 @@ impl JobApi {
         caller: &Caller,
         selector: Option<v1::Selector>,
         verb: Verb,
-        token: &str,
-    ) -> Result<(Vec<v1::Job>, Vec<v1::Refusal>), Status> {
-        let selector = selector.unwrap_or_default();
-        let scope = caller.scope();
-        if selector.all {
-            if !selector.ids.is_empty() {
-                return Err(CallError::invalid("selector", "either ids or all").into());
+        renewal: Option<&mut Renewal>,
+    ) -> Result<Told, Status> {
+        let mut told = Told::default();
+        let (scope, ids) = match selection(caller, selector)? {
+            Selection::All(scope) => {
+                if let Some(renewal) = renewal {
+                    self.renew_all(caller, verb, renewal).await?;
+                }
+                for job in self.engine.act(scope, Chosen::All, verb).await? {
+                    told.add(self.to_wire(&job));
+                }
+                return Ok(told);
             }
-            let jobs = self.engine.act(scope, Chosen::All, verb).await?;
-            return Ok((jobs.iter().map(|job| self.to_wire(job)).collect(), Vec::new()));
-        }
-        if selector.ids.is_empty() {
-            return Err(CallError::invalid("selector", "names no job").into());
-        }
-        if selector.ids.len() > MOST_IDS {
-            return Err(CallError::invalid("selector", format!("more than {MOST_IDS} ids")).into());
-        }
-        let (mut jobs, mut refusals) = (Vec::new(), Vec::new());
-        for text in selector.ids {
-            match self.act_on_one(caller, scope, &text, verb, token).await {
-                Ok(job) => jobs.push(self.to_wire(&job)),
-                Err(error) => refusals.push(refusal(&text, error)),
+            Selection::AllOf(user) => {
+                let ids = self.engine.job_ids(all(Scope::All, user, verb.states())).await?;
+                (Scope::All, ids.iter().map(JobId::to_string).collect())
+            }
+            Selection::Ids(ids) => (caller.scope(), ids),
+        };
+        let mut renewal = renewal;
+        for text in ids {
+            match self.act_on_one(scope, &text, verb, renewal.as_deref_mut()).await {
+                Ok(job) => told.add(self.to_wire(&job)),
+                Err(error) => told.refusals.push(refusal(&text, error)),
             }
         }
-        Ok((jobs, refusals))
+        Ok(told)
+    }
+
+    /// The caller's own jobs that "all" stands for get the token of this call.
+    async fn renew_all(&self, caller: &Caller, verb: Verb, renewal: &mut Renewal) -> Result<(), CallError> {
+        let own = Scope::Uid(caller.owner.uid);
+        for id in self.engine.job_ids(all(own, String::new(), verb.states())).await? {
+            // One that is gone meanwhile needs none.
+            if let Ok(job) = self.engine.job(own, &id).await {
+                self.engine.renew_token(renewal, &job).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn act_on_one(
         &self,
-        caller: &Caller,
         scope: Scope,
         text: &str,
         verb: Verb,
-        token: &str,
+        renewal: Option<&mut Renewal>,
     ) -> Result<crate::model::Job, CallError> {
         let id = self.engine.find_job(scope, text).await?;
-        if let Some(token) = convert::token(token)? {
+        if let Some(renewal) = renewal {
             let job = self.engine.job(scope, &id).await?;
-            // Somebody else's job keeps its own submitter's token.
-            if job.owner.uid == caller.owner.uid {
-                self.engine.renew_token(&id, &caller.owner, token).await?;
-            }
+            self.engine.renew_token(renewal, &job).await?;
         }
         let mut jobs = self.engine.act(scope, Chosen::One(id), verb).await?;
         jobs.pop()
@@ -191,12 +204,11 @@ impl v1::job_service_server::JobService for JobApi {
         };
         let (jobs, seq) = self.engine.list_jobs(filter).await?;
         let full = jobs.len() == limit as usize;
-        let next_page_token = jobs
-            .last()
-            .filter(|_| full)
-            .map(|job| job.row.to_string())
-            .unwrap_or_default();
-        let jobs = jobs.iter().map(|job| self.to_wire(job)).collect();
+        let mut page: Vec<v1::Job> = jobs.iter().map(|job| self.to_wire(job)).collect();
+        let more = cut(&mut page) || full;
+        let last = page.len().checked_sub(1).map(|last| jobs[last].row);
+        let next_page_token = last.filter(|_| more).map(|row| row.to_string()).unwrap_or_default();
+        let jobs = page;
         Ok(Response::new(v1::ListJobsResponse {
             jobs,
             next_page_token,
@@ -231,11 +243,16 @@ impl v1::job_service_server::JobService for JobApi {
         request: Request<v1::PauseJobsRequest>,
     ) -> Result<Response<v1::PauseJobsResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let (jobs, refusals) = self
-            .act(&caller, request.into_inner().selector, Verb::Pause, "")
+        let told = self
+            .act(&caller, request.into_inner().selector, Verb::Pause, None)
             .await?;
-        let ids = ids(&jobs);
-        Ok(about(v1::PauseJobsResponse { jobs, refusals }, ids))
+        let ids = told.ids();
+        let answer = v1::PauseJobsResponse {
+            jobs: told.jobs,
+            refusals: told.refusals,
+            jobs_total: told.total,
+        };
+        Ok(about(answer, ids))
     }
 
     async fn resume_jobs(
@@ -243,11 +260,16 @@ impl v1::job_service_server::JobService for JobApi {
         request: Request<v1::ResumeJobsRequest>,
     ) -> Result<Response<v1::ResumeJobsResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let (jobs, refusals) = self
-            .act(&caller, request.into_inner().selector, Verb::Resume, "")
+        let told = self
+            .act(&caller, request.into_inner().selector, Verb::Resume, None)
             .await?;
-        let ids = ids(&jobs);
-        Ok(about(v1::ResumeJobsResponse { jobs, refusals }, ids))
+        let ids = told.ids();
+        let answer = v1::ResumeJobsResponse {
+            jobs: told.jobs,
+            refusals: told.refusals,
+            jobs_total: told.total,
+        };
+        Ok(about(answer, ids))
     }
 
     async fn cancel_jobs(
@@ -255,11 +277,16 @@ impl v1::job_service_server::JobService for JobApi {
         request: Request<v1::CancelJobsRequest>,
     ) -> Result<Response<v1::CancelJobsResponse>, Status> {
         let caller = Caller::of(&request)?;
-        let (jobs, refusals) = self
-            .act(&caller, request.into_inner().selector, Verb::Cancel, "")
+        let told = self
+            .act(&caller, request.into_inner().selector, Verb::Cancel, None)
             .await?;
-        let ids = ids(&jobs);
-        Ok(about(v1::CancelJobsResponse { jobs, refusals }, ids))
+        let ids = told.ids();
+        let answer = v1::CancelJobsResponse {
+            jobs: told.jobs,
+            refusals: told.refusals,
+            jobs_total: told.total,
+        };
+        Ok(about(answer, ids))
     }
 
     async fn retry_jobs(
@@ -268,14 +295,19 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::RetryJobsResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let (jobs, refusals) = self.act(&caller, request.selector, Verb::Retry, &request.token).await?;
-        let ids = ids(&jobs);
-        Ok(about(v1::RetryJobsResponse { jobs, refusals }, ids))
+        let token = convert::token(&request.token)?;
+        let mut renewal = Renewal::new(caller.owner.clone(), token, request.no_login);
+        let told = self
+            .act(&caller, request.selector, Verb::Retry, Some(&mut renewal))
+            .await?;
+        let ids = told.ids();
+        let answer = v1::RetryJobsResponse {
+            jobs: told.jobs,
+            refusals: told.refusals,
+            jobs_total: told.total,
+        };
+        Ok(about(answer, ids))
     }
-}
-
-fn ids(jobs: &[v1::Job]) -> Vec<String> {
-    jobs.iter().map(|job| job.id.clone()).collect()
 }
 
 fn page_size(asked: u32, default: u32, most: u32) -> u32 {

@@ -13,6 +13,7 @@ mod job;
 mod name;
 mod rights;
 mod route;
+mod selection;
 mod server;
 mod status;
 mod token;

@@ -91,7 +91,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
         Some(token) => (Some(token), Some(TokenSource::Caller)),
         None if call.no_login => (None, None),
         None => {
-            let kept = kept(shared, call.uid, &endpoint).await;
+            let kept = kept(shared, call.uid, endpoint.origin().ascii_serialization()).await;
             let source = kept.as_ref().map(|_| TokenSource::Login);
             (kept, source)
         }
@@ -123,11 +123,12 @@ pub(super) async fn token_of(
     let endpoint = endpoints
         .iter()
         .find(|endpoint| access::policy(config, rule, endpoint) == TokenPolicy::Own)?;
-    kept(shared, uid, endpoint).await
+    kept(shared, uid, endpoint.origin().ascii_serialization()).await
 }
 
-async fn kept(shared: &Arc<Shared>, uid: u32, endpoint: &Endpoint) -> Option<Token> {
-    let (tokens, origin) = (shared.tokens.clone(), endpoint.origin().ascii_serialization());
+/// The token that a user has left for an origin. One that cannot be read counts as none.
+pub(super) async fn kept(shared: &Shared, uid: u32, origin: String) -> Option<Token> {
+    let tokens = shared.tokens.clone();
     let found = blocking(move || tokens.login(uid, &origin)).await;
     found.unwrap_or_else(|error| {
         tracing::error!(uid, error = chain(&error), "a user's kept token cannot be read");

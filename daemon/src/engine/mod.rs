@@ -36,6 +36,7 @@ mod preview;
 mod progress;
 mod pulse;
 mod refs;
+mod renew;
 mod repair;
 mod retry;
 mod routes;
@@ -77,6 +78,7 @@ pub use self::{
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
     progress::ProgressReading,
+    renew::Renewal,
     routes::{Explanation, HostRoute, RouteCall, RouteSubject, millis},
     stop::chain,
     submit::{Submit, Wish},
@@ -86,7 +88,7 @@ use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
 use crate::{
     config::{Config, Mode},
     hub::{Hub, RepoSummary},
-    model::{Event, EventSeq, Job, JobId, JobMove, JobState, Owner},
+    model::{Event, EventSeq, Job, JobId, JobMove, JobState},
     store::{Filter, MoveNote, Scope, Store, StoreError, StoreThreads},
     tokens::TokenStore,
 };
@@ -278,30 +280,6 @@ impl Engine {
     /// Bytes per second of all jobs over the last seconds.
     pub fn bytes_per_sec(&self) -> u64 {
         self.shared.board.bytes_per_sec()
-    }
-
-    /// Acts on one job or on all that the verb fits. Stored first, then told to the transfers.
-    ///
-    /// # Errors
-    /// When the job does not exist or its state does not allow it.
-    pub async fn act(&self, scope: Scope, chosen: Chosen, verb: Verb) -> Result<Vec<Job>, CallError> {
-        let store = &self.shared.store;
-        Ok(match chosen {
-            Chosen::One(id) => vec![store.move_job(scope, &id, verb.job_move(), MoveNote::default()).await?],
-            Chosen::All => {
-                store
-                    .move_all(scope, verb.states(), verb.job_move(), MoveNote::default())
-                    .await?
-            }
-        })
-    }
-
-    /// Takes a user's current token for the jobs that follow from a retry.
-    ///
-    /// # Errors
-    /// When the token cannot be kept.
-    pub async fn renew_token(&self, id: &JobId, owner: &Owner, token: crate::model::Token) -> Result<(), CallError> {
-        submit::renew_token(&self.shared, id, owner, token).await
     }
 
     /// Events from now on.

@@ -6,19 +6,20 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    access::{NOT_SENT, TokenRule, rule_of, token_origin},
+    access::{NOT_SENT, TokenRule, token_origin},
     destination::destination,
     error::CallError,
     limits::pacing,
     login,
-    shared::{Shared, blocking},
+    renew::keep_token,
+    shared::Shared,
 };
 use crate::{
     config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
-    model::{JobId, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
+    model::{JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
-    store::{NewJob, RequestKey, Scope, Submitted},
+    store::{NewJob, RequestKey, Submitted},
     tokens::BoundToken,
 };
 
@@ -95,10 +96,8 @@ pub(super) async fn submit(
     if let Some(token) = token {
         match token_origin(&config, &rule, &checked.endpoints) {
             Some(origin) => {
-                let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
-                let kept = blocking(move || tokens.keep(uid, &BoundToken { origin, token })).await;
-                let reference = kept.map_err(|error| CallError::Internal(super::stop::chain(&error)))?;
-                checked.spec.token_ref = Some(reference);
+                let bound = BoundToken { origin, token };
+                checked.spec.token_ref = Some(keep_token(shared, submit.owner.uid, bound).await?);
             }
             None => checked.warnings.push(format!(
                 "your token is not sent to {}: {NOT_SENT}",
@@ -126,26 +125,6 @@ pub(super) async fn submit(
         })
         .await?;
     Ok((submitted, checked.warnings))
-}
-
-/// Binds a user's current token to the origin of a job that is about to be tried again.
-pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, token: Token) -> Result<(), CallError> {
-    let config = shared.config();
-    let job = shared.store.job(Scope::Uid(owner.uid), id).await?;
-    let parsed = job
-        .spec
-        .endpoints
-        .iter()
-        .filter_map(|base| Endpoint::parse(base, base).ok());
-    let endpoints: Vec<Endpoint> = parsed.collect();
-    let Some(origin) = token_origin(&config, &rule_of(shared.mode, &job.spec), &endpoints) else {
-        return Ok(());
-    };
-    let bound = BoundToken { origin, token };
-    let (tokens, uid) = (shared.tokens.clone(), owner.uid);
-    let kept = blocking(move || tokens.keep(uid, &bound)).await;
-    let reference = kept.map_err(|error| CallError::Internal(super::stop::chain(&error)))?;
-    Ok(shared.store.set_token_ref(id, reference).await?)
 }
 
 /// Checks every field; the first mistake is told with the field's name.

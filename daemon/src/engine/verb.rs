@@ -1,6 +1,10 @@
 //! What users do to jobs, as moves between states.
 
-use crate::model::{JobId, JobMove, JobState};
+use super::{Engine, error::CallError};
+use crate::{
+    model::{Job, JobId, JobMove, JobState},
+    store::{Filter, MoveNote, Scope},
+};
 
 /// Which jobs a verb acts on.
 #[derive(Debug, Clone)]
@@ -34,7 +38,8 @@ impl Verb {
         }
     }
 
-    pub(super) fn states(self) -> &'static [JobState] {
+    /// States in which "all" means a job.
+    pub fn states(self) -> &'static [JobState] {
         match self {
             Self::Pause => &[JobState::Queued, JobState::Active, JobState::Held],
             Self::Resume => &[JobState::Paused],
@@ -42,5 +47,31 @@ impl Verb {
             // Not cancelled ones: "all" should not bring back what somebody ended on purpose.
             Self::Retry => &[JobState::Failed],
         }
+    }
+}
+
+impl Engine {
+    /// Acts on one job or on all that the verb fits. Stored first, then told to the transfers.
+    ///
+    /// # Errors
+    /// When the job does not exist or its state does not allow it.
+    pub async fn act(&self, scope: Scope, chosen: Chosen, verb: Verb) -> Result<Vec<Job>, CallError> {
+        let store = &self.shared.store;
+        Ok(match chosen {
+            Chosen::One(id) => vec![store.move_job(scope, &id, verb.job_move(), MoveNote::default()).await?],
+            Chosen::All => {
+                store
+                    .move_all(scope, verb.states(), verb.job_move(), MoveNote::default())
+                    .await?
+            }
+        })
+    }
+
+    /// The ids of all jobs that a filter shows, however many; `limit` is the size of a page.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn job_ids(&self, filter: Filter) -> Result<Vec<JobId>, CallError> {
+        Ok(self.shared.store.job_ids(filter).await?)
     }
 }

@@ -8,6 +8,7 @@ mod aliases;
 mod block_checks;
 mod error;
 mod events;
+mod every;
 mod files;
 mod jobs;
 mod judgements;

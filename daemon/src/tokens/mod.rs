@@ -4,7 +4,7 @@
 //! one user's token to another's.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Token;
 
-/// Tokens of one user that are kept at most; the oldest references go first.
+/// Tokens of one user that are kept at most, unless open jobs need more.
 const KEPT: usize = 256;
 
 /// A failed file operation of the token store.
@@ -72,11 +72,12 @@ impl TokenStore {
     }
 
     /// Keeps a token for a user and gives the reference for a job. The same token for the same origin keeps its
-    /// reference. Durable when it returns. Blocks on the disk.
+    /// reference. When there are too many, the oldest go whose references are not `in_use`. Durable when it returns. Blocks
+    /// on the disk.
     ///
     /// # Errors
     /// When the user's file cannot be read or replaced.
-    pub fn keep(&self, uid: u32, bound: &BoundToken) -> Result<String, TokenError> {
+    pub fn keep(&self, uid: u32, bound: &BoundToken, in_use: &HashSet<String>) -> Result<String, TokenError> {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut file = self.read(uid)?;
         let known = file
@@ -90,9 +91,12 @@ impl TokenStore {
         // Zero-padded, so that the order of the map is the order of age.
         let reference = format!("t{:010}", file.next);
         file.next += 1;
-        while file.tokens.len() >= KEPT {
-            file.tokens.pop_first();
-        }
+        let mut too_many = (file.tokens.len() + 1).saturating_sub(KEPT);
+        file.tokens.retain(|reference, _| {
+            let goes = too_many > 0 && !in_use.contains(reference);
+            too_many -= usize::from(goes);
+            !goes
+        });
         let entry = Entry {
             origin: bound.origin.clone(),
             token: bound.token.reveal().to_owned(),
@@ -228,19 +232,25 @@ mod tests {
         }
     }
 
+    impl TokenStore {
+        fn keep_unused(&self, uid: u32, bound: &BoundToken) -> Result<String, TokenError> {
+            self.keep(uid, bound, &HashSet::new())
+        }
+    }
+
     #[test]
     fn a_token_is_private_to_its_user_and_survives() {
         let dir = tempfile::tempdir().unwrap();
         let reference = TokenStore::new(dir.path())
-            .keep(7, &bound("hf_a", "https://huggingface.co"))
+            .keep_unused(7, &bound("hf_a", "https://huggingface.co"))
             .unwrap();
         let store = TokenStore::new(dir.path());
         assert_eq!(
-            store.keep(7, &bound("hf_a", "https://huggingface.co")).unwrap(),
+            store.keep_unused(7, &bound("hf_a", "https://huggingface.co")).unwrap(),
             reference
         );
         assert_ne!(
-            store.keep(7, &bound("hf_a", "https://other.example")).unwrap(),
+            store.keep_unused(7, &bound("hf_a", "https://other.example")).unwrap(),
             reference
         );
         assert_eq!(store.get(7, &reference).unwrap().unwrap().token.reveal(), "hf_a");
@@ -257,8 +267,8 @@ mod tests {
         let origin = "https://huggingface.co";
         store.log_in(7, &bound("hf_old", origin)).unwrap();
         store.log_in(7, &bound("hf_a", origin)).unwrap();
-        let reference = store.keep(7, &bound("hf_a", origin)).unwrap();
-        let other = store.keep(7, &bound("hf_b", origin)).unwrap();
+        let reference = store.keep_unused(7, &bound("hf_a", origin)).unwrap();
+        let other = store.keep_unused(7, &bound("hf_b", origin)).unwrap();
         let found = |uid, origin: &str| store.login(uid, origin).unwrap().map(|token| token.reveal().to_owned());
         assert_eq!(found(7, origin).as_deref(), Some("hf_a"));
         assert_eq!((found(8, origin), found(7, "https://hf-mirror.com")), (None, None));
@@ -273,12 +283,16 @@ mod tests {
     fn only_so_many_are_kept_and_numbers_are_not_reused() {
         let dir = tempfile::tempdir().unwrap();
         let store = TokenStore::new(dir.path());
-        let first = store.keep(1, &bound("hf_0", "o")).unwrap();
+        let first = store.keep_unused(1, &bound("hf_0", "o")).unwrap();
         let all: Vec<String> = (1..=KEPT)
-            .map(|n| store.keep(1, &bound(&format!("hf_{n}"), "o")).unwrap())
+            .map(|n| store.keep_unused(1, &bound(&format!("hf_{n}"), "o")).unwrap())
             .collect();
         assert!(store.get(1, &first).unwrap().is_none());
         assert!(!all.contains(&first));
+        // What an open job needs stays, whatever its age.
+        let in_use = HashSet::from([all[0].clone()]);
+        store.keep(1, &bound("hf_new", "o"), &in_use).unwrap();
+        assert!(store.get(1, &all[0]).unwrap().is_some() && store.get(1, &all[1]).unwrap().is_none());
         assert_eq!(
             store.get(1, &all[KEPT - 1]).unwrap().unwrap().token.reveal(),
             format!("hf_{KEPT}")
@@ -290,7 +304,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("tokens")).unwrap();
         fs::write(dir.path().join("tokens/1.json"), "hf_secret").unwrap();
-        let error = TokenStore::new(dir.path()).keep(1, &bound("hf_b", "o")).unwrap_err();
+        let error = TokenStore::new(dir.path())
+            .keep_unused(1, &bound("hf_b", "o"))
+            .unwrap_err();
         assert!(!format!("{error:?}").contains("hf_secret"));
     }
 }

@@ -4,7 +4,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use anyhow::Context as _;
-use hfetch_proto::v1::{self, job_service_client::JobServiceClient, route_service_client::RouteServiceClient};
+use hfetch_proto::v1::{
+    self, bandwidth_service_client::BandwidthServiceClient, job_service_client::JobServiceClient,
+    route_service_client::RouteServiceClient,
+};
 use hfetch_tests::{
     harness::{Scratch, channel_as},
     python,
@@ -213,12 +216,17 @@ async fn jobs_of_others_do_not_exist() -> anyhow::Result<()> {
     let one = |id: &str| {
         Some(v1::Selector {
             ids: vec![id.to_owned()],
-            all: false,
+            ..v1::Selector::default()
         })
     };
     let all = Some(v1::Selector {
-        ids: Vec::new(),
         all: true,
+        ..v1::Selector::default()
+    });
+    let everybodys = Some(v1::Selector {
+        all: true,
+        all_users: true,
+        ..v1::Selector::default()
     });
     let cancelled = ben
         .cancel_jobs(v1::CancelJobsRequest { selector: one(&id) })
@@ -227,28 +235,46 @@ async fn jobs_of_others_do_not_exist() -> anyhow::Result<()> {
     assert!(cancelled.jobs.is_empty());
     assert_eq!(cancelled.refusals[0].reason, "JOB_NOT_FOUND");
     let cancelled = ben
-        .cancel_jobs(v1::CancelJobsRequest { selector: all })
+        .cancel_jobs(v1::CancelJobsRequest { selector: all.clone() })
         .await?
         .into_inner();
     assert!(
         cancelled.jobs.is_empty() && cancelled.refusals.is_empty(),
         "{cancelled:?}"
     );
+    let denied = ben
+        .cancel_jobs(v1::CancelJobsRequest {
+            selector: everybodys.clone(),
+        })
+        .await;
+    assert_eq!(denied.map(drop).map_err(|s| s.code()), Err(Code::PermissionDenied));
+    let mut operator = JobServiceClient::new(channel_as(OPERATOR, scratch.socket()).await?);
+    // Also an operator's "all" are their own.
+    let cancelled = operator.cancel_jobs(v1::CancelJobsRequest { selector: all }).await?;
+    assert_eq!(cancelled.into_inner().jobs_total, 0);
     let still = ann.get_job(get).await?.into_inner().job.context("a job")?;
     assert_ne!(still.state, v1::JobState::Cancelled as i32);
 
     // An operator may, and it is written down who it was.
-    let mut operator = JobServiceClient::new(channel_as(OPERATOR, scratch.socket()).await?);
+    let mut bandwidth = BandwidthServiceClient::new(channel_as(ANN, scratch.socket()).await?);
+    let change = v1::UpdateJobsRequest {
+        selector: one(&id),
+        limit: Some("1M".into()),
+        ..v1::UpdateJobsRequest::default()
+    };
+    assert_eq!(bandwidth.update_jobs(change).await?.into_inner().jobs_total, 1);
     let ended = operator
-        .cancel_jobs(v1::CancelJobsRequest { selector: one(&id) })
+        .cancel_jobs(v1::CancelJobsRequest { selector: everybodys })
         .await?
         .into_inner();
-    assert_eq!(ended.jobs.len(), 1, "{ended:?}");
+    assert_eq!((ended.jobs.len(), ended.jobs_total), (1, 1), "{ended:?}");
     let log = scratch.log();
-    for (method, uid) in [("SubmitJob", ANN), ("CancelJobs", OPERATOR)] {
-        let line = log
-            .lines()
-            .find(|line| line.contains(&format!("JobService/{method}")) && line.contains(&id));
+    for (method, uid) in [
+        ("JobService/SubmitJob", ANN),
+        ("BandwidthService/UpdateJobs", ANN),
+        ("JobService/CancelJobs", OPERATOR),
+    ] {
+        let line = log.lines().find(|line| line.contains(method) && line.contains(&id));
         let line = line.with_context(|| format!("{method} is not written down:\n{log}"))?;
         assert!(
             line.contains(&format!("uid={uid} ")) && line.contains("outcome=Ok"),

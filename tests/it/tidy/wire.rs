@@ -20,6 +20,7 @@ const COUNTS: [&str; 20] = [
     "jobs_active",
     "jobs_held",
     "jobs_queued",
+    "jobs_total",
     "likes",
     "limit",
     "max_workers",
