@@ -93,7 +93,7 @@ pub(super) async fn prove_access(
         .filter(|entry| entry.size > 0)
         .min_by_key(|entry| entry.size);
     let Some((path, size, digest)) =
-        smallest.and_then(|entry| Some((RepoPath::parse(&entry.path).ok()?, entry.size, entry.digest()?)))
+        smallest.and_then(|entry| Some((RepoPath::parse(&entry.path).ok()?, entry.size, entry.digest?)))
     else {
         return Ok(());
     };

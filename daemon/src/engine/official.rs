@@ -1,7 +1,7 @@
 //! Whose word a plan is: that of an origin when one can be reached in short time, else a mirror's. A mirror that says
 //! something else is not believed, and the user hears of it.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     hub::{HubError, Listing},
-    model::{Manifest, ManifestEntry, Trust},
+    model::{Manifest, Trust},
 };
 
 /// An origin that takes longer to list a repository is as good as away, when a mirror is there.
@@ -125,17 +125,18 @@ fn difference(official: &Manifest, other: &Manifest) -> Option<String> {
     if official.commit != other.commit {
         return Some(format!("has commit {}, not {}", other.commit, official.commit));
     }
-    let others: HashMap<&str, &ManifestEntry> =
-        other.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    // Both are in path order.
+    let mut others = other.entries.iter().peekable();
     official.entries.iter().find_map(|entry| {
         let path = entry.path.escape_debug();
-        let Some(other) = others.get(entry.path.as_str()) else {
+        while others.next_if(|other| other.path < entry.path).is_some() {}
+        let Some(other) = others.next_if(|other| other.path == entry.path) else {
             return Some(format!("does not list `{path}`"));
         };
         if entry.size != other.size {
             return Some(format!("lists `{path}` with {} bytes, not {}", other.size, entry.size));
         }
-        let (mine, its) = (entry.digest()?, other.digest()?);
+        let (mine, its) = (entry.digest?, other.digest?);
         (mine != its).then(|| format!("lists `{path}` with hash {its}, not {mine}"))
     })
 }
@@ -143,16 +144,11 @@ fn difference(official: &Manifest, other: &Manifest) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CommitHash;
+    use crate::model::{CommitHash, ManifestEntry};
 
     fn manifest(commit: &str, entries: &[(&str, u64, &str)]) -> Manifest {
-        let entry = |(path, size, digit): &(&str, u64, &str)| ManifestEntry {
-            path: (*path).to_owned(),
-            size: *size,
-            blob_id: digit.repeat(40),
-            lfs_sha256: None,
-            xet_hash: None,
-            xet_hash_masked: false,
+        let entry = |(path, size, digit): &(&str, u64, &str)| {
+            ManifestEntry::new((*path).to_owned(), *size, &digit.repeat(40), None, None)
         };
         Manifest {
             commit: CommitHash::parse(&commit.repeat(40)).unwrap(),

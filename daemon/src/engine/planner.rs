@@ -1,6 +1,6 @@
 //! A queued job becomes a stored plan: the revision is pinned to a commit, its files are listed and selected.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -14,8 +14,8 @@ use crate::{
     config::Mode,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
-        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoId, RepoKind, RepoPath,
-        Revision, Selection, Trust,
+        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, ManifestEntry, RepoId, RepoKind, RepoPath,
+        Revision, Selection, Trust, UnsafePath,
     },
     plan::select,
     store::PlanHead,
@@ -30,9 +30,9 @@ pub(super) struct Draft {
     /// When the endpoint was asked.
     pub(super) asked_at: Timestamp,
     pub(super) trust: Trust,
-    pub(super) manifest: Manifest,
-    /// The selected files, in path order.
-    pub(super) files: Vec<FileRecord>,
+    pub(super) manifest: Arc<Manifest>,
+    /// The selected ones of its files, in path order.
+    pub(super) chosen: Vec<u32>,
     /// Their bytes.
     pub(super) bytes: u64,
     /// For the user, one sentence each.
@@ -46,23 +46,23 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     for note in draft.notes {
         context.shared.store.warn(&context.id, String::new(), note).await?;
     }
-    let (shared, spec, manifest) = (context.shared.clone(), context.spec.clone(), draft.manifest);
+    let (shared, spec, manifest) = (context.shared.clone(), context.spec.clone(), draft.manifest.clone());
     blocking(move || shared.open_destination(&spec)?.prepare(&manifest)).await?;
     let store = &context.shared.store;
     store.clear_plan(context.row).await?;
     let head = PlanHead {
-        commit: draft.commit,
+        commit: draft.commit.clone(),
         asked_at: draft.asked_at,
         trust: draft.trust,
-        files: draft.files.len() as u64,
+        files: draft.chosen.len() as u64,
         bytes: draft.bytes,
     };
-    let mut files = draft.files;
-    while !files.is_empty() && !context.cancel.is_cancelled() {
-        let rest = files.split_off(files.len().min(BATCH));
-        store
-            .add_files(context.row, std::mem::replace(&mut files, rest))
-            .await?;
+    for chosen in draft.chosen.chunks(BATCH) {
+        if context.cancel.is_cancelled() {
+            break;
+        }
+        let files = records(&draft.manifest, chosen).map_err(JobStop::JobFailed)?;
+        store.add_files(context.row, files).await?;
     }
     match context.cancel.is_cancelled() {
         true => Err(JobStop::Cancelled),
@@ -135,16 +135,13 @@ async fn drafted(
     mut notes: Vec<String>,
     asked_at: Timestamp,
 ) -> Result<Draft, JobStop> {
-    let (manifest, selection) = (listing.manifest, context.spec.selection.clone());
+    let (manifest, selection) = (Arc::new(listing.manifest), context.spec.selection.clone());
     // A thousand patterns over a hundred thousand names is work for a thread of its own.
-    let (manifest, selected) = blocking(move || {
-        let selected = select_files(&manifest, &selection);
-        (manifest, selected)
-    })
-    .await;
-    let (files, more) = selected.map_err(JobStop::JobFailed)?;
+    let looked_at = manifest.clone();
+    let selected = blocking(move || select_files(&looked_at, &selection)).await;
+    let (chosen, more) = selected.map_err(JobStop::JobFailed)?;
     notes.extend(more);
-    let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size));
+    let sum = of(&manifest, &chosen).try_fold(0_u64, |sum, entry| sum.checked_add(entry.size));
     // SQLite counts in 63 bits; nobody has files like that.
     let Some(bytes) = sum.filter(|sum| i64::try_from(*sum).is_ok()) else {
         let text = format!("{} lists files of impossible size", access.endpoint.host());
@@ -165,7 +162,7 @@ async fn drafted(
         asked_at,
         trust: access.trust,
         manifest,
-        files,
+        chosen,
         bytes,
         notes,
     })
@@ -213,60 +210,79 @@ pub(super) async fn listing_of(
     hub.manifest(&access.endpoint, token, kind, repo_id, &commit).await
 }
 
+/// The chosen entries of a listing.
+fn of<'a>(manifest: &'a Manifest, chosen: &'a [u32]) -> impl Iterator<Item = &'a ManifestEntry> {
+    chosen.iter().map(|index| &manifest.entries[*index as usize])
+}
+
+/// Some files of a plan, to be stored. There may be hundreds of thousands, so they are made as they are needed.
+pub(super) fn records(manifest: &Manifest, chosen: &[u32]) -> Result<Vec<FileRecord>, Failure> {
+    of(manifest, chosen).map(record).collect()
+}
+
+fn record(entry: &ManifestEntry) -> Result<FileRecord, Failure> {
+    let unsafe_path = |error: UnsafePath| {
+        Failure::new(
+            FailureKind::UnsafePath,
+            error.to_string(),
+            "nothing was written; leave the file out with --exclude if you trust the rest",
+        )
+    };
+    let path = RepoPath::parse(&entry.path).map_err(unsafe_path)?;
+    let no_hash = || {
+        Failure::new(
+            FailureKind::BadEndpoint,
+            format!(
+                "the listing has no hash for `{}`, so it could not be verified",
+                path.as_str().escape_debug()
+            ),
+            "use another endpoint",
+        )
+    };
+    Ok(FileRecord {
+        id: FileId(0),
+        size: entry.size,
+        digest: entry.digest.ok_or_else(no_hash)?,
+        path,
+        state: FileState::Pending,
+        reused: false,
+        failure: None,
+    })
+}
+
 /// Checks every selected path and digest before anything is written.
-fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<FileRecord>, Vec<String>), Failure> {
-    let paths: Vec<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
+fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<u32>, Vec<String>), Failure> {
+    let paths: Vec<&str> = manifest.entries.iter().map(|entry| &*entry.path).collect();
     let selected = select(selection, &paths).map_err(|error| error.to_failure())?;
-    let mut files = Vec::with_capacity(selected.indexes.len());
-    let mut folders = HashSet::new();
-    for index in selected.indexes {
-        let entry = &manifest.entries[index];
-        let unsafe_path = |error: String| {
-            Failure::new(
-                FailureKind::UnsafePath,
-                error,
-                "nothing was written; leave the file out with --exclude if you trust the rest",
-            )
-        };
-        let path = RepoPath::parse(&entry.path).map_err(|error| unsafe_path(error.to_string()))?;
-        let mut folder = path.parent();
-        while let Some(name) = folder {
-            folders.insert(name.to_owned());
-            folder = name.rsplit_once('/').map(|(above, _)| above);
+    // A listing holds at most some hundred thousand.
+    let chosen: Vec<u32> = selected
+        .indexes
+        .into_iter()
+        .filter_map(|index| index.try_into().ok())
+        .collect();
+    let mut folders: HashSet<&str> = HashSet::new();
+    for entry in of(manifest, &chosen) {
+        record(entry)?;
+        let mut rest = &*entry.path;
+        while let Some((folder, _)) = rest.rsplit_once('/')
+            && folders.insert(folder)
+        {
+            rest = folder;
         }
-        let Some(digest) = entry.digest() else {
-            return Err(Failure::new(
-                FailureKind::BadEndpoint,
-                format!(
-                    "the listing has no hash for `{}`, so it could not be verified",
-                    path.as_str().escape_debug()
-                ),
-                "use another endpoint",
-            ));
-        };
-        files.push(FileRecord {
-            id: FileId(0),
-            path,
-            size: entry.size,
-            digest,
-            state: FileState::Pending,
-            reused: false,
-            failure: None,
-        });
     }
-    if let Some(file) = files.iter().find(|file| folders.contains(file.path.as_str())) {
+    if let Some(file) = of(manifest, &chosen).find(|entry| folders.contains(&*entry.path)) {
         return Err(Failure::new(
             FailureKind::UnsafePath,
             format!(
                 "the repository lists `{}` both as a file and as a folder",
-                file.path.as_str().escape_debug()
+                file.path.escape_debug()
             ),
             "nothing was written; the listing is damaged or hostile",
         ));
     }
     let mut notes: Vec<String> = selected.warnings.iter().map(ToString::to_string).collect();
-    if files.is_empty() && !manifest.entries.is_empty() {
+    if chosen.is_empty() && !manifest.entries.is_empty() {
         notes.push("no file of the repository fits the patterns: nothing to download".to_owned());
     }
-    Ok((files, notes))
+    Ok((chosen, notes))
 }

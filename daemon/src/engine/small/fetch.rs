@@ -222,7 +222,8 @@ async fn read(
         let came = chunk.len() as u64;
         arrived(context, &meter, came);
         flow.take(&mut chunk);
-        bytes.push(chunk);
+        // A copy: the chunk keeps the whole buffer in memory that it was read into.
+        bytes.push(Bytes::copy_from_slice(&chunk));
         toll.pay(came, on_hold).await;
     }
     Ok((bytes, host))
