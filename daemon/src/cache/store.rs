@@ -151,14 +151,41 @@ impl Store {
     /// As for any write; `CrossDevice` when the folders turn out to lie on different file systems.
     pub fn prepare(&self, manifest: &Manifest) -> Result<(), CacheError> {
         let mut touched = Touched::new();
+        self.make_folders(&manifest.commit, &mut touched)?;
+        if tree::is_whole(manifest) {
+            self.write_tree(manifest, &mut touched)?;
+        }
+        self.root.sync_touched(&mut touched)?;
+        self.check_one_disk()
+    }
+
+    /// The same for a commit whose listing is there already.
+    ///
+    /// # Errors
+    /// As [`Store::prepare`].
+    pub fn prepare_folders(&self, commit: &CommitHash) -> Result<(), CacheError> {
+        let mut touched = Touched::new();
+        self.make_folders(commit, &mut touched)?;
+        self.root.sync_touched(&mut touched)?;
+        self.check_one_disk()
+    }
+
+    /// Whether the listing of a commit was written here.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn has_listing(&self, commit: &CommitHash) -> Result<bool, CacheError> {
+        Ok(self.root.look(&self.layout.tree(commit))?.is_some())
+    }
+
+    fn make_folders(&self, commit: &CommitHash, touched: &mut Touched) -> Result<(), CacheError> {
         match &self.layout {
             Layout::Cache { folder } => {
-                self.root
-                    .make_dirs(&self.layout.snapshot(&manifest.commit), &mut touched)?;
-                self.root.make_dirs(&CacheNames(folder).blobs(), &mut touched)?;
+                self.root.make_dirs(&self.layout.snapshot(commit), touched)?;
+                self.root.make_dirs(&CacheNames(folder).blobs(), touched)?;
             }
             Layout::LocalDir => {
-                self.root.make_dirs(LOCAL_BOOKS, &mut touched)?;
+                self.root.make_dirs(LOCAL_BOOKS, touched)?;
                 for (name, text) in [(".gitignore", "*"), ("CACHEDIR.TAG", CACHEDIR_TAG)] {
                     if self.root.write_new(&format!("{LOCAL_BOOKS}/{name}"), text.as_bytes())? {
                         touched.insert(LOCAL_BOOKS);
@@ -166,12 +193,7 @@ impl Store {
                 }
             }
         }
-        self.root.make_dirs(&self.layout.staging(), &mut touched)?;
-        if tree::is_whole(manifest) {
-            self.write_tree(manifest, &mut touched)?;
-        }
-        self.root.sync_touched(&mut touched)?;
-        self.check_one_disk()
+        self.root.make_dirs(&self.layout.staging(), touched)
     }
 
     fn write_tree(&self, manifest: &Manifest, touched: &mut Touched) -> Result<(), CacheError> {

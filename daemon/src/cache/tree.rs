@@ -15,18 +15,31 @@ pub(super) fn write(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> 
     out.write_all(b"{\n \"format_version\": 1,\n \"files\": {")?;
     for (number, entry) in manifest.entries.iter().enumerate() {
         let comma = if number > 0 { "," } else { "" };
-        write!(out, "{comma}\n  {}: {{\n   \"size\": {}", quote(&entry.path), entry.size)?;
+        write!(
+            out,
+            "{comma}\n  {}: {{\n   \"size\": {}",
+            quote(&entry.path),
+            entry.size
+        )?;
         let blob_id = entry.blob_id.map(|id| Digest::GitSha1(id).to_string());
         write!(out, ",\n   \"blob_id\": \"{}\"", blob_id.unwrap_or_default())?;
         if let Some(sha256 @ Digest::Sha256(_)) = entry.digest {
-            write!(out, ",\n   \"lfs_sha256\": \"{sha256}\",\n   \"lfs_size\": {}", entry.size)?;
+            write!(
+                out,
+                ",\n   \"lfs_sha256\": \"{sha256}\",\n   \"lfs_size\": {}",
+                entry.size
+            )?;
         }
         if let Some(hash) = entry.xet_hash {
             write!(out, ",\n   \"xet_hash\": \"{}\"", Digest::Sha256(hash))?;
         }
         out.write_all(b"\n  }")?;
     }
-    out.write_all(if manifest.entries.is_empty() { b"}\n}" } else { b"\n }\n}" })
+    out.write_all(if manifest.entries.is_empty() {
+        b"}\n}"
+    } else {
+        b"\n }\n}"
+    })
 }
 
 /// Whether a reader gives these very bytes and no more.

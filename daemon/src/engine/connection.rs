@@ -1,12 +1,13 @@
 //! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,11 +16,25 @@ use super::{
     sources::{Slot, SourceMeter},
     stop::JobStop,
     transfer::FileTransfer,
+    writer::SegmentWriter,
 };
-use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
+use crate::{
+    hub::{self, Body, HubError},
+    model::ByteRange,
+    plan::LeaseId,
+    sched::rate::RateMeter,
+};
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
+/// So many bytes that the system has taken in and we have not: it is us who are slow.
+const UNREAD: u64 = 128 << 10;
+/// What may be under way to a connection that will not need it: its speed of half a second, within these.
+const SHORTENED_WINDOW: (u64, u64) = (64 << 10, 1 << 20);
+/// What is under way at the end of the work is read for so long, or until nothing came for so long.
+const LAST_READS: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(30));
+/// Meanwhile no more than this is asked for.
+const LAST_WINDOW: usize = 4 << 10;
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -73,6 +88,10 @@ struct Ahead {
     received: u64,
     meter: RateMeter,
     recent: u64,
+    /// Our end of its connection.
+    local: Option<SocketAddr>,
+    /// The crew has set an earlier end, and the connection does not know it yet.
+    shortened: bool,
 }
 
 /// What our own limits do to a connection.
@@ -111,6 +130,8 @@ impl Flow {
                 received: 0,
                 meter: RateMeter::default(),
                 recent: 0,
+                local: None,
+                shortened: false,
             }),
             cut: CancellationToken::new(),
         })
@@ -132,8 +153,29 @@ impl Flow {
     /// Leaves the owner at most `keep` more bytes and gives the new end. Nothing from there on is ever written by it.
     pub(super) fn end_after(&self, keep: u64) -> u64 {
         let mut ahead = lock(&self.ahead);
-        ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
+        let end = ahead.end.min(ahead.at.saturating_add(keep));
+        ahead.shortened |= end < ahead.end;
+        ahead.end = end;
         ahead.end
+    }
+
+    /// The window that is enough for it, when it was shortened since the last call.
+    fn shortened(&self) -> Option<usize> {
+        let mut ahead = lock(&self.ahead);
+        let (least, most) = SHORTENED_WINDOW;
+        let window = (ahead.recent / 2).clamp(least, most);
+        std::mem::take(&mut ahead.shortened).then(|| usize::try_from(window).unwrap_or(usize::MAX))
+    }
+
+    /// Whether bytes have arrived that we have not read: then its silence and its slowness are ours, for this machine has no
+    /// time for it, and what it would be helped with is here already. Blocks for a moment on the process's descriptors.
+    pub(super) fn is_ours_to_read(&self) -> bool {
+        let local = lock(&self.ahead).local;
+        let unread = local.and_then(hub::unread_bytes).unwrap_or(0);
+        if unread >= UNREAD {
+            self.hold(false);
+        }
+        unread >= UNREAD
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -224,6 +266,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         None => transfer.set_link(task.index, opened.link.clone()),
     };
     let mut body = opened.body;
+    lock(&task.flow.ahead).local = body.local_addr();
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared
@@ -247,6 +290,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 arrived(context, &meter, came);
                 let last = task.flow.take(&mut chunk);
                 writer.take(chunk).await?;
+                if let Some(window) = task.flow.shortened() {
+                    body.set_window(window);
+                }
                 if let Err(end) = unless_cut(context, task, toll.pay(came, on_hold)).await {
                     break Err(end);
                 }
@@ -258,9 +304,34 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
             }
         }
     };
+    if let Err(SegmentEnd::Stop(_)) = &outcome {
+        read_what_came(context, task, &mut body, &mut writer).await?;
+    }
     // Also after a failure and at the end of the daemon: what came is kept.
     writer.finish().await?;
     outcome
+}
+
+/// At the end of the work: what the system has taken in for us would come a second time, so it is taken, and the server is
+/// asked for no more.
+async fn read_what_came(
+    context: &Arc<JobContext>,
+    task: &Task,
+    body: &mut Body,
+    writer: &mut SegmentWriter<'_>,
+) -> Result<(), JobStop> {
+    let (longest, quiet) = LAST_READS;
+    let deadline = Instant::now() + longest;
+    body.set_window(LAST_WINDOW);
+    while let Ok(Ok(Some(mut chunk))) = timeout_at(deadline.min(Instant::now() + quiet), body.chunk()).await {
+        context.progress.received(chunk.len() as u64);
+        let last = task.flow.take(&mut chunk);
+        writer.take(chunk).await?;
+        if last {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes came over the network.
@@ -276,97 +347,5 @@ async fn unless_cut<T>(context: &JobContext, task: &Task, future: impl Future<Ou
         () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
         () = task.flow.cut.cancelled() => Err(SegmentEnd::Cut),
         value = future => Ok(value),
-    }
-}
-
-/// Gathers chunks and writes them in the background, one write at a time, while the next ones come.
-struct SegmentWriter<'a> {
-    context: &'a Arc<JobContext>,
-    transfer: &'a Arc<FileTransfer>,
-    lease: LeaseId,
-    /// Where the next gathered byte goes.
-    offset: u64,
-    gathered: Vec<Bytes>,
-    gathered_bytes: usize,
-    /// Bytes that go to the disk in one call.
-    write_bytes: usize,
-    writing: Option<(u64, JoinHandle<Result<(), CacheError>>)>,
-}
-
-impl<'a> SegmentWriter<'a> {
-    fn new(context: &'a Arc<JobContext>, transfer: &'a Arc<FileTransfer>, lease: LeaseId, offset: u64) -> Self {
-        Self {
-            context,
-            transfer,
-            lease,
-            offset,
-            gathered: Vec::new(),
-            gathered_bytes: 0,
-            write_bytes: context.shared.sources.gather_bytes(),
-            writing: None,
-        }
-    }
-
-    async fn take(&mut self, chunk: Bytes) -> Result<(), JobStop> {
-        self.gathered_bytes += chunk.len();
-        self.gathered.push(chunk);
-        if self.gathered_bytes >= self.write_bytes {
-            self.write().await?;
-            self.write_bytes = self.context.shared.sources.gather_bytes();
-        }
-        Ok(())
-    }
-
-    /// Waits for the write under way, then starts the next.
-    async fn write(&mut self) -> Result<(), JobStop> {
-        self.settle().await?;
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        if self.transfer.unclaimed.is_much() {
-            // The disk is behind, not the network.
-            self.context.shared.sources.held_by_us();
-            let waited = self.context.unless_stopped(self.transfer.unclaimed.below_limit()).await;
-            // Stopped: what is in hand is written all the same.
-            waited.or_else(|stop| {
-                if matches!(stop, JobStop::Cancelled) {
-                    Ok(())
-                } else {
-                    Err(stop)
-                }
-            })?;
-        }
-        let turn = self.transfer.writing.clone().acquire_owned().await;
-        let (staging, offset) = (self.transfer.staging.clone(), self.offset);
-        let gathered = std::mem::take(&mut self.gathered);
-        let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = self.context.shared.disk.spawn(move || {
-            let written = staging.write_at(offset, &gathered);
-            drop(turn);
-            written
-        });
-        self.writing = Some((bytes, write));
-        self.offset += bytes;
-        Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(), JobStop> {
-        if let Some((bytes, write)) = self.writing.take() {
-            match write.await {
-                Ok(written) => written?,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => return Err(JobStop::Cancelled),
-            }
-            if self.transfer.wrote(self.lease, bytes) {
-                self.transfer.counted.add(bytes);
-                self.transfer.unclaimed.add(bytes);
-            }
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<(), JobStop> {
-        self.write().await?;
-        self.settle().await
     }
 }

@@ -241,6 +241,9 @@ impl Crew<'_> {
     fn take_over(&mut self, index: usize, usual: Usual) -> Option<(LeaseId, ByteRange)> {
         let (lease, keep) = self.help(usual)?;
         let flight = self.flights.get_mut(&lease)?;
+        if flight.flow.is_ours_to_read() {
+            return None;
+        }
         let end = flight.flow.end_after(keep);
         if keep == 0 {
             flight.stalled = Some(flight.flow.read().idle);
@@ -319,7 +322,7 @@ impl Crew<'_> {
             let (source, reading) = (self.context.sources[flight.index], flight.flow.read());
             let waits_longest = reading.idle >= longest[flight.index];
             let in_vain = self.in_vain[flight.index];
-            if stands_still(&self.context, source, &reading, in_vain, waits_longest) {
+            if stands_still(&self.context, source, &reading, in_vain, waits_longest) && !flight.flow.is_ours_to_read() {
                 flight.stalled = Some(reading.idle);
                 flight.flow.cut.cancel();
             }

@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod buffers;
 mod checkpoint;
 mod clock;
 mod conduct;
@@ -33,6 +34,7 @@ mod progress;
 mod pulse;
 mod refs;
 mod repair;
+mod replan;
 mod retry;
 mod routes;
 mod shared;
@@ -48,6 +50,7 @@ mod twins;
 mod unclaimed;
 mod upkeep;
 mod verb;
+mod writer;
 
 use std::{path::Path, sync::Arc};
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    planner,
+    planner::{self, Found},
     shared::{EndpointAccess, JobContext},
     stop::chain,
 };
 use crate::{
-    hub::{HubError, Listing},
+    hub::HubError,
     model::{Manifest, Trust},
 };
 
@@ -25,8 +25,8 @@ const AWAY: Duration = Duration::from_secs(5 * 60);
 /// What asking both brought.
 #[derive(Default)]
 pub(super) struct Word {
-    /// Number of the endpoint in the job, and its listing.
-    pub(super) listing: Option<(usize, Listing)>,
+    /// Number of the endpoint in the job, and what it said.
+    pub(super) found: Option<(usize, Found)>,
     /// Who failed, and how.
     pub(super) failed: Vec<(usize, HubError)>,
     /// For the user.
@@ -43,16 +43,15 @@ pub(super) async fn ask(context: &JobContext) -> Word {
     let access = |index: usize| &context.endpoints[index];
     let gate = access(origin).endpoint.origin().ascii_serialization();
     if context.shared.away.closed_until(&gate).is_some() {
-        word.notes
-            .push(away(access(origin), access(mirror), "it did not answer a moment ago"));
+        let note = away(access(origin), access(mirror), "it did not answer a moment ago");
         return match planner::list(context, access(mirror)).await {
-            Ok(listing) => found(word, mirror, listing),
+            Ok(said) => by_mirror(word, mirror, said, note),
             Err(error) => failed(word, mirror, error),
         };
     }
     let mut from_mirror = std::pin::pin!(planner::list(context, access(mirror)));
     let mut from_origin = std::pin::pin!(timeout(PATIENCE, planner::list(context, access(origin))));
-    let mut mirrors: Option<Result<Listing, HubError>> = None;
+    let mut mirrors: Option<Result<Found, HubError>> = None;
     let origins = loop {
         tokio::select! {
             biased;
@@ -61,18 +60,19 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         }
     };
     let why = match origins {
-        Ok(Ok(listing)) => {
+        Ok(Ok(Found::Known(known))) => return found(word, origin, Found::Known(known)),
+        Ok(Ok(Found::Listed(listing))) => {
             if mirrors.is_none() {
                 mirrors = timeout_at(Instant::now() + COMPARE, from_mirror).await.ok();
             }
-            if let Some(Ok(other)) = &mirrors {
+            if let Some(Ok(Found::Listed(other))) = &mirrors {
                 let differs = difference(&listing.manifest, &other.manifest);
                 word.notes.extend(differs.map(|differs| {
                     let (mirror, origin) = (access(mirror).endpoint.host(), access(origin).endpoint.host());
                     format!("{mirror} {differs}; what {origin} says counts")
                 }));
             }
-            return found(word, origin, listing);
+            return found(word, origin, Found::Listed(listing));
         }
         Ok(Err(error)) => {
             let why = chain(&error);
@@ -89,17 +89,23 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         None => from_mirror.await,
     };
     match mirrors {
-        Ok(listing) => {
-            word.notes.push(away(access(origin), access(mirror), &why));
-            found(word, mirror, listing)
+        Ok(said) => {
+            let note = away(access(origin), access(mirror), &why);
+            by_mirror(word, mirror, said, note)
         }
         Err(error) => failed(word, mirror, error),
     }
 }
 
-fn found(mut word: Word, index: usize, listing: Listing) -> Word {
-    word.listing = Some((index, listing));
+fn found(mut word: Word, index: usize, said: Found) -> Word {
+    word.found = Some((index, said));
     word
+}
+
+/// A mirror named the commit. Whose word the files are of a plan that is known, that plan tells.
+fn by_mirror(mut word: Word, index: usize, said: Found, note: String) -> Word {
+    word.notes.extend(matches!(said, Found::Listed(_)).then_some(note));
+    found(word, index, said)
 }
 
 fn failed(mut word: Word, index: usize, error: HubError) -> Word {

@@ -5,20 +5,21 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    gated, official,
+    gated, official, replan,
     retry::Retry,
     shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
+    transfer::hint,
 };
 use crate::{
     config::Mode,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
-        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, ManifestEntry, RepoId, RepoKind, RepoPath,
-        Revision, Selection, Trust, UnsafePath,
+        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, ManifestEntry, RepoId,
+        RepoKind, RepoPath, Revision, Selection, Trust, UnsafePath,
     },
     plan::select,
-    store::PlanHead,
+    store::{KnownPlan, PlanHead},
 };
 
 /// Files of one transaction: some milliseconds, so that submits do not wait.
@@ -39,10 +40,27 @@ pub(super) struct Draft {
     pub(super) notes: Vec<String>,
 }
 
+/// What an endpoint says of a revision.
+pub(super) enum Found {
+    /// All its files.
+    Listed(Listing),
+    /// Its commit, which another job has planned for already.
+    Known(KnownPlan),
+}
+
 /// Asks, selects, prepares the folders, stores.
 pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     context.progress.stage("listing the repository");
-    let draft = draft(context).await?;
+    if let Some(known) = replan::since_submit(context).await {
+        let asked_at = known.asked_at;
+        return replan::adopt(context, known, asked_at, Vec::new()).await;
+    }
+    let (index, found, notes, asked_at) = find(context).await?;
+    context.progress.moved();
+    let draft = match found {
+        Found::Known(known) => return replan::adopt(context, known, asked_at, notes).await,
+        Found::Listed(listing) => drafted(context, &context.endpoints[index], listing, notes, asked_at).await?,
+    };
     for note in draft.notes {
         context.shared.store.warn(&context.id, String::new(), note).await?;
     }
@@ -71,45 +89,44 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     }
 }
 
-/// The part that changes nothing: asks until an endpoint answers.
-async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
+/// Asks until an endpoint answers: which, what, notes for the user, and when it was asked.
+async fn find(context: &JobContext) -> Result<(usize, Found, Vec<String>, Timestamp), JobStop> {
     let mut retry = Retry::new(context);
     let asked_at = Timestamp::now();
     let word = context.unless_stopped(official::ask(context)).await?;
     for (index, error) in word.failed {
         retry.failed(context, index, &error, 0)?;
     }
-    if let Some((index, listing)) = word.listing {
-        context.progress.moved();
-        return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
+    if let Some((index, found)) = word.found {
+        return Ok((index, found, word.notes, asked_at));
     }
-    let (access, listing, asked_at) = loop {
+    loop {
         let index = retry.next_open(context).await?;
-        let access = &context.endpoints[index];
         let asked_at = Timestamp::now();
-        match context.unless_stopped(list(context, access)).await? {
-            Ok(listing) => break (access, listing, asked_at),
+        let asking = list(context, &context.endpoints[index]);
+        match context.unless_stopped(asking).await? {
+            Ok(found) => return Ok((index, found, Vec::new(), asked_at)),
             Err(error) => {
                 retry.failed(context, index, &error, 0)?;
             }
         }
-    };
-    context.progress.moved();
-    drafted(context, access, listing, Vec::new(), asked_at).await
+    }
 }
 
 /// The same for a dry run: each endpoint is asked once.
 pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     let asked_at = Timestamp::now();
     let word = official::ask(context).await;
-    if let Some((index, listing)) = word.listing {
+    if let Some((index, Found::Listed(listing))) = word.found {
         return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
     }
     let mut first = None;
     for access in &context.endpoints {
         let asked_at = Timestamp::now();
         match list(context, access).await {
-            Ok(listing) => return drafted(context, access, listing, Vec::new(), asked_at).await,
+            Ok(Found::Listed(listing)) => return drafted(context, access, listing, Vec::new(), asked_at).await,
+            // Nothing is planned for what has no row.
+            Ok(Found::Known(_)) => {}
             Err(error) => {
                 first.get_or_insert(error);
             }
@@ -168,8 +185,8 @@ async fn drafted(
     })
 }
 
-/// The files of a job's repository, as one endpoint lists them.
-pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
+/// The files of a job's repository, as one endpoint lists them; when they are known for the commit, it is not asked for them.
+pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Found, HubError> {
     let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
     let (commit, gated) = match spec.revision.as_commit() {
         // On a shared daemon the bytes may be there already, and the listing is open to everybody.
@@ -184,14 +201,22 @@ pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Resul
             (info.commit, info.gated)
         }
     };
+    if let Some(known) = replan::at_commit(context, access, &commit).await {
+        if gated {
+            let smallest = hint(context.shared.store.smallest_file(known.row).await).flatten();
+            let smallest = smallest.map(|file| (file.path, file.size, file.digest));
+            gated::prove_access(context, access, &commit, smallest).await?;
+        }
+        return Ok(Found::Known(known));
+    }
     let listing = hub
         .manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
         .await?;
     // A dry run tells the plan all the same, and asks for itself.
     if gated && context.row != 0 {
-        gated::prove_access(context, access, &listing.manifest).await?;
+        gated::prove_access(context, access, &commit, gated::smallest(&listing.manifest)).await?;
     }
-    Ok(listing)
+    Ok(Found::Listed(listing))
 }
 
 /// The files of any repository, as one endpoint lists them.

@@ -1,6 +1,7 @@
 //! The bytes of one range, as they come off the wire: nothing is held but the chunk handed on.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -112,9 +113,15 @@ impl Body {
 
     /// Lets about so many bytes be under way to us at a time. Blocks for a moment on the process's list of descriptors.
     pub fn set_window(&self, bytes: usize) {
-        if let Some(info) = self.response.extensions().get::<HttpInfo>() {
-            window::set(info.local_addr(), bytes);
+        if let Some(local) = self.local_addr() {
+            window::set(local, bytes);
         }
+    }
+
+    /// Our end of the connection.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        let info = self.response.extensions().get::<HttpInfo>();
+        info.map(HttpInfo::local_addr)
     }
 
     /// Bytes handed on so far.

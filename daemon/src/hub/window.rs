@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::{
+    io::ioctl_fionread,
     net::{getsockname, sockopt::set_socket_recv_buffer_size},
     process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
@@ -25,6 +26,11 @@ pub(super) fn set(local: SocketAddr, bytes: usize) {
         }
         None => tracing::debug!("a connection is not among our descriptors; its receive buffer stays as it is"),
     }
+}
+
+/// Bytes that have come to our connection with this local address and that nobody has read yet; `None` when it is not found.
+pub fn unread_bytes(local: SocketAddr) -> Option<u64> {
+    ioctl_fionread(&find(local)?).ok()
 }
 
 fn find(local: SocketAddr) -> Option<OwnedFd> {

@@ -23,6 +23,7 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0004.sql"),
         include_str!("sql/jobs_0005.sql"),
         include_str!("sql/jobs_0006.sql"),
+        include_str!("sql/jobs_0007.sql"),
     ],
 };
 /// Hints on partial and verified files.

@@ -18,6 +18,7 @@ mod progress;
 mod prune;
 mod queries;
 mod refs;
+mod replan;
 mod routes;
 mod row;
 mod running;
@@ -37,6 +38,7 @@ pub use self::{
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
     refs::RefRecord,
+    replan::KnownPlan,
     routes::JobRoute,
 };
 use self::{

@@ -83,7 +83,10 @@ async fn entries_are_read_whole() {
     let entries = list(&server).await.unwrap().manifest.entries;
     // Hostile names are handed on as they are: whoever writes checks them.
     assert_eq!(&*entries[0].path, "../../etc/passwd");
-    assert_eq!((entries[0].size, entries[0].digest), (1, Digest::parse(&"a".repeat(40))));
+    assert_eq!(
+        (entries[0].size, entries[0].digest),
+        (1, Digest::parse(&"a".repeat(40)))
+    );
     assert_eq!(entries[1].size, 200_000);
     assert_eq!(entries[1].digest, Digest::parse(&sha256));
     assert!(entries[1].xet_hash.is_some() && !entries[1].xet_hash_masked);
@@ -190,7 +193,10 @@ async fn without_a_tree_the_description_serves() {
         };
         assert_eq!((&*config.path, config.size), ("c.json", 4));
         let git = Digest::parse(&oid).unwrap();
-        assert_eq!((config.blob_id.map(Digest::GitSha1), config.digest), (Some(git), Some(git)));
+        assert_eq!(
+            (config.blob_id.map(Digest::GitSha1), config.digest),
+            (Some(git), Some(git))
+        );
         // The object id of a pointer is nothing that the content could hash to.
         assert_eq!((model.blob_id, model.digest), (None, Digest::parse(&sha256)));
         let ones = "1".repeat(40);

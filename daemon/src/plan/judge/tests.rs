@@ -17,7 +17,13 @@ fn planned(path: &str, size: u64) -> PlannedFile {
 }
 
 fn entry(path: &str, size: u64, hash: &str) -> ManifestEntry {
-    ManifestEntry::new(path.to_owned(), size, "", Some(hash).filter(|hash| !hash.is_empty()), None)
+    ManifestEntry::new(
+        path.to_owned(),
+        size,
+        "",
+        Some(hash).filter(|hash| !hash.is_empty()),
+        None,
+    )
 }
 
 fn listing(entries: &[(&str, u64, &str)]) -> SeenListing {
