@@ -1,8 +1,7 @@
 //! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
 use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -19,7 +18,7 @@ use super::{
     writer::SegmentWriter,
 };
 use crate::{
-    hub::{self, Body, HubError},
+    hub::{Body, HubError, ReceiveBuffer},
     model::ByteRange,
     plan::LeaseId,
     sched::rate::RateMeter,
@@ -27,8 +26,6 @@ use crate::{
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
-/// So many bytes that the system has taken in and we have not: it is us who are slow.
-const UNREAD: u64 = 128 << 10;
 /// What may be under way to a connection that will not need it: its speed of half a second, within these.
 const SHORTENED_WINDOW: (u64, u64) = (64 << 10, 1 << 20);
 /// What is under way at the end of the work is read for so long, or until nothing came for so long.
@@ -72,6 +69,8 @@ impl<E: Into<JobStop>> From<E> for SegmentEnd {
 pub(super) struct Flow {
     started: Instant,
     ahead: Mutex<Ahead>,
+    /// Where its bytes arrive, once it is answered.
+    buffer: OnceLock<ReceiveBuffer>,
     /// Ends it at once; what came is kept.
     pub(super) cut: CancellationToken,
 }
@@ -88,8 +87,6 @@ struct Ahead {
     received: u64,
     meter: RateMeter,
     recent: u64,
-    /// Our end of its connection.
-    local: Option<SocketAddr>,
     /// The crew has set an earlier end, and the connection does not know it yet.
     shortened: bool,
 }
@@ -130,9 +127,9 @@ impl Flow {
                 received: 0,
                 meter: RateMeter::default(),
                 recent: 0,
-                local: None,
                 shortened: false,
             }),
+            buffer: OnceLock::new(),
             cut: CancellationToken::new(),
         })
     }
@@ -167,15 +164,9 @@ impl Flow {
         std::mem::take(&mut ahead.shortened).then(|| usize::try_from(window).unwrap_or(usize::MAX))
     }
 
-    /// Whether bytes have arrived that we have not read: then its silence and its slowness are ours, for this machine has no
-    /// time for it, and what it would be helped with is here already. Blocks for a moment on the process's descriptors.
-    pub(super) fn is_ours_to_read(&self) -> bool {
-        let local = lock(&self.ahead).local;
-        let unread = local.and_then(hub::unread_bytes).unwrap_or(0);
-        if unread >= UNREAD {
-            self.hold(false);
-        }
-        unread >= UNREAD
+    /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
+    pub(super) fn unread(&self) -> u64 {
+        self.buffer.get().map_or(0, ReceiveBuffer::unread)
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -266,7 +257,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         None => transfer.set_link(task.index, opened.link.clone()),
     };
     let mut body = opened.body;
-    lock(&task.flow.ahead).local = body.local_addr();
+    if let Some(buffer) = body.receive_buffer() {
+        task.flow.buffer.get_or_init(|| buffer);
+    }
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared

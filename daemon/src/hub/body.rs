@@ -1,7 +1,6 @@
 //! The bytes of one range, as they come off the wire: nothing is held but the chunk handed on.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use url::Url;
 use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
+use super::window::ReceiveBuffer;
 use super::{transport, window};
 use crate::model::SignedUrl;
 
@@ -113,15 +113,15 @@ impl Body {
 
     /// Lets about so many bytes be under way to us at a time. Blocks for a moment on the process's list of descriptors.
     pub fn set_window(&self, bytes: usize) {
-        if let Some(local) = self.local_addr() {
-            window::set(local, bytes);
+        if let Some(info) = self.response.extensions().get::<HttpInfo>() {
+            window::set(info.local_addr(), bytes);
         }
     }
 
-    /// Our end of the connection.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        let info = self.response.extensions().get::<HttpInfo>();
-        info.map(HttpInfo::local_addr)
+    /// The receive buffer that it comes by.
+    pub fn receive_buffer(&self) -> Option<ReceiveBuffer> {
+        let info = self.response.extensions().get::<HttpInfo>()?;
+        Some(ReceiveBuffer::of(info.local_addr()))
     }
 
     /// Bytes handed on so far.
