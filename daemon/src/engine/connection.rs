@@ -26,8 +26,8 @@ use crate::{
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
-/// What may be under way to a connection that will not need it: its speed of half a second, within these.
-const SHORTENED_WINDOW: (u64, u64) = (64 << 10, 1 << 20);
+/// What may be under way to a connection whose end came nearer: the rest of it would come for nothing.
+const SHORTENED_WINDOW: u32 = 64 << 10;
 /// What is under way at the end of the work is read for so long, or until nothing came for so long.
 const LAST_READS: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(30));
 /// Meanwhile no more than this is asked for.
@@ -156,12 +156,15 @@ impl Flow {
         ahead.end
     }
 
-    /// The window that is enough for it, when it was shortened since the last call.
-    fn shortened(&self) -> Option<usize> {
+    /// Whether it was shortened since the last call, and is so slow that the small window does not hold it up.
+    fn wants_less(&self) -> bool {
         let mut ahead = lock(&self.ahead);
-        let (least, most) = SHORTENED_WINDOW;
-        let window = (ahead.recent / 2).clamp(least, most);
-        std::mem::take(&mut ahead.shortened).then(|| usize::try_from(window).unwrap_or(usize::MAX))
+        let answer = ahead.first_byte.map_or(Duration::ZERO, |first| first - self.started);
+        let round_trip = (answer * 2).max(Duration::from_millis(20)).as_secs_f64();
+        let shortened = std::mem::take(&mut ahead.shortened);
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let under_way = ahead.recent as f64 * round_trip;
+        shortened && under_way < f64::from(SHORTENED_WINDOW)
     }
 
     /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
@@ -283,8 +286,8 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 arrived(context, &meter, came);
                 let last = task.flow.take(&mut chunk);
                 writer.take(chunk).await?;
-                if let Some(window) = task.flow.shortened() {
-                    body.set_window(window);
+                if task.flow.wants_less() {
+                    body.set_window(SHORTENED_WINDOW as usize);
                 }
                 if let Err(end) = unless_cut(context, task, toll.pay(came, on_hold)).await {
                     break Err(end);
