@@ -33,6 +33,9 @@ const LAST_READS: (Duration, Duration) = (Duration::from_millis(400), Duration::
 /// Meanwhile no more than this is asked for.
 const LAST_WINDOW: usize = 4 << 10;
 
+/// Under way to a connection that is about to end; about what it needs to read on without a gap.
+const NARROW: usize = 128 << 10;
+
 /// What a connection is to do.
 pub(super) struct Task {
     /// Number of the endpoint in the job.
@@ -170,6 +173,13 @@ impl Flow {
     /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
     pub(super) fn unread(&self) -> u64 {
         self.buffer.get().map_or(0, ReceiveBuffer::unread)
+    }
+
+    /// It will be ended before its answer is over: what is under way then comes twice, so there should be little.
+    pub(super) fn narrow(&self) {
+        if let Some(buffer) = self.buffer.get() {
+            buffer.narrow(NARROW);
+        }
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
