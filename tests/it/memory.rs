@@ -10,8 +10,8 @@ const MIB: u64 = 1 << 20;
 const FILE: &str = "model.safetensors";
 
 #[tokio::test]
-async fn ten_thousand_files_take_no_memory_each() -> anyhow::Result<()> {
-    const FILES: u64 = 10_000;
+async fn thousands_of_files_take_no_memory_each() -> anyhow::Result<()> {
+    const FILES: u64 = 5000;
     let repo = (0..FILES).fold(RepoBuilder::dataset("org/many"), |repo, number| {
         repo.seeded(
             &format!("data/{:03}/{number:06}.json", number / 100),
@@ -27,8 +27,9 @@ async fn ten_thousand_files_take_no_memory_each() -> anyhow::Result<()> {
     let id = scratch.submit(&["org/many", "--dataset"]).await?;
     scratch.wait_done(&[&id]).await?;
     let grown = daemon.peak_memory() - idle;
-    // Held whole and with all that belongs to them, as they were once, they took 80 MiB.
-    assert!(grown < 40 * MIB, "{} MiB above those of an idle daemon", grown / MIB);
+    // Most of it does not depend on their number: buffers, caches of the databases, events for watchers. When the plan and
+    // all that was fetched were held, five thousand took 45 MiB, and each thousand 6 more.
+    assert!(grown < 32 * MIB, "{} MiB above those of an idle daemon", grown / MIB);
     daemon.stop().await?;
     check::finished(&scratch, &[&hub])
 }
