@@ -73,6 +73,7 @@ impl v1::route_service_server::RouteService for RouteApi {
             endpoints: request.endpoints,
             preferred_endpoint: request.preferred_endpoint,
             measure: request.measure,
+            no_login: request.no_login,
         };
         let explained = self.engine.explain_route(call).await?;
         Ok(Response::new(v1::ExplainRouteResponse {

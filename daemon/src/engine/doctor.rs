@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use rustix::fs::{Access, access as may, statvfs};
 
 use super::{
-    Engine, access,
+    Engine,
+    access::{self, TokenRule},
     error::CallError,
     login::{self, TokenCall},
     shared::{Shared, blocking},
@@ -115,9 +116,10 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
         }
     }
     findings.extend(looks.into_iter().flatten());
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
     let may_see_token = endpoints
         .iter()
-        .any(|endpoint| access::policy(&config, mode, endpoint) == crate::config::TokenPolicy::Own);
+        .any(|endpoint| access::policy(&config, &rule, endpoint) == crate::config::TokenPolicy::Own);
     if may_see_token {
         findings.push(token(shared, mode, call).await?);
     }

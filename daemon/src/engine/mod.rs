@@ -348,13 +348,17 @@ impl Engine {
         Ok(self.shared.store.aliases(uid).await?)
     }
 
-    /// Adds or replaces an alias; gives its stored form and whether it replaced one.
+    /// Adds or replaces an alias whose target is the text of this call; gives its stored form and whether it replaced one.
     ///
     /// # Errors
     /// When the name or the target cannot be used.
-    pub async fn set_alias(&self, uid: u32, name: &str, target: &str) -> Result<(String, String, bool), CallError> {
-        let (name, target) = names::check_alias(name, target)?;
-        let replaced = self.shared.store.set_alias(uid, name.clone(), target.clone()).await?;
+    pub async fn set_alias(&self, name: &str, call: &HubCall) -> Result<(String, String, bool), CallError> {
+        let (name, target) = names::check_alias(&self.shared, self.mode, name, call)?;
+        let replaced = self
+            .shared
+            .store
+            .set_alias(call.uid, name.clone(), target.clone())
+            .await?;
         Ok((name, target, replaced))
     }
 

@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 use url::Url;
 
 use super::{
-    Engine, access,
+    Engine,
+    access::{self, TokenRule},
     error::CallError,
     login,
     progress::lock,
@@ -41,6 +42,8 @@ pub struct RouteCall {
     pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
     /// Also how fast, by every way.
     pub measure: bool,
 }
@@ -90,9 +93,10 @@ pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -
                 &call.preferred_endpoint,
                 &mut found.notes,
             )?;
+            let rule = TokenRule::new(mode, &call.preferred_endpoint);
             let own = call.token.clone();
-            let token = login::token_of(shared, &config, mode, call.uid, &endpoints, own, false).await;
-            for access in access::for_call(&config, mode, endpoints, call.uid, token) {
+            let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, call.no_login).await;
+            for access in access::for_call(&config, &rule, endpoints, call.uid, token) {
                 repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
             }
         }

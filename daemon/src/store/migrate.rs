@@ -23,7 +23,8 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0004.sql"),
         include_str!("sql/jobs_0005.sql"),
         include_str!("sql/jobs_0006.sql"),
-        include_str!("sql/jobs_0007.sql"),
+        include_str!("sql/jobs_0008.sql"),
+        include_str!("sql/jobs_0009.sql"),
     ],
 };
 /// Hints on partial and verified files.

@@ -48,6 +48,11 @@ pub enum TokenPolicy {
     Own,
 }
 
+/// Whether an address is the Hub's own, reached as nobody can listen to.
+pub fn is_hub(url: &Url) -> bool {
+    url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(|host| HUB_HOSTS.contains(&host))
+}
+
 /// Whether a host, perhaps with a port, is a public mirror: no token goes there unless the configuration says so.
 pub fn is_public_mirror(host: &str) -> bool {
     let name = host
@@ -157,7 +162,7 @@ fn read_default(reader: &mut Reader, context: &Context<'_>) -> Option<EndpointOp
 
 /// Who names an endpoint in the configuration may name one for all users: only the Hub has their tokens by default.
 fn configured_token(url: &Url) -> TokenPolicy {
-    match url.host_str().is_some_and(|host| HUB_HOSTS.contains(&host)) {
+    match is_hub(url) {
         true => TokenPolicy::Own,
         false => TokenPolicy::Never,
     }

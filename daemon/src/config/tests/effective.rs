@@ -101,6 +101,7 @@ fn print_is_read_back_to_the_same() {
             mode: case.mode,
             texts: &[&text],
             variables: &[],
+            bad_proxies: &[],
         };
         let again = again.config();
         assert_eq!(config.diff(&again), (vec![], vec![]), "{text}");
