@@ -8,6 +8,7 @@ mod faults;
 mod grpc_python;
 mod kills;
 mod limits;
+mod memory;
 mod mirrors;
 mod neighbour;
 mod network;

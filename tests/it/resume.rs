@@ -3,7 +3,7 @@
 use hfetch_tests::{
     check,
     harness::Scratch,
-    sim::{RepoBuilder, SimHub},
+    sim::{Ending, RepoBuilder, SimHub},
 };
 
 const MIB: u64 = 1 << 20;
@@ -14,6 +14,8 @@ async fn a_killed_daemon_goes_on_where_it_was() -> anyhow::Result<()> {
     let hub = SimHub::builder()
         .repo(RepoBuilder::model("org/big").seeded("model.safetensors", size, 7))
         .start()?;
+    // What the server's own system holds when the daemon dies counts as sent: let it be little.
+    hub.switch(|switches| switches.send_buffer = Some(64 << 10));
     let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
     let gate = hub.hold_bodies("model.safetensors", 150 * MIB);
@@ -52,5 +54,40 @@ async fn a_clean_stop_costs_nothing() -> anyhow::Result<()> {
     check::finished(&scratch, &[&hub])?;
     let again = check::sent_again(&hub, "model.safetensors", asked);
     assert_eq!(again, 0, "{}", hub.journal().text());
+    Ok(())
+}
+
+/// What the daemon's system had taken in when it was told to stop is kept, at full speed too.
+#[tokio::test]
+async fn stops_at_full_speed_keep_what_has_arrived() -> anyhow::Result<()> {
+    const SIZE: u64 = 300 * MIB;
+    const SEND_BUFFER: usize = 16 << 10;
+    const STOPS: u64 = 4;
+    let hub = SimHub::builder()
+        .repo(RepoBuilder::model("org/big").seeded("model.safetensors", SIZE, 7))
+        .start()?;
+    // What the server's own system holds when the connection ends counts as sent: let it be little.
+    hub.switch(|switches| switches.send_buffer = Some(SEND_BUFFER));
+    let scratch = Scratch::new(hub.endpoint())?;
+    let mut daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/big"]).await?;
+    let sent = || hub.journal().bytes_sent_for("model.safetensors");
+    for stop in 1..=STOPS {
+        hub.journal()
+            .wait_for("the next stop", |_| sent() >= stop * SIZE / (STOPS + 2))
+            .await;
+        daemon.stop().await?;
+        daemon = scratch.daemon().await?;
+    }
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])?;
+    // Of each answer that a stop cut off: what was on its way at that moment.
+    let cut = hub
+        .journal()
+        .count(|record| record.file.is_some() && record.ending == Ending::PeerClosed);
+    let again = hub.journal().duplicate_bytes("model.safetensors");
+    let allowed = cut as u64 * (4 * SEND_BUFFER as u64 + (64 << 10));
+    assert!(again <= allowed, "{again} of {allowed}\n{}", hub.journal().text());
     Ok(())
 }

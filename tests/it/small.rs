@@ -1,9 +1,10 @@
 //! Many small files, and many jobs for the same ones: a request each, published in batches, killed in the middle.
 
+use hfetch_proto::v1::{JobSpec, SubmitJobRequest};
 use hfetch_tests::{
     check,
     harness::Scratch,
-    sim::{PlainShape, RepoBuilder, SimHub},
+    sim::{Kind, Matcher, PlainShape, RepoBuilder, SimHub},
     tree,
 };
 
@@ -43,8 +44,8 @@ async fn each_content_costs_one_request_and_what_is_there_none() -> anyhow::Resu
     assert_eq!(hub.journal().count(|record| record.method == "HEAD"), 0);
     let before = hub.journal().len();
     scratch.hfctl(["download", "org/small", "--quiet"]).await?.ok()?;
-    // Which commit it is, and what is in it.
-    assert_eq!(hub.journal().len() - before, 2, "{}", hub.journal().text());
+    // Which commit it is. What is in it is known.
+    assert_eq!(hub.journal().len() - before, 1, "{}", hub.journal().text());
     let listed = scratch.hfctl(["list", "--json"]).await?.json()?;
     let newest = &listed["jobs"][0];
     assert_eq!(newest["bytes_reused"], newest["bytes_total"], "{newest}");
@@ -91,7 +92,7 @@ async fn many_jobs_for_the_same_files_fetch_them_once() -> anyhow::Result<()> {
     let hub = hub(40)?;
     let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
-    let gate = hub.hold_answers(hfetch_tests::sim::Matcher::any().file("*.json"));
+    let gate = hub.hold_answers(Matcher::any().file("*.json"));
     let mut ids = Vec::new();
     for _ in 0..JOBS {
         ids.push(scratch.submit(&["org/small"]).await?);
@@ -101,6 +102,86 @@ async fn many_jobs_for_the_same_files_fetch_them_once() -> anyhow::Result<()> {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     scratch.wait_done(&ids).await?;
     assert_eq!(asked(&hub), 40 - 2 * 4 + 1, "{}", hub.journal().text());
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+/// What is in the repository is asked for once, and its files too, however many jobs wait for them.
+#[tokio::test]
+async fn a_thousand_jobs_cost_what_one_does() -> anyhow::Result<()> {
+    const JOBS: usize = 1000;
+    let hub = SimHub::builder()
+        .repo(repo(10))
+        .repo(RepoBuilder::model("org/before").seeded("model.safetensors", 256 << 20, 1))
+        .start()?;
+    hub.switch(|switches| switches.plain = PlainShape::Direct);
+    hub.pace().set_total(Some(1_000_000));
+    let scratch = Scratch::new(hub.endpoint())?.config("[transfer]\nmax_active_jobs = 1\n")?;
+    let daemon = scratch.daemon().await?;
+    // None of them is begun before all are there.
+    let before = scratch.submit(&["org/before"]).await?;
+    scratch.until(&before, "active").await?;
+    let mut client = scratch.jobs().await?;
+    let mut ids = Vec::new();
+    for _ in 0..JOBS {
+        let spec = JobSpec {
+            name: "org/small".to_owned(),
+            ..JobSpec::default()
+        };
+        let request = SubmitJobRequest {
+            spec: Some(spec),
+            ..SubmitJobRequest::default()
+        };
+        let answer = client.submit_job(request).await?.into_inner();
+        ids.extend(answer.job.map(|job| job.id));
+    }
+    assert_eq!(ids.len(), JOBS);
+    scratch.hfctl(["cancel", &before]).await?.ok()?;
+    hub.pace().set_total(None);
+    // In parts: each has its own minute.
+    for ids in ids.chunks(100) {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        scratch.wait_done(&ids).await?;
+    }
+    let small = hub.journal().filter(|record| record.path.contains("org/small"));
+    // Which commit it is, what is in it, and its files but the empty one.
+    assert_eq!(small.len(), 2 + 10 - 2 + 1, "{}", hub.journal().text());
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn what_an_earlier_job_planned_counts_for_the_same_files_alone() -> anyhow::Result<()> {
+    let hub = hub(20)?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    // Requests that are not for files.
+    let questions = || hub.journal().count(|record| record.file.is_none());
+    let requests = async |args: &[&str]| -> anyhow::Result<usize> {
+        let before = questions();
+        let args = ["download", "org/small", "--quiet"].iter().chain(args);
+        scratch.hfctl(args).await?.ok()?;
+        Ok(questions() - before)
+    };
+    let (info, list) = (1, 1);
+    assert_eq!(requests(&[]).await?, info + list);
+    assert_eq!(requests(&[]).await?, info);
+    // Other files, another place, all of it anew: the listing says what they are.
+    let selected = ["--include", "data/1/*"];
+    assert_eq!(requests(&selected).await?, info + list);
+    assert_eq!(requests(&selected).await?, info);
+    let place = scratch.path("place").display().to_string();
+    assert_eq!(requests(&["--local-dir", &place]).await?, info + list);
+    assert_eq!(requests(&["--local-dir", &place]).await?, info);
+    assert_eq!(requests(&["--force-download"]).await?, info + list);
+    // What went with the plan is gone.
+    std::fs::remove_dir_all(scratch.cache())?;
+    assert_eq!(requests(&[]).await?, info + list);
+    // Another commit has other files.
+    hub.change_repo(Kind::Model, "org/small", |repo| {
+        repo.push("main", "one less", |files| drop(files.pop_last()));
+    })?;
+    assert_eq!(requests(&[]).await?, info + list);
     daemon.stop().await?;
     check::finished(&scratch, &[&hub])
 }

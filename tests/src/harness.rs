@@ -59,6 +59,14 @@ pub fn programs() -> &'static Path {
     })
 }
 
+/// The largest resident set of a running process so far, in bytes; 0 when it is gone.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// A scratch folder with everything that a daemon of a user knows: home, caches, state.
 #[derive(Debug)]
 pub struct Scratch {
@@ -295,6 +303,11 @@ impl Daemon<'_> {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it was not waited for yet")
+    }
+
+    /// The largest resident set so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        peak_memory(self.pid())
     }
 
     /// Sends a signal.

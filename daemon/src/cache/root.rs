@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,10 @@ use rustix::io::Errno;
 use super::beneath;
 use super::error::CacheError;
 use super::touched::{Touched, parent_of};
+
+mod new_file;
+
+pub(super) use self::new_file::Fill;
 
 /// An open root.
 #[derive(Debug)]
@@ -333,23 +337,6 @@ impl Root {
         }
         names.sort();
         Ok(names)
-    }
-
-    /// Makes a new file with these bytes, synced; `false` when something has the name already.
-    pub(super) fn write_new(&self, relative: &str, bytes: &[u8]) -> Result<bool, CacheError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let mut file = match self.try_open(relative, flags, 0o666) {
-            Ok(file) => file,
-            Err(Errno::EXIST) => return Ok(false),
-            Err(errno) => return Err(self.fail(errno, "create", relative)),
-        };
-        file.write_all(bytes)
-            .map_err(|source| self.fail_io(source, "write", relative))?;
-        file.sync_all().map_err(|source| CacheError::SyncFailed {
-            path: self.path(relative),
-            source,
-        })?;
-        Ok(true)
     }
 
     /// Tries to lock a folder for as long as the answer lives. `None` when someone else holds it, or it is missing; a

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, ftruncate};
 use rustix::io::Errno;
 
@@ -215,8 +214,8 @@ impl Staging {
     ///
     /// # Errors
     /// `DiskFull`, `Quota`, `Io`; the range must then be taken for not written.
-    pub fn write_at(&self, offset: u64, buffers: &[Bytes]) -> Result<(), CacheError> {
-        let total: u64 = buffers.iter().map(|buffer| buffer.len() as u64).sum();
+    pub fn write_at<B: AsRef<[u8]>>(&self, offset: u64, buffers: &[B]) -> Result<(), CacheError> {
+        let total: u64 = buffers.iter().map(|buffer| buffer.as_ref().len() as u64).sum();
         if offset.checked_add(total).is_none_or(|end| end > self.size) {
             return Err(self.io("write past the end of", io::ErrorKind::InvalidInput.into()));
         }
@@ -226,8 +225,8 @@ impl Staging {
         written
     }
 
-    fn write_all(&self, offset: u64, buffers: &[Bytes]) -> Result<(), CacheError> {
-        let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer)).collect();
+    fn write_all<B: AsRef<[u8]>>(&self, offset: u64, buffers: &[B]) -> Result<(), CacheError> {
+        let mut slices: Vec<IoSlice<'_>> = buffers.iter().map(|buffer| IoSlice::new(buffer.as_ref())).collect();
         let mut slices = slices.as_mut_slice();
         let mut offset = offset;
         // Empty buffers in front would make a write of nothing look like a full disk.

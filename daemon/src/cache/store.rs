@@ -4,11 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::RenameFlags;
+use rustix::fs::{OFlags, RenameFlags};
 
 use super::error::CacheError;
 use super::layout::{CACHEDIR_TAG, CacheNames, LOCAL_BOOKS, Layout};
-use super::root::Root;
+use super::root::{Fill, Root};
 use super::touched::{Touched, parent_of};
 use super::tree;
 use crate::model::{CommitHash, Destination, Digest, Manifest, RepoId, RepoKind, RepoPath};
@@ -151,14 +151,41 @@ impl Store {
     /// As for any write; `CrossDevice` when the folders turn out to lie on different file systems.
     pub fn prepare(&self, manifest: &Manifest) -> Result<(), CacheError> {
         let mut touched = Touched::new();
+        self.make_folders(&manifest.commit, &mut touched)?;
+        if tree::is_whole(manifest) {
+            self.write_tree(manifest, &mut touched)?;
+        }
+        self.root.sync_touched(&mut touched)?;
+        self.check_one_disk()
+    }
+
+    /// The same for a commit whose listing is there already.
+    ///
+    /// # Errors
+    /// As [`Store::prepare`].
+    pub fn prepare_folders(&self, commit: &CommitHash) -> Result<(), CacheError> {
+        let mut touched = Touched::new();
+        self.make_folders(commit, &mut touched)?;
+        self.root.sync_touched(&mut touched)?;
+        self.check_one_disk()
+    }
+
+    /// Whether the listing of a commit was written here.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn has_listing(&self, commit: &CommitHash) -> Result<bool, CacheError> {
+        Ok(self.root.look(&self.layout.tree(commit))?.is_some())
+    }
+
+    fn make_folders(&self, commit: &CommitHash, touched: &mut Touched) -> Result<(), CacheError> {
         match &self.layout {
             Layout::Cache { folder } => {
-                self.root
-                    .make_dirs(&self.layout.snapshot(&manifest.commit), &mut touched)?;
-                self.root.make_dirs(&CacheNames(folder).blobs(), &mut touched)?;
+                self.root.make_dirs(&self.layout.snapshot(commit), touched)?;
+                self.root.make_dirs(&CacheNames(folder).blobs(), touched)?;
             }
             Layout::LocalDir => {
-                self.root.make_dirs(LOCAL_BOOKS, &mut touched)?;
+                self.root.make_dirs(LOCAL_BOOKS, touched)?;
                 for (name, text) in [(".gitignore", "*"), ("CACHEDIR.TAG", CACHEDIR_TAG)] {
                     if self.root.write_new(&format!("{LOCAL_BOOKS}/{name}"), text.as_bytes())? {
                         touched.insert(LOCAL_BOOKS);
@@ -166,12 +193,16 @@ impl Store {
                 }
             }
         }
-        self.root.make_dirs(&self.layout.staging(), &mut touched)?;
-        if let Some(text) = tree::render(manifest) {
-            self.replace_small(&self.layout.tree(&manifest.commit), text.as_bytes(), &mut touched)?;
+        self.root.make_dirs(&self.layout.staging(), touched)
+    }
+
+    fn write_tree(&self, manifest: &Manifest, touched: &mut Touched) -> Result<(), CacheError> {
+        let relative = self.layout.tree(&manifest.commit);
+        let there = self.root.open_file(&relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
+        if there.is_some_and(|file| tree::is_written(manifest, file)) {
+            return Ok(());
         }
-        self.root.sync_touched(&mut touched)?;
-        self.check_one_disk()
+        self.replace_with(&relative, &|out| tree::write(manifest, out), touched)
     }
 
     /// Gives a small file these bytes by a rename, so that a reader sees the old or the new ones; nothing if it has
@@ -181,8 +212,12 @@ impl Store {
         if self.root.read_small(relative, limit)?.as_deref() == Some(bytes) {
             return Ok(());
         }
+        self.replace_with(relative, &|out| out.write_all(bytes), touched)
+    }
+
+    fn replace_with(&self, relative: &str, fill: Fill<'_>, touched: &mut Touched) -> Result<(), CacheError> {
         self.root.make_dirs(parent_of(relative), touched)?;
-        let temporary = self.with_temporary(touched, |temporary| self.root.write_new(temporary, bytes))?;
+        let temporary = self.with_temporary(touched, |temporary| self.root.write_new_with(temporary, fill))?;
         if let Err(errno) = self.root.rename(&temporary, relative, RenameFlags::empty())? {
             drop(self.root.remove(&temporary));
             return Err(self.root.fail_rename(errno, &temporary, relative));

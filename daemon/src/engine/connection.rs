@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     writer::SegmentWriter,
 };
 use crate::{
-    hub::{HubError, ReceiveBuffer},
+    hub::{Body, Charge, HubError, ReceiveBuffer},
     model::ByteRange,
     plan::LeaseId,
     sched::rate::RateMeter,
@@ -26,9 +26,12 @@ use crate::{
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
-
-/// Under way to a connection that is about to end; about what it needs to read on without a gap.
-const NARROW: usize = 128 << 10;
+/// What may be under way to a connection whose end came nearer: the rest of it would come for nothing.
+const SHORTENED_WINDOW: u32 = 64 << 10;
+/// What is under way at the end of the work is read for so long, or until nothing came for so long.
+const LAST_READS: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(30));
+/// Meanwhile no more than this is asked for.
+const LAST_WINDOW: usize = 4 << 10;
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -84,6 +87,8 @@ struct Ahead {
     received: u64,
     meter: RateMeter,
     recent: u64,
+    /// The crew has set an earlier end, and the connection does not know it yet.
+    shortened: bool,
 }
 
 /// What our own limits do to a connection.
@@ -122,6 +127,7 @@ impl Flow {
                 received: 0,
                 meter: RateMeter::default(),
                 recent: 0,
+                shortened: false,
             }),
             buffer: OnceLock::new(),
             cut: CancellationToken::new(),
@@ -144,20 +150,26 @@ impl Flow {
     /// Leaves the owner at most `keep` more bytes and gives the new end. Nothing from there on is ever written by it.
     pub(super) fn end_after(&self, keep: u64) -> u64 {
         let mut ahead = lock(&self.ahead);
-        ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
+        let end = ahead.end.min(ahead.at.saturating_add(keep));
+        ahead.shortened |= end < ahead.end;
+        ahead.end = end;
         ahead.end
+    }
+
+    /// Whether it was shortened since the last call, and is so slow that the small window does not hold it up.
+    fn wants_less(&self) -> bool {
+        let mut ahead = lock(&self.ahead);
+        let answer = ahead.first_byte.map_or(Duration::ZERO, |first| first - self.started);
+        let round_trip = (answer * 2).max(Duration::from_millis(20)).as_secs_f64();
+        let shortened = std::mem::take(&mut ahead.shortened);
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let under_way = ahead.recent as f64 * round_trip;
+        shortened && under_way < f64::from(SHORTENED_WINDOW)
     }
 
     /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
     pub(super) fn unread(&self) -> u64 {
         self.buffer.get().map_or(0, ReceiveBuffer::unread)
-    }
-
-    /// It will be ended before its answer is over: what is under way then comes twice, so there should be little.
-    pub(super) fn narrow(&self) {
-        if let Some(buffer) = self.buffer.get() {
-            buffer.narrow(NARROW);
-        }
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -280,6 +292,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 charge.repeated(came - taken + context.progress.repeats(taken));
                 context.progress.to_write(taken);
                 writer.take(chunk).await?;
+                if task.flow.wants_less() {
+                    body.set_window(SHORTENED_WINDOW as usize);
+                }
                 if let Err(end) = unless_cut(context, task, toll.pay(came, on_hold)).await {
                     break Err(end);
                 }
@@ -291,9 +306,39 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
             }
         }
     };
+    if let Err(SegmentEnd::Stop(_)) = &outcome {
+        read_what_came(context, task, &mut body, &mut writer, &charge).await?;
+    }
     // Also after a failure and at the end of the daemon: what came is kept.
     writer.finish().await?;
     outcome
+}
+
+/// At the end of the work: what the system has taken in for us would come a second time, so it is taken, and the server is
+/// asked for no more.
+async fn read_what_came(
+    context: &Arc<JobContext>,
+    task: &Task,
+    body: &mut Body,
+    writer: &mut SegmentWriter<'_>,
+    charge: &Charge,
+) -> Result<(), JobStop> {
+    let (longest, quiet) = LAST_READS;
+    let deadline = Instant::now() + longest;
+    body.set_window(LAST_WINDOW);
+    while let Ok(Ok(Some(mut chunk))) = timeout_at(deadline.min(Instant::now() + quiet), body.chunk()).await {
+        let came = chunk.len() as u64;
+        context.progress.received(came);
+        let last = task.flow.take(&mut chunk);
+        let taken = chunk.len() as u64;
+        charge.repeated(came - taken + context.progress.repeats(taken));
+        context.progress.to_write(taken);
+        writer.take(chunk).await?;
+        if last {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Bytes came over the network.

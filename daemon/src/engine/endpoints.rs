@@ -249,8 +249,8 @@ fn plan_of(uid: u32, (kind, repo_id): (RepoKind, RepoId), listing: Listing) -> P
     let manifest = listing.manifest;
     let files = manifest.entries.into_iter().filter_map(|entry| {
         Some(PlannedFile {
-            digest: entry.digest()?,
-            path: entry.path,
+            digest: entry.digest?,
+            path: entry.path.into_string(),
             size: entry.size,
         })
     });

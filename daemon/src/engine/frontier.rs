@@ -243,13 +243,10 @@ async fn advance(context: &JobContext, transfer: &FileTransfer, front: u64) -> R
 async fn look_again(context: &JobContext, transfer: &FileTransfer) -> Result<bool, JobStop> {
     let frontier = &transfer.frontier;
     let size = frontier.size;
-    let candidates: Vec<(u64, u32)> = lock(&frontier.doubtful)
+    // One that is being fetched again is not whole yet. A terabyte has tens of thousands: they are not copied for each.
+    let whole = lock(&frontier.doubtful)
         .iter()
         .map(|(block, again)| (*block, *again))
-        .collect();
-    // One that is being fetched again is not whole yet.
-    let whole = candidates
-        .into_iter()
         .find(|(block, _)| transfer.is_written(blocks::range(*block, size)));
     let Some((block, came_again)) = whole else {
         return Ok(false);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     hub::{FileTarget, HubError},
-    model::{ByteRange, CommitHash, FailureKind, HoldReason, JobId, Manifest, RepoPath, Revision},
+    model::{ByteRange, CommitHash, Digest, FailureKind, HoldReason, JobId, Manifest, RepoPath, Revision},
 };
 
 /// Asked again after this, then after twice as long each time, up to the second.
@@ -80,27 +80,28 @@ pub(super) async fn is_gated(
     Ok(info.await?.gated)
 }
 
+/// The file of a listing that costs least to ask for.
+pub(super) fn smallest(manifest: &Manifest) -> Option<(RepoPath, u64, Digest)> {
+    let entries = manifest.entries.iter().filter(|entry| entry.size > 0);
+    let smallest = entries.min_by_key(|entry| entry.size)?;
+    Some((RepoPath::parse(&smallest.path).ok()?, smallest.size, smallest.digest?))
+}
+
 /// Asks for one byte of one file with the job's own token: who may not have it may not have what another user has fetched.
 pub(super) async fn prove_access(
     context: &JobContext,
     access: &EndpointAccess,
-    manifest: &Manifest,
+    commit: &CommitHash,
+    file: Option<(RepoPath, u64, Digest)>,
 ) -> Result<(), HubError> {
     let spec = &context.spec;
-    let smallest = manifest
-        .entries
-        .iter()
-        .filter(|entry| entry.size > 0)
-        .min_by_key(|entry| entry.size);
-    let Some((path, size, digest)) =
-        smallest.and_then(|entry| Some((RepoPath::parse(&entry.path).ok()?, entry.size, entry.digest()?)))
-    else {
+    let Some((path, size, digest)) = file else {
         return Ok(());
     };
     let target = FileTarget {
         kind: spec.kind,
         repo_id: spec.repo_id.clone(),
-        commit: manifest.commit.clone(),
+        commit: commit.clone(),
         path,
         size,
         digest,

@@ -194,7 +194,7 @@ impl Dispatcher {
                 sorted.others.push((id, Ok(Work::File(file, Err(stop)))));
             }
             Ok(Work::Placed(placed)) => {
-                active.lane.published(placed.iter().map(|(file, _)| file.size).sum());
+                active.lane.published(placed.iter().map(|(file, _)| file.size));
                 for (file, outcome) in placed {
                     match outcome {
                         Ok(published) => sorted.published.push((id.clone(), published)),

@@ -13,6 +13,8 @@ const LOOKED_FOR: usize = 256;
 const TOGETHER: (usize, u64, Duration) = (64, 4 << 20, Duration::from_millis(250));
 /// Most files of one batch.
 const BATCH: usize = 512;
+/// What a small file takes in memory besides its bytes, or a little less.
+const BESIDES: u64 = 4 << 10;
 
 /// What to do next.
 pub(super) enum Step {
@@ -38,8 +40,13 @@ pub(super) struct Lane {
     /// When the first of `fetched` came.
     since: Option<Instant>,
     publishing: bool,
-    /// Bytes that are being fetched, or are in memory.
+    /// What is being fetched, or was and is in memory, by [`weight`].
     in_hand: u64,
+}
+
+/// What a file counts for while it is in memory.
+fn weight(size: u64) -> u64 {
+    size + BESIDES
 }
 
 impl Lane {
@@ -86,13 +93,13 @@ impl Lane {
             let count = self.unseen.len().min(LOOKED_FOR);
             return Some(Step::Look(self.unseen.drain(..count).collect()));
         }
-        let fits = |wanted: &Wanted| self.in_hand == 0 || self.in_hand + wanted.file.size <= memory;
+        let fits = |wanted: &Wanted| self.in_hand == 0 || self.in_hand + weight(wanted.file.size) <= memory;
         if self.fetching < workers
             && self.wanted.front().is_some_and(fits)
             && let Some(wanted) = self.wanted.pop_front()
         {
             self.fetching += 1;
-            self.in_hand += wanted.file.size;
+            self.in_hand += weight(wanted.file.size);
             return Some(Step::Fetch(wanted));
         }
         if self.is_due(now) {
@@ -154,14 +161,14 @@ impl Lane {
                 self.fetched.push(fetched);
                 self.since.get_or_insert(now);
             }
-            None => self.in_hand -= size,
+            None => self.in_hand -= weight(size),
         }
     }
 
-    /// A batch of so many bytes is on the disk, or failed.
-    pub(super) fn published(&mut self, bytes: u64) {
+    /// A batch of files of these sizes is on the disk, or failed.
+    pub(super) fn published(&mut self, sizes: impl Iterator<Item = u64>) {
         self.publishing = false;
-        self.in_hand -= bytes;
+        self.in_hand -= sizes.map(weight).sum::<u64>();
     }
 
     /// Nothing of it is begun any more; what is in memory stays.

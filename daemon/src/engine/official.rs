@@ -1,21 +1,18 @@
 //! Whose word a plan is: that of an origin when one can be reached in short time, else a mirror's. A mirror that says
 //! something else is not believed, and the user hears of it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    planner,
+    planner::{self, Found},
     shared::{EndpointAccess, JobContext},
     stop::{JobStop, chain},
 };
 use crate::{
-    hub::{HubError, Listing},
-    model::{Failure, FailureKind, Manifest, ManifestEntry, Revision, Trust},
+    hub::HubError,
+    model::{Failure, FailureKind, Manifest, Revision, Trust},
 };
 
 /// An origin that takes longer to list a repository is as good as away, when a mirror is there.
@@ -28,8 +25,8 @@ const AWAY: Duration = Duration::from_secs(5 * 60);
 /// What asking both brought.
 #[derive(Default)]
 pub(super) struct Word {
-    /// Number of the endpoint in the job, and its listing.
-    pub(super) listing: Option<(usize, Listing)>,
+    /// Number of the endpoint in the job, and what it said.
+    pub(super) found: Option<(usize, Found)>,
     /// Who failed, and how.
     pub(super) failed: Vec<(usize, HubError)>,
     /// For the user.
@@ -46,16 +43,15 @@ pub(super) async fn ask(context: &JobContext) -> Word {
     let access = |index: usize| &context.endpoints[index];
     let gate = access(origin).endpoint.origin().ascii_serialization();
     if context.shared.away.closed_until(&gate).is_some() {
-        word.notes
-            .push(away(access(origin), access(mirror), "it did not answer a moment ago"));
+        let note = away(access(origin), access(mirror), "it did not answer a moment ago");
         return match planner::list(context, access(mirror)).await {
-            Ok(listing) => found(word, mirror, listing),
+            Ok(said) => by_mirror(word, mirror, said, note),
             Err(error) => failed(word, mirror, error),
         };
     }
     let mut from_mirror = std::pin::pin!(planner::list(context, access(mirror)));
     let mut from_origin = std::pin::pin!(timeout(PATIENCE, planner::list(context, access(origin))));
-    let mut mirrors: Option<Result<Listing, HubError>> = None;
+    let mut mirrors: Option<Result<Found, HubError>> = None;
     let origins = loop {
         tokio::select! {
             biased;
@@ -64,18 +60,19 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         }
     };
     let why = match origins {
-        Ok(Ok(listing)) => {
+        Ok(Ok(Found::Known(known))) => return found(word, origin, Found::Known(known)),
+        Ok(Ok(Found::Listed(listing))) => {
             if mirrors.is_none() {
                 mirrors = timeout_at(Instant::now() + COMPARE, from_mirror).await.ok();
             }
-            if let Some(Ok(other)) = &mirrors {
+            if let Some(Ok(Found::Listed(other))) = &mirrors {
                 let differs = difference(&listing.manifest, &other.manifest);
                 word.notes.extend(differs.map(|differs| {
                     let (mirror, origin) = (access(mirror).endpoint.host(), access(origin).endpoint.host());
                     format!("{mirror} {differs}; what {origin} says counts")
                 }));
             }
-            return found(word, origin, listing);
+            return found(word, origin, Found::Listed(listing));
         }
         Ok(Err(error)) => {
             let why = chain(&error);
@@ -92,9 +89,9 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         None => from_mirror.await,
     };
     match mirrors {
-        Ok(listing) => {
-            word.notes.push(away(access(origin), access(mirror), &why));
-            found(word, mirror, listing)
+        Ok(said) => {
+            let note = away(access(origin), access(mirror), &why);
+            by_mirror(word, mirror, said, note)
         }
         Err(error) => failed(word, mirror, error),
     }
@@ -123,19 +120,14 @@ pub(super) async fn contradicted(
     let Ok(Ok(listing)) = context.unless_stopped(timeout(COMPARE, listing)).await? else {
         return Ok(());
     };
-    let both: HashSet<&str> = listing
-        .manifest
-        .entries
-        .iter()
-        .map(|entry| entry.path.as_str())
-        .collect();
+    let both: HashSet<&str> = listing.manifest.entries.iter().map(|entry| &*entry.path).collect();
     let shared = Manifest {
         commit: manifest.commit.clone(),
         // What one of them does not list is no contradiction.
         entries: manifest
             .entries
             .iter()
-            .filter(|entry| both.contains(entry.path.as_str()))
+            .filter(|entry| both.contains(&*entry.path))
             .cloned()
             .collect(),
     };
@@ -150,9 +142,15 @@ pub(super) async fn contradicted(
     )))
 }
 
-fn found(mut word: Word, index: usize, listing: Listing) -> Word {
-    word.listing = Some((index, listing));
+fn found(mut word: Word, index: usize, said: Found) -> Word {
+    word.found = Some((index, said));
     word
+}
+
+/// A mirror named the commit. Whose word the files are of a plan that is known, that plan tells.
+fn by_mirror(mut word: Word, index: usize, said: Found, note: String) -> Word {
+    word.notes.extend(matches!(said, Found::Listed(_)).then_some(note));
+    found(word, index, said)
 }
 
 fn failed(mut word: Word, index: usize, error: HubError) -> Word {
@@ -178,17 +176,18 @@ fn difference(official: &Manifest, other: &Manifest) -> Option<String> {
     if official.commit != other.commit {
         return Some(format!("has commit {}, not {}", other.commit, official.commit));
     }
-    let others: HashMap<&str, &ManifestEntry> =
-        other.entries.iter().map(|entry| (entry.path.as_str(), entry)).collect();
+    // Both are in path order.
+    let mut others = other.entries.iter().peekable();
     official.entries.iter().find_map(|entry| {
         let path = entry.path.escape_debug();
-        let Some(other) = others.get(entry.path.as_str()) else {
+        while others.next_if(|other| other.path < entry.path).is_some() {}
+        let Some(other) = others.next_if(|other| other.path == entry.path) else {
             return Some(format!("does not list `{path}`"));
         };
         if entry.size != other.size {
             return Some(format!("lists `{path}` with {} bytes, not {}", other.size, entry.size));
         }
-        let (mine, its) = (entry.digest()?, other.digest()?);
+        let (mine, its) = (entry.digest?, other.digest?);
         (mine != its).then(|| format!("lists `{path}` with hash {its}, not {mine}"))
     })
 }
@@ -196,16 +195,11 @@ fn difference(official: &Manifest, other: &Manifest) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CommitHash;
+    use crate::model::{CommitHash, ManifestEntry};
 
     fn manifest(commit: &str, entries: &[(&str, u64, &str)]) -> Manifest {
-        let entry = |(path, size, digit): &(&str, u64, &str)| ManifestEntry {
-            path: (*path).to_owned(),
-            size: *size,
-            blob_id: digit.repeat(40),
-            lfs_sha256: None,
-            xet_hash: None,
-            xet_hash_masked: false,
+        let entry = |(path, size, digit): &(&str, u64, &str)| {
+            ManifestEntry::new((*path).to_owned(), *size, &digit.repeat(40), None, None)
         };
         Manifest {
             commit: CommitHash::parse(&commit.repeat(40)).unwrap(),

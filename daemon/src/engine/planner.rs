@@ -1,24 +1,25 @@
 //! A queued job becomes a stored plan: the revision is pinned to a commit, its files are listed and selected.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
-    gated, official,
+    gated, official, replan,
     retry::Retry,
     shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
+    transfer::hint,
 };
 use crate::{
     config::Mode,
     hub::{HubError, Listing, ListingSource, Verdict, classify},
     model::{
-        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, RepoId, RepoKind, RepoPath,
-        Revision, Selection, Trust,
+        CommitHash, Failure, FailureKind, FileId, FileRecord, FileState, Job, Manifest, ManifestEntry, RepoId,
+        RepoKind, RepoPath, Revision, Selection, Trust, UnsafePath,
     },
     plan::select,
-    store::PlanHead,
+    store::{KnownPlan, PlanHead},
 };
 
 /// Files of one transaction: some milliseconds, so that submits do not wait.
@@ -30,39 +31,56 @@ pub(super) struct Draft {
     /// When the endpoint was asked.
     pub(super) asked_at: Timestamp,
     pub(super) trust: Trust,
-    pub(super) manifest: Manifest,
-    /// The selected files, in path order.
-    pub(super) files: Vec<FileRecord>,
+    pub(super) manifest: Arc<Manifest>,
+    /// The selected ones of its files, in path order.
+    pub(super) chosen: Vec<u32>,
     /// Their bytes.
     pub(super) bytes: u64,
     /// For the user, one sentence each.
     pub(super) notes: Vec<String>,
 }
 
+/// What an endpoint says of a revision.
+pub(super) enum Found {
+    /// All its files.
+    Listed(Listing),
+    /// Its commit, which another job has planned for already.
+    Known(KnownPlan),
+}
+
 /// Asks, selects, prepares the folders, stores.
 pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     context.progress.stage("listing the repository");
-    let draft = draft(context).await?;
+    if let Some(known) = replan::since_submit(context).await {
+        let asked_at = known.asked_at;
+        return replan::adopt(context, known, asked_at, Vec::new()).await;
+    }
+    let (index, found, notes, asked_at) = find(context).await?;
+    context.progress.moved();
+    let draft = match found {
+        Found::Known(known) => return replan::adopt(context, known, asked_at, notes).await,
+        Found::Listed(listing) => drafted(context, &context.endpoints[index], listing, notes, asked_at).await?,
+    };
     for note in draft.notes {
         context.shared.store.warn(&context.id, String::new(), note).await?;
     }
-    let (shared, spec, manifest) = (context.shared.clone(), context.spec.clone(), draft.manifest);
+    let (shared, spec, manifest) = (context.shared.clone(), context.spec.clone(), draft.manifest.clone());
     blocking(move || shared.open_destination(&spec)?.prepare(&manifest)).await?;
     let store = &context.shared.store;
     store.clear_plan(context.row).await?;
     let head = PlanHead {
-        commit: draft.commit,
+        commit: draft.commit.clone(),
         asked_at: draft.asked_at,
         trust: draft.trust,
-        files: draft.files.len() as u64,
+        files: draft.chosen.len() as u64,
         bytes: draft.bytes,
     };
-    let mut files = draft.files;
-    while !files.is_empty() && !context.cancel.is_cancelled() {
-        let rest = files.split_off(files.len().min(BATCH));
-        store
-            .add_files(context.row, std::mem::replace(&mut files, rest))
-            .await?;
+    for chosen in draft.chosen.chunks(BATCH) {
+        if context.cancel.is_cancelled() {
+            break;
+        }
+        let files = records(&draft.manifest, chosen).map_err(JobStop::JobFailed)?;
+        store.add_files(context.row, files).await?;
     }
     match context.cancel.is_cancelled() {
         true => Err(JobStop::Cancelled),
@@ -71,45 +89,44 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     }
 }
 
-/// The part that changes nothing: asks until an endpoint answers.
-async fn draft(context: &JobContext) -> Result<Draft, JobStop> {
+/// Asks until an endpoint answers: which, what, notes for the user, and when it was asked.
+async fn find(context: &JobContext) -> Result<(usize, Found, Vec<String>, Timestamp), JobStop> {
     let mut retry = Retry::new(context);
     let asked_at = Timestamp::now();
     let word = context.unless_stopped(official::ask(context)).await?;
     for (index, error) in word.failed {
         retry.failed(context, index, &error, 0)?;
     }
-    if let Some((index, listing)) = word.listing {
-        context.progress.moved();
-        return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
+    if let Some((index, found)) = word.found {
+        return Ok((index, found, word.notes, asked_at));
     }
-    let (access, listing, asked_at) = loop {
+    loop {
         let index = retry.next_open(context).await?;
-        let access = &context.endpoints[index];
         let asked_at = Timestamp::now();
-        match context.unless_stopped(list(context, access)).await? {
-            Ok(listing) => break (access, listing, asked_at),
+        let asking = list(context, &context.endpoints[index]);
+        match context.unless_stopped(asking).await? {
+            Ok(found) => return Ok((index, found, Vec::new(), asked_at)),
             Err(error) => {
                 retry.failed(context, index, &error, 0)?;
             }
         }
-    };
-    context.progress.moved();
-    drafted(context, access, listing, Vec::new(), asked_at).await
+    }
 }
 
 /// The same for a dry run: each endpoint is asked once.
 pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     let asked_at = Timestamp::now();
     let word = official::ask(context).await;
-    if let Some((index, listing)) = word.listing {
+    if let Some((index, Found::Listed(listing))) = word.found {
         return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
     }
     let mut first = None;
     for access in &context.endpoints {
         let asked_at = Timestamp::now();
         match list(context, access).await {
-            Ok(listing) => return drafted(context, access, listing, Vec::new(), asked_at).await,
+            Ok(Found::Listed(listing)) => return drafted(context, access, listing, Vec::new(), asked_at).await,
+            // Nothing is planned for what has no row.
+            Ok(Found::Known(_)) => {}
             Err(error) => {
                 first.get_or_insert(error);
             }
@@ -136,16 +153,13 @@ async fn drafted(
     asked_at: Timestamp,
 ) -> Result<Draft, JobStop> {
     official::contradicted(context, access, &listing.manifest).await?;
-    let (manifest, selection) = (listing.manifest, context.spec.selection.clone());
+    let (manifest, selection) = (Arc::new(listing.manifest), context.spec.selection.clone());
     // A thousand patterns over a hundred thousand names is work for a thread of its own.
-    let (manifest, selected) = blocking(move || {
-        let selected = select_files(&manifest, &selection);
-        (manifest, selected)
-    })
-    .await;
-    let (files, more) = selected.map_err(JobStop::JobFailed)?;
+    let looked_at = manifest.clone();
+    let selected = blocking(move || select_files(&looked_at, &selection)).await;
+    let (chosen, more) = selected.map_err(JobStop::JobFailed)?;
     notes.extend(more);
-    let sum = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size));
+    let sum = of(&manifest, &chosen).try_fold(0_u64, |sum, entry| sum.checked_add(entry.size));
     // SQLite counts in 63 bits; nobody has files like that.
     let Some(bytes) = sum.filter(|sum| i64::try_from(*sum).is_ok()) else {
         let text = format!("{} lists files of impossible size", access.endpoint.host());
@@ -166,14 +180,14 @@ async fn drafted(
         asked_at,
         trust: access.trust,
         manifest,
-        files,
+        chosen,
         bytes,
         notes,
     })
 }
 
-/// The files of a job's repository, as one endpoint lists them.
-pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Listing, HubError> {
+/// The files of a job's repository, as one endpoint lists them; when they are known for the commit, it is not asked for them.
+pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Result<Found, HubError> {
     let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
     let (commit, gated) = match spec.revision.as_commit() {
         // On a shared daemon the bytes may be there already, and the listing is open to everybody.
@@ -188,14 +202,22 @@ pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Resul
             (info.commit, info.gated)
         }
     };
+    if let Some(known) = replan::at_commit(context, access, &commit).await {
+        if gated {
+            let smallest = hint(context.shared.store.smallest_file(known.row).await).flatten();
+            let smallest = smallest.map(|file| (file.path, file.size, file.digest));
+            gated::prove_access(context, access, &commit, smallest).await?;
+        }
+        return Ok(Found::Known(known));
+    }
     let listing = hub
         .manifest(&access.endpoint, token, spec.kind, &spec.repo_id, &commit)
         .await?;
     // A dry run tells the plan all the same, and asks for itself.
     if gated && context.row != 0 {
-        gated::prove_access(context, access, &listing.manifest).await?;
+        gated::prove_access(context, access, &commit, gated::smallest(&listing.manifest)).await?;
     }
-    Ok(listing)
+    Ok(Found::Listed(listing))
 }
 
 /// The files of any repository, as one endpoint lists them.
@@ -214,60 +236,79 @@ pub(super) async fn listing_of(
     hub.manifest(&access.endpoint, token, kind, repo_id, &commit).await
 }
 
+/// The chosen entries of a listing.
+fn of<'a>(manifest: &'a Manifest, chosen: &'a [u32]) -> impl Iterator<Item = &'a ManifestEntry> {
+    chosen.iter().map(|index| &manifest.entries[*index as usize])
+}
+
+/// Some files of a plan, to be stored. There may be hundreds of thousands, so they are made as they are needed.
+pub(super) fn records(manifest: &Manifest, chosen: &[u32]) -> Result<Vec<FileRecord>, Failure> {
+    of(manifest, chosen).map(record).collect()
+}
+
+fn record(entry: &ManifestEntry) -> Result<FileRecord, Failure> {
+    let unsafe_path = |error: UnsafePath| {
+        Failure::new(
+            FailureKind::UnsafePath,
+            error.to_string(),
+            "nothing was written; leave the file out with --exclude if you trust the rest",
+        )
+    };
+    let path = RepoPath::parse(&entry.path).map_err(unsafe_path)?;
+    let no_hash = || {
+        Failure::new(
+            FailureKind::BadEndpoint,
+            format!(
+                "the listing has no hash for `{}`, so it could not be verified",
+                path.as_str().escape_debug()
+            ),
+            "use another endpoint",
+        )
+    };
+    Ok(FileRecord {
+        id: FileId(0),
+        size: entry.size,
+        digest: entry.digest.ok_or_else(no_hash)?,
+        path,
+        state: FileState::Pending,
+        reused: false,
+        failure: None,
+    })
+}
+
 /// Checks every selected path and digest before anything is written.
-fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<FileRecord>, Vec<String>), Failure> {
-    let paths: Vec<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
+fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<u32>, Vec<String>), Failure> {
+    let paths: Vec<&str> = manifest.entries.iter().map(|entry| &*entry.path).collect();
     let selected = select(selection, &paths).map_err(|error| error.to_failure())?;
-    let mut files = Vec::with_capacity(selected.indexes.len());
-    let mut folders = HashSet::new();
-    for index in selected.indexes {
-        let entry = &manifest.entries[index];
-        let unsafe_path = |error: String| {
-            Failure::new(
-                FailureKind::UnsafePath,
-                error,
-                "nothing was written; leave the file out with --exclude if you trust the rest",
-            )
-        };
-        let path = RepoPath::parse(&entry.path).map_err(|error| unsafe_path(error.to_string()))?;
-        let mut folder = path.parent();
-        while let Some(name) = folder {
-            folders.insert(name.to_owned());
-            folder = name.rsplit_once('/').map(|(above, _)| above);
+    // A listing holds at most some hundred thousand.
+    let chosen: Vec<u32> = selected
+        .indexes
+        .into_iter()
+        .filter_map(|index| index.try_into().ok())
+        .collect();
+    let mut folders: HashSet<&str> = HashSet::new();
+    for entry in of(manifest, &chosen) {
+        record(entry)?;
+        let mut rest = &*entry.path;
+        while let Some((folder, _)) = rest.rsplit_once('/')
+            && folders.insert(folder)
+        {
+            rest = folder;
         }
-        let Some(digest) = entry.digest() else {
-            return Err(Failure::new(
-                FailureKind::BadEndpoint,
-                format!(
-                    "the listing has no hash for `{}`, so it could not be verified",
-                    path.as_str().escape_debug()
-                ),
-                "use another endpoint",
-            ));
-        };
-        files.push(FileRecord {
-            id: FileId(0),
-            path,
-            size: entry.size,
-            digest,
-            state: FileState::Pending,
-            reused: false,
-            failure: None,
-        });
     }
-    if let Some(file) = files.iter().find(|file| folders.contains(file.path.as_str())) {
+    if let Some(file) = of(manifest, &chosen).find(|entry| folders.contains(&*entry.path)) {
         return Err(Failure::new(
             FailureKind::UnsafePath,
             format!(
                 "the repository lists `{}` both as a file and as a folder",
-                file.path.as_str().escape_debug()
+                file.path.escape_debug()
             ),
             "nothing was written; the listing is damaged or hostile",
         ));
     }
     let mut notes: Vec<String> = selected.warnings.iter().map(ToString::to_string).collect();
-    if files.is_empty() && !manifest.entries.is_empty() {
+    if chosen.is_empty() && !manifest.entries.is_empty() {
         notes.push("no file of the repository fits the patterns: nothing to download".to_owned());
     }
-    Ok((files, notes))
+    Ok((chosen, notes))
 }

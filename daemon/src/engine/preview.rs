@@ -83,7 +83,11 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         Err(JobStop::Cancelled | JobStop::Hold { .. }) => return Err(CallError::Stopping),
     };
     warnings.extend(draft.notes);
-    let (commit, mut files, to_open) = (draft.commit, draft.files, spec.clone());
+    let mut files = match planner::records(&draft.manifest, &draft.chosen) {
+        Ok(files) => files,
+        Err(failure) => return Ok(empty(failure, warnings)),
+    };
+    let (commit, to_open) = (draft.commit, spec.clone());
     let (opener, looked_for) = (shared.clone(), commit.clone());
     let looked = blocking(move || {
         let root = existing(to_open.destination.path());

@@ -196,7 +196,7 @@ fn samples(kind: RepoKind, repo_id: &RepoId, manifest: &Manifest) -> Vec<FileTar
     let commit: &CommitHash = &manifest.commit;
     let mut by_storage: BTreeMap<bool, Vec<FileTarget>> = BTreeMap::new();
     for entry in &manifest.entries {
-        let (Ok(path), Some(digest)) = (RepoPath::parse(&entry.path), entry.digest()) else {
+        let (Ok(path), Some(digest)) = (RepoPath::parse(&entry.path), entry.digest) else {
             continue;
         };
         // Nothing is asked for an empty file.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     admission::Admission,
     board::Board,
+    buffers::Buffers,
     clock::Clock,
     disk_pool::DiskPool,
     gate::Gate,
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     /// Hashes.
     hash_pool: DiskPool,
     pub(super) unclaimed: Arc<UnclaimedInAll>,
+    /// What is between the network and the disk.
+    pub(super) buffers: Arc<Buffers>,
     pub(super) board: Board,
     pub(super) clock: Clock,
     /// Where bytes are paid for, and the limits that count there.
@@ -105,6 +108,7 @@ impl Shared {
             disk: DiskPool::for_writing(),
             hash_pool: DiskPool::for_hashing(HASHING_THREADS),
             unclaimed: Arc::default(),
+            buffers: Buffers::new(connections),
             store,
             hub,
             tokens: Arc::new(tokens),

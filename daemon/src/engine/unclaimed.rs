@@ -10,8 +10,10 @@ use tokio::sync::Notify;
 
 /// A file is claimed at the latest when it has so many unclaimed bytes.
 const CLAIM_BYTES: u64 = 24 << 20;
-/// Writers of a file wait when it has so many: with what is in their hands this stays below 64 MiB per file.
+/// Nothing more of a file is read from the network when so many are unclaimed or on their way to the disk.
 const STOP_BYTES: u64 = 40 << 20;
+/// Of those on their way so many count: the rest must be something that a claim can make less.
+const IN_HAND: u64 = STOP_BYTES - CLAIM_BYTES;
 /// When all files together have so many, each is claimed at [`SHARE_BYTES`].
 const CLAIM_IN_ALL: u64 = 96 << 20;
 /// And writers wait at that when there are so many.
@@ -30,6 +32,8 @@ pub(super) struct UnclaimedInAll {
 /// Written but unclaimed bytes of one file.
 pub(super) struct Unclaimed {
     bytes: AtomicU64,
+    /// Bytes that have come and are not written.
+    in_hand: AtomicU64,
     all: Arc<UnclaimedInAll>,
     /// Many were written.
     pub(super) much: Notify,
@@ -39,9 +43,20 @@ impl Unclaimed {
     pub(super) fn new(all: Arc<UnclaimedInAll>) -> Self {
         Self {
             bytes: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
             all,
             much: Notify::new(),
         }
+    }
+
+    /// So many came.
+    pub(super) fn in_hand(&self, bytes: u64) {
+        self.in_hand.fetch_add(bytes, Relaxed);
+    }
+
+    /// So many of them were written, or never will be.
+    pub(super) fn out_of_hand(&self, bytes: u64) {
+        self.in_hand.fetch_sub(bytes, Relaxed);
     }
 
     /// So many were written.
@@ -73,7 +88,8 @@ impl Unclaimed {
     /// The disk is behind.
     pub(super) fn is_much(&self) -> bool {
         let bytes = self.bytes();
-        bytes >= STOP_BYTES || (bytes >= SHARE_BYTES && self.all.bytes.load(Relaxed) >= STOP_IN_ALL)
+        let in_hand = self.in_hand.load(Relaxed).min(IN_HAND);
+        bytes + in_hand >= STOP_BYTES || (bytes >= SHARE_BYTES && self.all.bytes.load(Relaxed) >= STOP_IN_ALL)
     }
 
     /// Waits while the disk is behind: the network is read no further.
@@ -120,6 +136,14 @@ mod tests {
         assert!(files[0].below_limit().now_or_never().is_none());
         files[0].claimed(STOP_BYTES);
         assert!(files[0].below_limit().now_or_never().is_some());
+        // What is in hand counts, but never so much that a claim could not help.
+        files[0].in_hand(IN_HAND);
+        files[0].add(CLAIM_BYTES);
+        assert!(files[0].is_much() && due(&files[0]));
+        files[0].in_hand(STOP_BYTES);
+        files[0].claimed(CLAIM_BYTES);
+        assert!(!files[0].is_much());
+        files[0].out_of_hand(IN_HAND + STOP_BYTES);
         // Every one is below its own limit.
         let mut written = 0;
         for file in files.iter().cycle() {

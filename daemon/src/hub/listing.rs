@@ -1,6 +1,7 @@
 //! All files of one commit (hub-protocol 2.2): complete, or an error. Never a part taken for the whole.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 
 use serde::Deserialize;
 use url::Url;
@@ -182,14 +183,14 @@ impl Hub {
             };
             let rate = RateState::read(&answer.headers);
             let next = paging::next(ask.endpoint, &answer.url, &answer.headers)?;
-            let before = gathered.paths.len();
+            let before = gathered.seen.len();
             for wire in std::mem::take(&mut answer.value) {
                 gathered.take(wire, &answer.url)?.map_err(looping)?;
             }
             let Some(next) = next else {
                 return Ok((gathered.finish(ask.commit, rate), true));
             };
-            if gathered.paths.len() == before {
+            if gathered.seen.len() == before {
                 return Err(looping("it holds no new path"));
             }
             if !gathered.pages.insert(next.as_str().to_owned()) {
@@ -229,14 +230,15 @@ impl Hub {
                 return Err(incomplete("it has no tree, and names a file twice"));
             }
             let size = sibling.lfs.as_ref().map(|lfs| lfs.size).or(sibling.size);
-            entries.push(ManifestEntry {
-                path: sibling.rfilename,
-                size: size.ok_or_else(|| incomplete("it has no tree, and no sizes in its siblings"))?,
-                blob_id: sibling.blob_id,
-                lfs_sha256: sibling.lfs.map(|lfs| lfs.oid),
-                xet_hash: None,
-                xet_hash_masked: false,
-            });
+            let size = size.ok_or_else(|| incomplete("it has no tree, and no sizes in its siblings"))?;
+            let sha256 = sibling.lfs.as_ref().map(|lfs| lfs.oid.as_str());
+            entries.push(ManifestEntry::new(
+                sibling.rfilename,
+                size,
+                &sibling.blob_id,
+                sha256,
+                None,
+            ));
         }
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(Listing {
@@ -256,19 +258,22 @@ struct Gathered {
     entries: Vec<ManifestEntry>,
     /// Folders too: a page may hold nothing else. Whether it is a file is told apart: one name as both is no repetition, but
     /// for the planner to refuse.
-    paths: HashSet<(String, bool)>,
+    seen: HashSet<u64>,
+    /// Names are remembered by their hash, keyed at random, which takes a tenth of the memory: with 200,000 names the chance
+    /// that a good listing is refused is one in a billion, and the next attempt has another key.
+    names: RandomState,
     pages: HashSet<String>,
 }
 
 impl Gathered {
     /// Takes one entry; the inner error is a sign of a loop.
     fn take(&mut self, wire: TreeWire, url: &Url) -> Result<Result<(), &'static str>, HubError> {
-        if self.paths.len() >= MAX_ENTRIES {
+        if self.seen.len() >= MAX_ENTRIES {
             return Err(HubError::ListingLimit { limit: MAX_ENTRIES });
         }
         // As the Python client: whatever is no file is a folder.
         let is_file = wire.kind == "file";
-        if !self.paths.insert((wire.path.clone(), is_file)) {
+        if !self.seen.insert(self.names.hash_one((&wire.path, is_file))) {
             return Ok(Err("it holds a path for the second time"));
         }
         if !is_file {
@@ -280,16 +285,10 @@ impl Gathered {
             what: "a listing",
             detail: format!("`{}` has no size", scrub::text(&wire.path, None)),
         })?;
-        let is_hash = |hash: &String| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let masked = wire.xet_hash.as_ref().is_some_and(|hash| !is_hash(hash));
-        self.entries.push(ManifestEntry {
-            path: wire.path,
-            size,
-            blob_id: wire.oid,
-            lfs_sha256: wire.lfs.map(|lfs| lfs.oid),
-            xet_hash: wire.xet_hash.filter(is_hash),
-            xet_hash_masked: masked,
-        });
+        let sha256 = wire.lfs.as_ref().map(|lfs| lfs.oid.as_str());
+        let xet = wire.xet_hash.as_deref();
+        self.entries
+            .push(ManifestEntry::new(wire.path, size, &wire.oid, sha256, xet));
         Ok(Ok(()))
     }
 

@@ -168,7 +168,7 @@ pub fn lifetime(fault: Option<EndpointFault>) -> Duration {
 }
 
 fn hashless(listing: &SeenListing) -> usize {
-    listing.entries.iter().filter(|entry| entry.digest().is_none()).count()
+    listing.entries.iter().filter(|entry| entry.digest.is_none()).count()
 }
 
 /// What differs from the plan, each in one sentence.
@@ -179,11 +179,7 @@ struct Compared {
 }
 
 fn compare(plan: &[PlannedFile], listing: &SeenListing) -> Compared {
-    let listed: HashMap<&str, &ManifestEntry> = listing
-        .entries
-        .iter()
-        .map(|entry| (entry.path.as_str(), entry))
-        .collect();
+    let listed: HashMap<&str, &ManifestEntry> = listing.entries.iter().map(|entry| (&*entry.path, entry)).collect();
     let mut compared = Compared::default();
     let mut lacks = 0_usize;
     for file in plan {
@@ -205,7 +201,7 @@ fn compare(plan: &[PlannedFile], listing: &SeenListing) -> Compared {
             ));
             break;
         }
-        if let Some(digest) = entry.digest().filter(|digest| *digest != file.digest) {
+        if let Some(digest) = entry.digest.filter(|digest| *digest != file.digest) {
             compared.other = Some(format!(
                 "`{shown}` is listed with hash {digest}, planned is {}",
                 file.digest

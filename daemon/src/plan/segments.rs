@@ -265,6 +265,29 @@ mod tests {
         }
     }
 
+    /// What is remembered of a file grows with the connections to it, not with its size.
+    #[test]
+    fn a_tebibyte_is_a_few_ranges() {
+        const SIZE: u64 = 1 << 40;
+        let mut map = SegmentMap::new(SIZE, RangeSet::default());
+        let mut open: Vec<(LeaseId, ByteRange)> = Vec::new();
+        let mut random = fastrand::Rng::with_seed(1);
+        while !map.is_complete() {
+            while open.len() < 64
+                && let Some(lease) = map.lease(random.usize(..3), LARGEST)
+            {
+                open.push(lease);
+            }
+            let (id, range) = open.swap_remove(random.usize(..open.len()));
+            let bytes = if random.bool() { range.len() } else { range.len() / 2 };
+            assert!(map.wrote(id, bytes));
+            map.release(id);
+            // Gaps are filled from the front, so that those that stay are as many as the connections.
+            assert!(map.written().ranges().len() <= 3 * 64, "{:?}", map.written());
+        }
+        assert_eq!(map.written().ranges().len(), 1);
+    }
+
     #[test]
     fn a_late_result_is_told_apart() {
         let mut map = SegmentMap::new(10 << 20, RangeSet::default());

@@ -20,6 +20,7 @@ mod progress;
 mod prune;
 mod queries;
 mod refs;
+mod replan;
 mod row;
 mod running;
 mod thread;
@@ -39,6 +40,7 @@ pub use self::{
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
     refs::RefRecord,
+    replan::KnownPlan,
 };
 use self::{
     open::{Durability, open_reader, open_writer},

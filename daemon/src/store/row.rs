@@ -8,6 +8,7 @@ use rusqlite::{Row, types::FromSql};
 use super::{
     error::{Act as _, StoreError},
     judgements::StoredJudgement,
+    replan::KnownPlan,
 };
 use crate::model::{
     CommitHash, Destination, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind, FileId,
@@ -227,5 +228,22 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event, StoreError> {
             commit: columns.get("commit_hash")?,
             bytes: columns.get("bytes")?,
         },
+    })
+}
+
+pub(super) fn known_plan(row: &Row<'_>) -> Result<KnownPlan, StoreError> {
+    let number: i64 = row.get("row").act("read a column")?;
+    let columns = Columns {
+        row,
+        table: "jobs",
+        key: number.to_string(),
+    };
+    Ok(KnownPlan {
+        row: number,
+        commit: columns.parsed("commit_hash", CommitHash::parse)?,
+        asked_at: columns.time("planned_at")?,
+        trust: columns.parsed("trust", Trust::parse)?,
+        files: columns.get("files_total")?,
+        bytes: columns.get("bytes_total")?,
     })
 }

@@ -12,14 +12,13 @@ use crate::model::{CommitHash, Digest, Manifest, ManifestEntry, Revision};
 fn manifest() -> Manifest {
     Manifest {
         commit: commit(),
-        entries: vec![ManifestEntry {
-            path: "config.json".to_owned(),
-            size: 6,
-            blob_id: "ce013625030ba8dba906f756967f9e9ca394464a".to_owned(),
-            lfs_sha256: None,
-            xet_hash: None,
-            xet_hash_masked: false,
-        }],
+        entries: vec![ManifestEntry::new(
+            "config.json".to_owned(),
+            6,
+            "ce013625030ba8dba906f756967f9e9ca394464a",
+            None,
+            None,
+        )],
     }
 }
 

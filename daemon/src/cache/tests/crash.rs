@@ -16,14 +16,13 @@ const BYTES: &[u8] = b"hello\n";
 fn manifest() -> Manifest {
     Manifest {
         commit: commit(),
-        entries: vec![ManifestEntry {
-            path: NAME.to_owned(),
-            size: 6,
-            blob_id: git_digest(BYTES).to_string(),
-            lfs_sha256: None,
-            xet_hash: None,
-            xet_hash_masked: false,
-        }],
+        entries: vec![ManifestEntry::new(
+            NAME.to_owned(),
+            6,
+            &git_digest(BYTES).to_string(),
+            None,
+            None,
+        )],
     }
 }
 

@@ -99,7 +99,7 @@ fn writes_are_whole_and_stay_inside() {
     staging.write_at(0, &buffers).unwrap();
     let hashed = verify::hash(staging.content(), &digest, size, &GO_ON, &|_| ());
     assert_eq!(hashed.unwrap(), digest);
-    staging.write_at(size, &[]).unwrap();
+    staging.write_at::<Bytes>(size, &[]).unwrap();
     staging.write_at(size, &[Bytes::new()]).unwrap();
     for (offset, length) in [(size, 1), (size - 1, 2), (u64::MAX, 1), (0, whole.len() + 1)] {
         let refused = staging.write_at(offset, &[Bytes::from(vec![0; length])]);

@@ -280,7 +280,8 @@ async fn read(
         in_memory.charge.repeated(again);
         in_memory.bytes += came - again;
         flow.take(&mut chunk);
-        bytes.push(chunk);
+        // A copy: the chunk keeps the whole buffer in memory that it was read into.
+        bytes.push(Bytes::copy_from_slice(&chunk));
         toll.pay(came, on_hold).await;
     }
     Ok((bytes, host, in_memory))

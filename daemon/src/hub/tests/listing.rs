@@ -3,7 +3,7 @@
 use super::script::{Reply, Script, script, script_at};
 use super::{commit, endpoint, hub, tiny, token};
 use crate::hub::{Blame, HubError, Listing, ListingSource, MAX_ENTRIES, Verdict, classify};
-use crate::model::RepoKind;
+use crate::model::{Digest, RepoKind};
 
 const NEXT: &str = "/api/models/org/tiny/tree/x?cursor=A";
 const OTHER: &str = "/api/models/org/tiny/tree/x?cursor=B";
@@ -54,7 +54,7 @@ async fn pages_are_followed_on_the_endpoint() {
     .await;
     let listing = list_at(&format!("{}/hf", server.base)).await.unwrap();
     let entries = &listing.manifest.entries;
-    let paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    let paths: Vec<&str> = entries.iter().map(|entry| &*entry.path).collect();
     assert_eq!(paths, ["b", "sub dir/é", "z"]);
     assert_eq!(listing.complete_source, ListingSource::Tree);
     let ones = "1".repeat(40);
@@ -82,10 +82,13 @@ async fn entries_are_read_whole() {
     let server = script(vec![page(&[plain, masked, file("../../etc/passwd")])]).await;
     let entries = list(&server).await.unwrap().manifest.entries;
     // Hostile names are handed on as they are: whoever writes checks them.
-    assert_eq!(entries[0].path, "../../etc/passwd");
-    assert_eq!((entries[0].size, entries[0].lfs_sha256.as_deref()), (1, None));
+    assert_eq!(&*entries[0].path, "../../etc/passwd");
+    assert_eq!(
+        (entries[0].size, entries[0].digest),
+        (1, Digest::parse(&"a".repeat(40)))
+    );
     assert_eq!(entries[1].size, 200_000);
-    assert_eq!(entries[1].lfs_sha256.as_deref(), Some(sha256.as_str()));
+    assert_eq!(entries[1].digest, Digest::parse(&sha256));
     assert!(entries[1].xet_hash.is_some() && !entries[1].xet_hash_masked);
     assert!(entries[2].xet_hash.is_none() && entries[2].xet_hash_masked);
     let empty = script(vec![page(&[])]).await;
@@ -174,11 +177,11 @@ fn siblings(rest: &str) -> Reply {
 
 #[tokio::test]
 async fn without_a_tree_the_description_serves() {
-    let sha256 = "e".repeat(64);
+    let (sha256, oid) = ("e".repeat(64), "c".repeat(40));
     let both = format!(
         "{{\"rfilename\":\"m.bin\",\"blobId\":\"p\",\"size\":200000,\
          \"lfs\":{{\"sha256\":\"{sha256}\",\"size\":200000}}}},\
-         {{\"rfilename\":\"c.json\",\"blobId\":\"q\",\"size\":4}}"
+         {{\"rfilename\":\"c.json\",\"blobId\":\"{oid}\",\"size\":4}}"
     );
     for (status, code) in [(404, "RepoNotFound"), (404, "x"), (501, "x"), (405, "x")] {
         let no_tree = Reply::new(status, &[("x-error-code", code)], "");
@@ -188,9 +191,14 @@ async fn without_a_tree_the_description_serves() {
         let [config, model] = listing.manifest.entries.as_slice() else {
             panic!("two files");
         };
-        assert_eq!((config.path.as_str(), config.size), ("c.json", 4));
-        assert_eq!((config.blob_id.as_str(), config.lfs_sha256.as_deref()), ("q", None));
-        assert_eq!(model.lfs_sha256.as_deref(), Some(sha256.as_str()));
+        assert_eq!((&*config.path, config.size), ("c.json", 4));
+        let git = Digest::parse(&oid).unwrap();
+        assert_eq!(
+            (config.blob_id.map(Digest::GitSha1), config.digest),
+            (Some(git), Some(git))
+        );
+        // The object id of a pointer is nothing that the content could hash to.
+        assert_eq!((model.blob_id, model.digest), (None, Digest::parse(&sha256)));
         let ones = "1".repeat(40);
         let asked = format!("GET /api/models/org/tiny/revision/{ones}?blobs=true");
         assert_eq!(server.lines()[1], asked);

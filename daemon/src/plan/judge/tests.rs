@@ -17,14 +17,13 @@ fn planned(path: &str, size: u64) -> PlannedFile {
 }
 
 fn entry(path: &str, size: u64, hash: &str) -> ManifestEntry {
-    ManifestEntry {
-        path: path.to_owned(),
+    ManifestEntry::new(
+        path.to_owned(),
         size,
-        blob_id: String::new(),
-        lfs_sha256: Some(hash.to_owned()).filter(|hash| !hash.is_empty()),
-        xet_hash: None,
-        xet_hash_masked: false,
-    }
+        "",
+        Some(hash).filter(|hash| !hash.is_empty()),
+        None,
+    )
 }
 
 fn listing(entries: &[(&str, u64, &str)]) -> SeenListing {

@@ -6,13 +6,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use hfetch_tests::harness::peak_memory;
 use rustix::process::{Signal, kill_process};
 use tokio::{
     net::UnixStream,
     time::{Duration, Instant, sleep},
 };
 
-use crate::measure::{Group, cpu_seconds, peak_bytes};
+use crate::measure::{Group, cpu_seconds};
 
 /// It answers long before.
 const START: Duration = Duration::from_secs(20);
@@ -57,7 +58,7 @@ impl Daemon {
     }
 
     pub(crate) fn peak_bytes(&self) -> u64 {
-        peak_bytes(self.group.0.id())
+        peak_memory(self.group.0.id())
     }
 
     /// SIGKILL.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use hfetch_tests::harness::peak_memory;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -104,7 +105,7 @@ impl Group {
                 });
             }
             if look % LOOKS == 0 {
-                used.peak_bytes = used.peak_bytes.max(peak_bytes(self.0.id()));
+                used.peak_bytes = used.peak_bytes.max(peak_memory(self.0.id()));
             }
             if began.elapsed() > limit || stop() {
                 self.kill();
@@ -134,12 +135,4 @@ pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
         .map(|field| field.parse::<f64>().unwrap_or(0.0))
         .sum();
     Ok(ticks / TICKS_PER_SEC)
-}
-
-/// The largest resident set of a running process so far; 0 when it is gone.
-pub(crate) fn peak_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }

@@ -1,0 +1,39 @@
+//! New files that are written whole and synced.
+
+use std::io::{self, BufWriter, Write};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::Root;
+use crate::cache::error::CacheError;
+
+/// What writes a new file; it is called again when the name was taken.
+pub(in crate::cache) type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+
+impl Root {
+    /// Makes a new file with these bytes, synced; `false` when something has the name already.
+    pub(in crate::cache) fn write_new(&self, relative: &str, bytes: &[u8]) -> Result<bool, CacheError> {
+        self.write_new_with(relative, &|out| out.write_all(bytes))
+    }
+
+    /// The same with what `fill` writes, however much that is.
+    pub(in crate::cache) fn write_new_with(&self, relative: &str, fill: Fill<'_>) -> Result<bool, CacheError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let file = match self.try_open(relative, flags, 0o666) {
+            Ok(file) => file,
+            Err(Errno::EXIST) => return Ok(false),
+            Err(errno) => return Err(self.fail(errno, "create", relative)),
+        };
+        let mut out = BufWriter::new(&file);
+        fill(&mut out)
+            .and_then(|()| out.flush())
+            .map_err(|source| self.fail_io(source, "write", relative))?;
+        drop(out);
+        file.sync_all().map_err(|source| CacheError::SyncFailed {
+            path: self.path(relative),
+            source,
+        })?;
+        Ok(true)
+    }
+}
