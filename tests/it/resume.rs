@@ -2,7 +2,7 @@
 
 use hfetch_tests::{
     check,
-    harness::Scratch,
+    harness::{Scratch, eventually},
     sim::{RepoBuilder, SimHub},
 };
 
@@ -53,4 +53,45 @@ async fn a_clean_stop_costs_nothing() -> anyhow::Result<()> {
     let again = check::sent_again(&hub, "model.safetensors", asked);
     assert_eq!(again, 0, "{}", hub.journal().text());
     Ok(())
+}
+
+#[tokio::test]
+async fn what_was_removed_meanwhile_is_fetched_again() -> anyhow::Result<()> {
+    let hub = SimHub::builder()
+        .repo(
+            RepoBuilder::model("org/big")
+                .file("config.json", "{\"a\": 1}")
+                .seeded("model.safetensors", 32 * MIB, 7),
+        )
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let gate = hub.hold_bodies("model.safetensors", 8 * MIB);
+    let id = scratch.submit(&["org/big"]).await?;
+    gate.reached().await;
+    eventually("the small file is there", async || {
+        let job = scratch.show(&id).await.map_err(|error| error.to_string())?;
+        if job["files_done"] == 1 {
+            Ok(())
+        } else {
+            Err(job.to_string())
+        }
+    })
+    .await?;
+    scratch.hfctl(["pause", &id]).await?.ok()?;
+    gate.release();
+    // What a user does who needs the space.
+    for folder in ["blobs", "snapshots"] {
+        std::fs::remove_dir_all(scratch.cache().join("models--org--big").join(folder))?;
+    }
+    scratch.hfctl(["resume", &id]).await?.ok()?;
+    scratch.wait_done(&[&id]).await?;
+    let job = scratch.show(&id).await?;
+    assert_eq!(
+        (&job["files_done"], &job["files_total"]),
+        (&2.into(), &2.into()),
+        "{job}"
+    );
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
 }

@@ -22,6 +22,7 @@ mod gated;
 mod handout;
 mod judge;
 mod lane;
+mod leftovers;
 mod limits;
 mod login;
 mod names;

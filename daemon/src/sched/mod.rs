@@ -4,5 +4,6 @@ pub mod backoff;
 pub mod calendar;
 pub mod connections;
 pub mod fair;
+pub mod queue;
 pub mod rate;
 pub mod stall;
