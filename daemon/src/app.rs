@@ -31,6 +31,8 @@ const SERVER_STOP: Duration = Duration::from_secs(1);
 const STOP: Duration = Duration::from_secs(4);
 /// Blocking work may take so long after that.
 const BLOCKING_STOP: Duration = Duration::from_millis(300);
+/// The service manager is asked for so much more time while the start goes on.
+const START: Duration = Duration::from_secs(60);
 /// `systemctl status` is brought up to date so often.
 const STATUS: Duration = Duration::from_secs(5);
 
@@ -143,7 +145,14 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         Some((listener, path)) => (Listener::passed(listener, &path)?, path),
         None => (Listener::bind(&socket, mode).await?, socket),
     };
-    let (engine, mut running) = Engine::start(Clock::system(), &state_dir, mode, config, hub.clone()).await?;
+    let mut starting = std::pin::pin!(Engine::start(Clock::system(), &state_dir, mode, config, hub.clone()));
+    let mut patience = interval(START / 3);
+    let (engine, mut running) = loop {
+        tokio::select! {
+            started = &mut starting => break started?,
+            _ = patience.tick() => manager.starting(START),
+        }
+    };
     let show = |path: &PathBuf| path.display().to_string();
     let facts = ServerFacts {
         mode,

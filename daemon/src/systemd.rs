@@ -65,6 +65,11 @@ impl ServiceManager {
         self.say(format_args!("READY=1"));
     }
 
+    /// The start takes longer: the database may be large, and its disk slow. To be said again well within `time`.
+    pub fn starting(&self, time: Duration) {
+        self.say(format_args!("EXTEND_TIMEOUT_USEC={}", time.as_micros()));
+    }
+
     /// The configuration is being read again; [`ServiceManager::ready`] must follow.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);

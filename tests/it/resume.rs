@@ -2,7 +2,7 @@
 
 use hfetch_tests::{
     check,
-    harness::Scratch,
+    harness::{Scratch, eventually},
     sim::{Ending, RepoBuilder, SimHub},
 };
 
@@ -90,4 +90,45 @@ async fn stops_at_full_speed_keep_what_has_arrived() -> anyhow::Result<()> {
     let allowed = cut as u64 * (4 * SEND_BUFFER as u64 + (64 << 10));
     assert!(again <= allowed, "{again} of {allowed}\n{}", hub.journal().text());
     Ok(())
+}
+
+#[tokio::test]
+async fn what_was_removed_meanwhile_is_fetched_again() -> anyhow::Result<()> {
+    let hub = SimHub::builder()
+        .repo(
+            RepoBuilder::model("org/big")
+                .file("config.json", "{\"a\": 1}")
+                .seeded("model.safetensors", 32 * MIB, 7),
+        )
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let gate = hub.hold_bodies("model.safetensors", 8 * MIB);
+    let id = scratch.submit(&["org/big"]).await?;
+    gate.reached().await;
+    eventually("the small file is there", async || {
+        let job = scratch.show(&id).await.map_err(|error| error.to_string())?;
+        if job["files_done"] == 1 {
+            Ok(())
+        } else {
+            Err(job.to_string())
+        }
+    })
+    .await?;
+    scratch.hfctl(["pause", &id]).await?.ok()?;
+    gate.release();
+    // What a user does who needs the space.
+    for folder in ["blobs", "snapshots"] {
+        std::fs::remove_dir_all(scratch.cache().join("models--org--big").join(folder))?;
+    }
+    scratch.hfctl(["resume", &id]).await?.ok()?;
+    scratch.wait_done(&[&id]).await?;
+    let job = scratch.show(&id).await?;
+    assert_eq!(
+        (&job["files_done"], &job["files_total"]),
+        (&2.into(), &2.into()),
+        "{job}"
+    );
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
 }

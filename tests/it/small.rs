@@ -54,6 +54,26 @@ async fn each_content_costs_one_request_and_what_is_there_none() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn equal_files_of_a_local_directory_cost_one_request() -> anyhow::Result<()> {
+    let equal = |repo: RepoBuilder, number| repo.seeded(&format!("data/{number}.json"), 700, 1);
+    let repo = (0..400).fold(RepoBuilder::model("org/small"), equal);
+    let hub = SimHub::builder().repo(repo).start()?;
+    hub.switch(|switches| switches.plain = PlainShape::Direct);
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let dir = scratch.path("dir").display().to_string();
+    scratch
+        .hfctl(["download", "org/small", "--quiet", "--local-dir", &dir])
+        .await?
+        .ok()?;
+    // They are looked for in two parts; the second may be late for the first one's bytes.
+    assert!(asked(&hub) <= 2, "{}", hub.journal().text());
+    assert_eq!(std::fs::read_dir(scratch.path("dir/data"))?.count(), 400);
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
 async fn kills_between_batches_leave_whole_files_and_cost_little() -> anyhow::Result<()> {
     let hub = hub(FILES)?;
     hub.pace().set_latency(std::time::Duration::from_millis(10));

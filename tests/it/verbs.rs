@@ -1,6 +1,7 @@
 //! What users do to jobs: pause, resume, cancel, retry.
 
 mod afterwards;
+mod leftovers;
 mod looking;
 mod requests;
 mod telling;

@@ -99,6 +99,13 @@ pub(super) fn describe(
     touched: &mut Touched,
 ) -> Result<(), CacheError> {
     let _held = lock_path(store, &ready.path, patience, touched)?;
+    // The lock was free for a moment: another job may have placed another version here, and described it.
+    let there = plain_file(store, ready.path.as_str())?;
+    if !there.is_some_and(|there| there.same_content(stamp)) {
+        return Err(CacheError::Vanished {
+            path: store.root().path(ready.path.as_str()),
+        });
+    }
     let about = layout::local_metadata(&ready.path);
     touched.insert(parent_of(&about));
     let etag = ready.digest.to_string();

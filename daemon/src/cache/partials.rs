@@ -25,6 +25,8 @@ pub struct Partial {
     pub path: PathBuf,
     /// What it is to become.
     pub digest: Digest,
+    /// The tag in its name: who made it while another held the plain name.
+    pub tag: Option<String>,
     /// Identity, final size, times.
     pub stamp: FileStamp,
     /// Bytes that it occupies on disk.
@@ -40,13 +42,14 @@ impl Store {
         let folder = self.layout().staging();
         let mut partials = Vec::new();
         for name in self.root().names(&folder)? {
-            let Some(digest) = digest_of(&name) else { continue };
+            let Some((digest, tag)) = parse(&name) else { continue };
             let relative = format!("{folder}/{name}");
             if let Some(meta) = self.root().look(&relative)?.filter(std::fs::Metadata::is_file) {
                 partials.push(Partial {
                     name,
                     path: self.root().path(&relative),
                     digest,
+                    tag,
                     stamp: FileStamp::of(&meta),
                     allocated_bytes: meta.blocks() * 512,
                 });
@@ -72,21 +75,6 @@ impl Store {
             return Ok(false);
         }
         self.root().remove(&relative)
-    }
-
-    /// Removes the partial files of one content that no transfer has open, and says how many: when the content turned
-    /// up by itself, or nobody wants it any more.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn discard_partials(&self, digest: &Digest) -> Result<usize, CacheError> {
-        let mut removed = 0;
-        for partial in self.list_partials()? {
-            if partial.digest == *digest && self.remove_partial(&partial)? {
-                removed += 1;
-            }
-        }
-        Ok(removed)
     }
 
     /// After a job: removes what is stale in the staging folder (quarantined files and temporaries older than an
@@ -121,8 +109,12 @@ impl Store {
     }
 }
 
-/// The digest in the name of a partial file.
-fn digest_of(name: &str) -> Option<Digest> {
+/// The digest and the tag in the name of a partial file.
+fn parse(name: &str) -> Option<(Digest, Option<String>)> {
     let stem = name.strip_suffix(".part")?;
-    Digest::parse(stem.split_once('.').map_or(stem, |(digest, _)| digest))
+    let (digest, tag) = match stem.split_once('.') {
+        Some((digest, tag)) => (digest, Some(tag.to_owned())),
+        None => (stem, None),
+    };
+    Some((Digest::parse(digest)?, tag))
 }

@@ -74,7 +74,10 @@ pub(super) fn present(store: &Store, ready: &Ready, touched: &mut Touched) -> Re
     };
     touched.insert(parent_of(&relative));
     match file.metadata() {
-        Ok(meta) => Ok(FileStamp::of(&meta)),
+        Ok(meta) => match FileStamp::of(&meta) {
+            stamp if ready.found.is_none_or(|found| found.same_content(&stamp)) => Ok(stamp),
+            _ => Err(CacheError::Vanished { path }),
+        },
         Err(source) => Err(CacheError::Io {
             act: "look at",
             path,

@@ -62,6 +62,8 @@ pub struct Ready {
     pub digest: Digest,
     /// The partial file; `None` when the content is in place and only its link or metadata is missing.
     pub staging: Option<Staging>,
+    /// Without a partial file: the state that was judged to be right. Another one is not taken for it.
+    pub found: Option<FileStamp>,
 }
 
 impl Store {
@@ -77,21 +79,22 @@ impl Store {
         digest: &Digest,
         patience: &Patience<'_>,
     ) -> Result<FileStamp, CacheError> {
-        self.publish_one(commit, path, digest, Some(staging), patience)
+        self.publish_one(commit, path, digest, (Some(staging), None), patience)
     }
 
-    /// Completes a file that [`Store::find`] called `BlobPresent`.
+    /// Completes a file that [`Store::find`] called `BlobPresent`, in the state that it was `found` in.
     ///
     /// # Errors
-    /// As [`Store::publish_batch`]; `Vanished` when the content is gone.
+    /// As [`Store::publish_batch`]; `Vanished` when the content is gone, or another one stands there.
     pub fn link(
         &self,
         commit: &CommitHash,
         path: &RepoPath,
         digest: &Digest,
+        found: FileStamp,
         patience: &Patience<'_>,
     ) -> Result<FileStamp, CacheError> {
-        self.publish_one(commit, path, digest, None, patience)
+        self.publish_one(commit, path, digest, (None, Some(found)), patience)
     }
 
     fn publish_one(
@@ -99,13 +102,14 @@ impl Store {
         commit: &CommitHash,
         path: &RepoPath,
         digest: &Digest,
-        staging: Option<Staging>,
+        (staging, found): (Option<Staging>, Option<FileStamp>),
         patience: &Patience<'_>,
     ) -> Result<FileStamp, CacheError> {
         let ready = Ready {
             path: path.clone(),
             digest: *digest,
             staging,
+            found,
         };
         let mut results = self.publish_batch(commit, vec![ready], patience);
         results.pop().unwrap_or_else(|| {

@@ -96,6 +96,21 @@ impl Store {
         Ok(None)
     }
 
+    /// Whether something stands where a published file was left: in a cache of its size, in a local directory of any, for there a
+    /// user may have changed it since.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn still_there(&self, commit: &CommitHash, path: &RepoPath, size: u64) -> Result<bool, CacheError> {
+        let entry = self.layout().entry(commit, path);
+        let local = matches!(self.layout(), Layout::LocalDir);
+        let there = match self.open_content(&entry) {
+            Err(CacheError::UnsafePath { .. }) => return Ok(false),
+            there => there?,
+        };
+        Ok(there.is_some_and(|(file, _)| local || file.metadata().is_ok_and(|meta| meta.len() == size)))
+    }
+
     pub(super) fn write_temporary(&self, file: InMemory) -> Result<Ready, CacheError> {
         self.check_same_device(&file.path)?;
         let folder = self.layout().staging();
@@ -118,6 +133,7 @@ impl Store {
                 path: file.path,
                 digest: file.digest,
                 staging: Some(staging),
+                found: None,
             };
             return match ready.staging.as_ref().map(|staging| staging.write_at(0, &file.bytes)) {
                 Some(Err(error)) => {

@@ -34,4 +34,9 @@ impl FileStamp {
     pub fn same_file(&self, other: &Self) -> bool {
         self.dev == other.dev && self.ino == other.ino
     }
+
+    /// The same inode, not written to in between. Its owner, mode or names may have changed.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.same_file(other) && self.size == other.size && self.mtime_ns == other.mtime_ns
+    }
 }

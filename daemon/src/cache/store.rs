@@ -87,11 +87,6 @@ impl Store {
             Destination::Cache(_) => Layout::cache(kind, repo),
             Destination::LocalDir(_) => Layout::LocalDir,
         };
-        if matches!(layout, Layout::Cache { .. }) {
-            // Backup programs skip a tagged folder. Without the tag nothing is wrong, and a complete cache on a
-            // read-only disk must still open.
-            drop(root.write_new("CACHEDIR.TAG", CACHEDIR_TAG.as_bytes()));
-        }
         let store = Self {
             root: Arc::new(root),
             layout,
@@ -181,6 +176,9 @@ impl Store {
     fn make_folders(&self, commit: &CommitHash, touched: &mut Touched) -> Result<(), CacheError> {
         match &self.layout {
             Layout::Cache { folder } => {
+                // Backup programs skip a tagged folder. Without the tag nothing is wrong, and a complete cache on a
+                // read-only disk must still serve.
+                drop(self.root.write_new("CACHEDIR.TAG", CACHEDIR_TAG.as_bytes()));
                 self.root.make_dirs(&self.layout.snapshot(commit), touched)?;
                 self.root.make_dirs(&CacheNames(folder).blobs(), touched)?;
             }
@@ -210,6 +208,8 @@ impl Store {
     pub(super) fn replace_small(&self, relative: &str, bytes: &[u8], touched: &mut Touched) -> Result<(), CacheError> {
         let limit = bytes.len() as u64 + 1;
         if self.root.read_small(relative, limit)?.as_deref() == Some(bytes) {
+            // Whoever wrote it may have died before its folder was synced.
+            touched.insert(parent_of(relative));
             return Ok(());
         }
         self.replace_with(relative, &|out| out.write_all(bytes), touched)

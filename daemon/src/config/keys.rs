@@ -62,10 +62,11 @@ const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 46] = [
+pub(super) const KEYS: [Key; 47] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
+    live("storage.keep_partials", Shape::Text),
     live("storage.page_cache", Shape::Text),
     live("transfer.connections", Shape::Integer),
     live("transfer.max_workers", Shape::Integer),

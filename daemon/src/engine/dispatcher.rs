@@ -17,7 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, admission, budgets, finish,
+    Events, access, admission, budgets,
+    finish::{self, Finished},
     lane::Lane,
     ledger, planner,
     pulse::PulseAsked,
@@ -56,7 +57,7 @@ pub(super) enum Work {
     Placed(Placed),
     /// A step that concerns no single file.
     Stopped(JobStop),
-    Finished(Result<(), JobStop>),
+    Finished(Result<Finished, JobStop>),
 }
 
 /// A planned job, ready for its files.
@@ -97,6 +98,8 @@ pub(super) enum Ending {
     /// Somebody moved it already.
     Told,
     Move(JobMove, MoveNote),
+    /// Its window has closed.
+    Window,
 }
 
 pub(super) struct Dispatcher {
@@ -104,6 +107,8 @@ pub(super) struct Dispatcher {
     pub(super) jobs: HashMap<JobId, ActiveJob>,
     pub(super) tasks: JoinSet<Work>,
     pub(super) task_jobs: HashMap<Id, JobId>,
+    /// What clears up after jobs that ended.
+    pub(super) clearing: JoinSet<()>,
     pub(super) root: CancellationToken,
     /// The queue, or the room for it, may have changed.
     pub(super) look_at_queue: bool,
@@ -124,6 +129,7 @@ impl Dispatcher {
             jobs: HashMap::new(),
             tasks: JoinSet::new(),
             task_jobs: HashMap::new(),
+            clearing: JoinSet::new(),
             root,
             look_at_queue: true,
             unread: HashSet::new(),
@@ -155,6 +161,7 @@ impl Dispatcher {
                     Err(RecvError::Closed) => break,
                 },
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
+                Some(_) = self.clearing.join_next() => {}
                 Some(answer) = self.pulse.recv() => drop(answer.send(())),
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
@@ -190,6 +197,8 @@ impl Dispatcher {
                     if self.jobs.contains_key(&event.job_id) {
                         let set = if works { &mut changed } else { &mut moved };
                         set.insert(event.job_id.clone());
+                    } else if event.what.state == JobState::Cancelled {
+                        self.clear_up(&event.job_id);
                     }
                 }
                 EventKind::Planned | EventKind::FileDone | EventKind::Warning => {}
@@ -213,8 +222,10 @@ impl Dispatcher {
     /// Ends the tasks of jobs that users took away. The event may be old: what counts is the row.
     pub(super) async fn stop_moved(&mut self, ids: HashSet<JobId>) {
         for id in ids {
-            let state = match self.shared.store.state_of(&id).await {
-                Ok(state) => state,
+            let works = match self.shared.store.state_of(&id).await {
+                Ok(state) => matches!(state, JobState::Active | JobState::Held),
+                // It had ended, and was forgotten before its tasks were gone.
+                Err(StoreError::NoSuchJob(_)) => false,
                 Err(error) => {
                     tracing::error!(job = %id, %error, "a job cannot be read");
                     self.unread.insert(id);
@@ -222,7 +233,7 @@ impl Dispatcher {
                 }
             };
             if let Some(active) = self.jobs.get_mut(&id)
-                && !matches!(state, JobState::Active | JobState::Held)
+                && !works
             {
                 active.ending = Some(Ending::Told);
                 active.context.cancel.cancel();
@@ -266,7 +277,9 @@ impl Dispatcher {
         }
         // Those that are still ending may be queued again already: look past them.
         let limit = u32::try_from(room + self.jobs.len()).unwrap_or(u32::MAX);
-        let queued = match self.shared.store.next_queued(limit).await {
+        let config = self.shared.config();
+        let weight = move |user: &str| config.users.of(user).weight;
+        let queued = match self.shared.store.next_queued(limit, weight).await {
             Ok(queued) => queued,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");

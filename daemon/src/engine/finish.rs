@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::{
     dispatcher::OpenedPlan,
+    leftovers::{self, Which},
     progress::Counted,
     refs,
     shared::{JobContext, blocking, blocking_until_stopped},
@@ -18,14 +19,24 @@ use super::{
 };
 use crate::{
     cache::{self, AfterLimit, Check, FileStamp, Found, Patience},
-    model::{CommitHash, Digest, Failure, FailureKind, FileRecord, HoldReason, units::show_bytes},
+    model::{CommitHash, Digest, Failure, FailureKind, FileId, FileRecord, HoldReason, units::show_bytes},
     store::{FileDone, Store, Verified},
 };
 
 /// Another program may hold a lock of ours for hours while it downloads. Nothing is wrong without the lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// Files that are looked at together at the end of a job.
+const PAGE: u32 = 1000;
 /// A full disk is looked at again after this.
 const SPACE_RETRY: Duration = Duration::from_secs(30);
+
+/// How the last step of a job ended.
+pub(super) enum Finished {
+    /// Everything is in its place, and the ref says so.
+    Done,
+    /// Files are gone that were there: they are pending again.
+    NotYet,
+}
 
 /// Opens the destination of a planned job.
 pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Result<OpenedPlan, JobStop> {
@@ -82,9 +93,10 @@ pub(super) async fn find(
             progress: &|_| progress.progress.moved(),
         };
         let found = files.find(&commit, &wanted.path, wanted.size, &wanted.digest, &check)?;
-        if matches!(found, Found::BlobPresent(_)) {
+        if let Found::BlobPresent(stamp) = found {
             let waiting = |wait: &cache::LockWait| lock_note(&progress, &wanted, wait);
-            let stamp = files.link(&commit, &wanted.path, &wanted.digest, &patience(&waiting, stopped))?;
+            let patience = patience(&waiting, stopped);
+            let stamp = files.link(&commit, &wanted.path, &wanted.digest, stamp, &patience)?;
             return Ok(Found::Published(stamp));
         }
         Ok(found)
@@ -115,27 +127,19 @@ pub(super) async fn warn_corrupt(context: &JobContext, file: &FileRecord, path: 
     Ok(jobs.warn(&context.id, file.path.to_string(), text).await?)
 }
 
-/// Holds the job rather than fill the disk beyond the floor.
+/// Holds the job rather than fill the disk beyond the floor. Before that, what other jobs have left has to go.
 pub(super) async fn check_space(
     context: &JobContext,
     store: &Arc<cache::Store>,
     file: &FileRecord,
 ) -> Result<(), JobStop> {
-    let looked_at = store.clone();
-    let (digest, name) = (file.digest, file.path.clone());
-    let (space, partial) = blocking(move || -> Result<_, cache::CacheError> {
-        let space = looked_at.filesystem()?;
-        let partials = looked_at.list_partials().unwrap_or_default();
-        let partial = partials
-            .iter()
-            .filter(|partial| partial.digest == digest)
-            .map(|partial| partial.allocated_bytes);
-        Ok((space, partial.max().unwrap_or(0)))
-    })
-    .await?;
-    room(context, name.as_str(), file.size.saturating_sub(partial), space)
-        .filter(|_| file.size > 0)
-        .map_or(Ok(()), Err)
+    let digest = file.digest;
+    let partial = move |files: &cache::Store| {
+        let partials = files.list_partials().unwrap_or_default();
+        let same = partials.iter().filter(|partial| partial.digest == digest);
+        same.map(|partial| partial.allocated_bytes).max().unwrap_or(0)
+    };
+    fits(context, store, file.path.as_str(), file.size, partial).await
 }
 
 /// The same for a batch of small files, the first of which is `name`.
@@ -145,11 +149,32 @@ pub(super) async fn check_room(
     name: &str,
     bytes: u64,
 ) -> Result<(), JobStop> {
-    let looked_at = store.clone();
-    let space = blocking(move || looked_at.filesystem()).await?;
-    room(context, name, bytes, space)
-        .filter(|_| bytes > 0)
-        .map_or(Ok(()), Err)
+    fits(context, store, name, bytes, |_| 0).await
+}
+
+/// `there` tells how many of the bytes have their place already.
+async fn fits(
+    context: &JobContext,
+    store: &Arc<cache::Store>,
+    name: &str,
+    bytes: u64,
+    there: impl Fn(&cache::Store) -> u64 + Copy + Send + 'static,
+) -> Result<(), JobStop> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    let mut made_room = false;
+    loop {
+        let looked_at = store.clone();
+        let (space, there) = blocking(move || looked_at.filesystem().map(|space| (space, there(&looked_at)))).await?;
+        let Some(stop) = room(context, name, bytes.saturating_sub(there), space) else {
+            return Ok(());
+        };
+        if made_room || !leftovers::make_room(context, store).await {
+            return Err(stop);
+        }
+        made_room = true;
+    }
 }
 
 /// Why so many bytes do not fit.
@@ -213,14 +238,58 @@ pub(super) async fn reject(context: &Arc<JobContext>, transfer: Arc<FileTransfer
     Ok(())
 }
 
+/// Published files whose places are empty now: somebody removed them while the job was paused, held, or between two runs.
+async fn gone(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+) -> Result<Vec<FileId>, JobStop> {
+    let mut gone = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = context.shared.store.list_files(context.row, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(gone) };
+        after = last.path.to_string();
+        let (places, at) = (store.clone(), commit.clone());
+        let missing = blocking(move || {
+            let mut missing = Vec::new();
+            for file in page {
+                if !places.still_there(&at, &file.path, file.size)? {
+                    missing.push(file.id);
+                }
+            }
+            Ok::<_, cache::CacheError>(missing)
+        })
+        .await?;
+        gone.extend(missing);
+    }
+}
+
 /// The last step of a job: the ref, after everything that it promises is in place.
 pub(super) async fn finish_job(
     context: &Arc<JobContext>,
     store: Arc<cache::Store>,
     commit: CommitHash,
-) -> Result<(), JobStop> {
+) -> Result<Finished, JobStop> {
     context.progress.stage("finishing");
-    let unfinished = context.shared.store.unfinished_files(context.row).await?;
+    if context.had_files {
+        let gone = gone(context, &store, &commit).await?;
+        if !gone.is_empty() {
+            let text = format!(
+                "{} files are not in their places any more; they are looked for again",
+                gone.len()
+            );
+            tracing::warn!(job = %context.id, "{text}");
+            context.shared.store.warn(&context.id, String::new(), text).await?;
+            let job = context.shared.store.take_back(&context.id, gone).await?;
+            context.progress.recorded(&job);
+            return Ok(Finished::NotYet);
+        }
+    }
+    let Some(unfinished) = context.shared.store.unfinished_files(context.row).await? else {
+        // A user took it away.
+        return Err(JobStop::Cancelled);
+    };
     if unfinished > 0 {
         // The ref promises them all.
         let text = format!("{unfinished} files of the plan are not published");
@@ -231,8 +300,8 @@ pub(super) async fn finish_job(
         )));
     }
     refs::set(context, &store, &commit).await?;
-    blocking(move || store.remove_empty_staging()).await?;
-    Ok(())
+    leftovers::sweep(&context.shared, &store, leftovers::place_of(&context.spec), Which::Old).await;
+    Ok(Finished::Done)
 }
 
 /// What the user sees while another program holds a lock.

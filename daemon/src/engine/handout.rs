@@ -10,7 +10,7 @@ use super::{
     stop::JobStop,
     transfer::{self, Published},
 };
-use crate::model::{FileRecord, JobId};
+use crate::model::{FileId, FileRecord, JobId};
 
 /// Files read from a plan at a time.
 const FILES_PAGE: u32 = 500;
@@ -33,9 +33,16 @@ pub(super) struct Sorted {
 }
 
 impl ActiveJob {
+    /// Files of the plan are pending again that were done.
+    pub(super) fn read_again(&mut self) {
+        self.finishing = false;
+        self.all_read = false;
+        self.last_read = FileId(0);
+    }
+
     /// It has read so few files ahead that something may have to wait for the next page.
     fn wants_page(&self) -> bool {
-        let ahead = self.files.len() + self.lane.unseen();
+        let ahead = self.files.len() + self.lane.waiting_files();
         !self.all_read && (self.files.is_empty() || self.lane.is_hungry()) && ahead < FILES_READ
     }
 
@@ -191,11 +198,19 @@ impl Dispatcher {
             }
             Ok(Work::Fetched(file, Err(stop))) => {
                 active.lane.fetched(file.size, None, Instant::now());
+                let twins = active.lane.take_twins(&file.digest);
+                if let JobStop::FileFailed(failure) = &stop {
+                    // What cannot be had under one name cannot be had under another.
+                    for twin in twins {
+                        let stop = JobStop::FileFailed(failure.clone());
+                        sorted.others.push((id.clone(), Ok(Work::File(twin, Err(stop)))));
+                    }
+                }
                 sorted.others.push((id, Ok(Work::File(file, Err(stop)))));
             }
             Ok(Work::Placed(placed)) => {
-                active.lane.published(placed.iter().map(|(file, _)| file.size));
-                for (file, outcome) in placed {
+                active.lane.published(placed.sizes.iter().copied());
+                for (file, outcome) in placed.files {
                     match outcome {
                         Ok(published) => sorted.published.push((id.clone(), published)),
                         Err(stop) => sorted.others.push((id.clone(), Ok(Work::File(file, Err(stop))))),

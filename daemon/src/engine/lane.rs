@@ -1,11 +1,14 @@
 //! The small files of one job, from the plan to the disk: what is to be done with them next. No I/O; time is a parameter.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::small::{Fetched, Looked, SMALL, Wanted};
-use crate::model::FileRecord;
+use super::small::{Batched, Fetched, Looked, SMALL, Wanted};
+use crate::model::{Digest, FileRecord};
 
 /// Files that are looked for together.
 const LOOKED_FOR: usize = 256;
@@ -22,7 +25,7 @@ pub(super) enum Step {
     /// Until others have done with them.
     Wait(Vec<FileRecord>),
     Fetch(Wanted),
-    Publish(Vec<Fetched>),
+    Publish(Vec<Batched>),
 }
 
 /// Small files on their way.
@@ -32,6 +35,8 @@ pub(super) struct Lane {
     unseen: VecDeque<FileRecord>,
     looking: bool,
     wanted: VecDeque<Wanted>,
+    /// By the contents that are wanted, being fetched, or in memory: the other files that have them.
+    twins: HashMap<Digest, Vec<FileRecord>>,
     /// Another job works on them.
     taken: Vec<FileRecord>,
     waiting: bool,
@@ -59,9 +64,9 @@ impl Lane {
         None
     }
 
-    /// Files that wait to be looked for.
-    pub(super) fn unseen(&self) -> usize {
-        self.unseen.len()
+    /// Files that wait in memory: to be looked for, or for another file.
+    pub(super) fn waiting_files(&self) -> usize {
+        self.unseen.len() + self.taken.len() + self.twins.values().map(Vec::len).sum::<usize>()
     }
 
     /// It has too little to go on with.
@@ -133,16 +138,36 @@ impl Lane {
         self.publishing = true;
         self.since = None;
         let rest = self.fetched.split_off(self.fetched.len().min(BATCH));
-        Some(Step::Publish(std::mem::replace(&mut self.fetched, rest)))
+        let batch = std::mem::replace(&mut self.fetched, rest)
+            .into_iter()
+            .map(|fetched| Batched {
+                twins: self.take_twins(&fetched.file.digest),
+                fetched,
+            });
+        Some(Step::Publish(batch.collect()))
     }
 
     /// A look is over.
     pub(super) fn looked(&mut self, looked: Option<Looked>) {
         self.looking = false;
         if let Some(looked) = looked {
-            self.wanted.extend(looked.wanted);
-            self.taken.extend(looked.taken);
+            for wanted in looked.wanted {
+                self.twins.entry(wanted.file.digest).or_default();
+                self.wanted.push_back(wanted);
+            }
+            for file in looked.taken {
+                // Ours is as good as another job's, and they go together.
+                match self.twins.get_mut(&file.digest) {
+                    Some(twins) => twins.push(file),
+                    None => self.taken.push(file),
+                }
+            }
         }
+    }
+
+    /// The files that wait for a content; no more of them are taken up.
+    pub(super) fn take_twins(&mut self, digest: &Digest) -> Vec<FileRecord> {
+        self.twins.remove(digest).unwrap_or_default()
     }
 
     /// Others have done with these: another look shows what they left.
@@ -176,5 +201,65 @@ impl Lane {
         self.unseen.clear();
         self.wanted.clear();
         self.taken.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{FileId, FileState, RepoPath};
+
+    fn file(id: i64, content: u8) -> FileRecord {
+        FileRecord {
+            id: FileId(id),
+            path: RepoPath::parse(&format!("f{id}")).unwrap(),
+            size: 10,
+            digest: Digest::GitSha1([content; 20]),
+            state: FileState::Pending,
+            reused: false,
+            failure: None,
+        }
+    }
+
+    fn wanted(file: FileRecord) -> Wanted {
+        let turn = Arc::new(tokio::sync::Mutex::new(())).try_lock_owned().unwrap();
+        Wanted { file, turn }
+    }
+
+    fn ids(files: &[FileRecord]) -> Vec<i64> {
+        files.iter().map(|file| file.id.0).collect()
+    }
+
+    #[test]
+    fn equal_files_wait_for_one_of_their_own_job() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for id in 0..6 {
+            assert!(lane.offer(file(id, 1)).is_none());
+        }
+        assert!(matches!(lane.next(1, 100, now), Some(Step::Look(files)) if files.len() == 6));
+        // One content is to be fetched; another is in the hands of another job.
+        lane.looked(Some(Looked {
+            wanted: vec![wanted(file(0, 1))],
+            taken: vec![file(1, 1), file(2, 2), file(3, 1)],
+            ..Looked::default()
+        }));
+        assert!(matches!(lane.next(1, 100, now), Some(Step::Fetch(wanted)) if wanted.file.id.0 == 0));
+        assert!(!lane.is_empty());
+        // All that wait count for what is read ahead.
+        assert_eq!(lane.waiting_files(), 3);
+        // Found by a later look, while it is being fetched.
+        lane.looked(Some(Looked {
+            taken: vec![file(4, 1)],
+            ..Looked::default()
+        }));
+        assert_eq!(ids(&lane.take_twins(&file(0, 1).digest)), [1, 3, 4]);
+        // It is being published by now: the next one looks again.
+        lane.looked(Some(Looked {
+            taken: vec![file(5, 1)],
+            ..Looked::default()
+        }));
+        assert!(matches!(lane.next(1, 100, now), Some(Step::Wait(files)) if ids(&files) == [2, 5]));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,6 +29,8 @@ const STORE_RETRY: SignedDuration = SignedDuration::from_secs(5);
 pub(super) struct Limits {
     set: Mutex<SetLimits>,
     changed: Notify,
+    /// Held by who sets them.
+    setting: AsyncMutex<()>,
 }
 
 /// Where a limit comes from.
@@ -69,6 +71,7 @@ impl Limits {
         Self {
             set: Mutex::new(set),
             changed: Notify::new(),
+            setting: AsyncMutex::new(()),
         }
     }
 
@@ -257,6 +260,8 @@ impl Engine {
     /// With the place of a mistake, or when it cannot be stored.
     pub async fn set_limit(&self, wish: LimitWish) -> Result<GlobalLimit, CallError> {
         let shared = &self.shared;
+        // From what is in force to what is: two that come together would leave one stored and the other in force.
+        let _alone = shared.limits.setting.lock().await;
         let mut set = match wish {
             LimitWish::Reset => SetLimits::default(),
             LimitWish::Set(text, seconds) => {

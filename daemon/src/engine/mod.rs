@@ -27,6 +27,7 @@ mod handout;
 mod judge;
 mod lane;
 mod ledger;
+mod leftovers;
 mod limits;
 mod login;
 mod names;

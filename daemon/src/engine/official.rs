@@ -15,7 +15,7 @@ use crate::{
     model::{Failure, FailureKind, Manifest, Revision, Trust},
 };
 
-/// An origin that takes longer to list a repository is as good as away, when a mirror is there.
+/// An origin that does not answer for so long is as good as away, when a mirror is there.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much longer than the origin a mirror may take, only to be compared.
 const COMPARE: Duration = Duration::from_secs(2);
@@ -50,7 +50,10 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         };
     }
     let mut from_mirror = std::pin::pin!(planner::list(context, access(mirror)));
-    let mut from_origin = std::pin::pin!(timeout(PATIENCE, planner::list(context, access(origin))));
+    let mut from_origin = std::pin::pin!(patiently(
+        planner::list(context, access(origin)),
+        is_there(context, access(origin))
+    ));
     let mut mirrors: Option<Result<Found, HubError>> = None;
     let origins = loop {
         tokio::select! {
@@ -60,8 +63,8 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         }
     };
     let why = match origins {
-        Ok(Ok(Found::Known(known))) => return found(word, origin, Found::Known(known)),
-        Ok(Ok(Found::Listed(listing))) => {
+        Some(Ok(Found::Known(known))) => return found(word, origin, Found::Known(known)),
+        Some(Ok(Found::Listed(listing))) => {
             if mirrors.is_none() {
                 mirrors = timeout_at(Instant::now() + COMPARE, from_mirror).await.ok();
             }
@@ -74,12 +77,12 @@ pub(super) async fn ask(context: &JobContext) -> Word {
             }
             return found(word, origin, Found::Listed(listing));
         }
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             let why = chain(&error);
             word = failed(word, origin, error);
             why
         }
-        Err(_) => format!("it did not answer within {} s", PATIENCE.as_secs()),
+        None => format!("it did not answer within {} s", PATIENCE.as_secs()),
     };
     if word.failed.iter().all(|(_, error)| is_silence(error)) {
         context.shared.away.close(&gate, Instant::now() + AWAY);
@@ -95,6 +98,30 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         }
         Err(error) => failed(word, mirror, error),
     }
+}
+
+/// Waits for a long answer for as long as somebody is there who gives it; `None` when nobody is. The pages of a large listing
+/// have time limits of their own.
+async fn patiently<T>(answer: impl Future<Output = T>, is_there: impl Future<Output = bool>) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = timeout(PATIENCE, &mut answer).await {
+        return Some(answer);
+    }
+    tokio::select! {
+        biased;
+        answer = &mut answer => return Some(answer),
+        is_there = timeout(PATIENCE, is_there) => if is_there != Ok(true) {
+            return None;
+        },
+    }
+    Some(answer.await)
+}
+
+/// Whether an endpoint answers at all, whatever it says.
+async fn is_there(context: &JobContext, access: &EndpointAccess) -> bool {
+    let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
+    let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision);
+    !info.await.is_err_and(|error| is_silence(&error))
 }
 
 /// Without an origin, holds a mirror's list against that of the next one: two that contradict each other are a question for
@@ -205,6 +232,27 @@ mod tests {
             commit: CommitHash::parse(&commit.repeat(40)).unwrap(),
             entries: entries.iter().map(entry).collect(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_listing_is_waited_for_while_somebody_is_there() {
+        let takes = |secs| async move {
+            tokio::time::sleep(Duration::from_secs(secs)).await;
+            secs
+        };
+        let there = |after, is_there| async move {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            is_there
+        };
+        let began = Instant::now();
+        // Not asked while there is no need.
+        assert_eq!(patiently(takes(9), async { panic!("asked") }).await, Some(9));
+        assert_eq!(patiently(takes(300), there(1, true)).await, Some(300));
+        assert_eq!(patiently(takes(12), there(9, true)).await, Some(12));
+        assert_eq!(began.elapsed().as_secs(), 9 + 300 + 12);
+        assert_eq!(patiently(takes(300), there(1, false)).await, None);
+        assert_eq!(patiently(takes(300), there(60, true)).await, None);
+        assert_eq!(began.elapsed().as_secs(), 9 + 300 + 12 + 11 + 20);
     }
 
     #[test]

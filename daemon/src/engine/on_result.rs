@@ -9,11 +9,11 @@ use tokio::{task::JoinError, time::Instant};
 
 use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
+    finish::Finished,
     gated,
     handout::Sorted,
     ledger,
     progress::{Waiting, wall_time},
-    shared::blocking,
     stop::JobStop,
     transfer::{Published, hint},
 };
@@ -35,6 +35,8 @@ enum Outcome {
     Moved,
     /// The job is in a state that does not allow it.
     Refused(JobState),
+    /// Nobody remembers it any more.
+    Gone,
     StoreFailed,
 }
 
@@ -104,7 +106,11 @@ impl Dispatcher {
                 }
                 self.go_on(id).await;
             }
-            Work::Finished(Ok(())) => {
+            Work::Finished(Ok(Finished::NotYet)) => {
+                self.jobs.get_mut(id).map(ActiveJob::read_again);
+                self.go_on(id).await;
+            }
+            Work::Finished(Ok(Finished::Done)) => {
                 if let Some(active) = self.jobs.get_mut(id) {
                     gated::granted(&active.context);
                     active
@@ -192,6 +198,7 @@ impl Dispatcher {
         let stored = match ending {
             Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note).await,
             Some(Ending::Told) => self.disown(id).await,
+            Some(Ending::Window) => self.store_window(id).await,
             None => true,
         };
         if stored {
@@ -202,13 +209,7 @@ impl Dispatcher {
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
                 ledger::close_job(&self.shared, id).await;
             }
-            if let Some(ActiveJob { plan: Some(plan), .. }) = removed {
-                // An empty folder of ours is no use to anybody; one with partial files stays.
-                let store = plan.store;
-                if let Err(error) = blocking(move || store.remove_empty_staging()).await {
-                    tracing::debug!(job = %id, %error, "the staging folder stays");
-                }
-            }
+            self.clear_up(id);
             self.shared.board.remove(id);
             self.shared.bells.leave(id);
             self.look_at_queue = true;
@@ -228,14 +229,14 @@ impl Dispatcher {
                 let started = self.try_move(id, JobMove::Start, MoveNote::default()).await;
                 started == Outcome::Moved && self.try_move(id, job_move, note).await != Outcome::StoreFailed
             }
-            Outcome::Moved | Outcome::Refused(_) => true,
+            Outcome::Moved | Outcome::Refused(_) | Outcome::Gone => true,
             Outcome::StoreFailed => false,
         }
     }
 
     /// A job whose tasks were told to end. If no user moved it (a store that was closed for a moment), it is queued again; at
     /// the end of the daemon it stays as it is, for the next start to take up.
-    async fn disown(&self, id: &JobId) -> bool {
+    pub(super) async fn disown(&self, id: &JobId) -> bool {
         if self.root.is_cancelled() {
             return true;
         }
@@ -253,6 +254,7 @@ impl Dispatcher {
                 tracing::debug!(job = %id, %illegal, "somebody else moved it first");
                 Outcome::Refused(illegal.from)
             }
+            Err(StoreError::NoSuchJob(_)) => Outcome::Gone,
             Err(error) => {
                 tracing::error!(job = %id, %error, "a job cannot be moved");
                 Outcome::StoreFailed

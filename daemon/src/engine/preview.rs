@@ -64,6 +64,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         admission: Arc::new(Admission::new(endpoints.len())),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
+        had_files: false,
         stuck_for: Duration::ZERO,
         cancel: CancellationToken::new(),
     };

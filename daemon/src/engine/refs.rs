@@ -36,8 +36,8 @@ pub(super) async fn set(
     let (files, wanted) = (store.clone(), revision.clone());
     let there = blocking(move || files.read_ref(&wanted)).await?;
     let now = Timestamp::now();
-    if let (Some(planned_at), Some(there)) = (planned_at, there)
-        && is_newer(&there, known.as_ref(), commit, planned_at, now)
+    if let (Some(planned_at), Some(there)) = (planned_at, &there)
+        && is_newer(there, known.as_ref(), commit, planned_at, now)
     {
         let text = format!(
             "{revision} stays at {}: that is newer than the plan of this job; the files of {commit} are there all the same",
@@ -51,7 +51,7 @@ pub(super) async fn set(
     // After the file: a record that does not fit the file is not believed.
     let written = RefRecord {
         commit: commit.to_string(),
-        planned_at: planned_at.unwrap_or(now),
+        planned_at: as_old_as(there.as_ref(), known.as_ref(), commit, planned_at.unwrap_or(now)),
     };
     Ok(jobs.note_ref(path, written).await?)
 }
@@ -75,9 +75,46 @@ fn is_newer(
     learnt_at.is_some_and(|learnt_at| learnt_at > planned_at && learnt_at <= now)
 }
 
+/// How old the knowledge is that the branch is at our commit: as new as the newest plan that said so.
+fn as_old_as(
+    there: Option<&RefOnDisk>,
+    known: Option<&RefRecord>,
+    commit: &CommitHash,
+    planned_at: Timestamp,
+) -> Timestamp {
+    let said_so = there.is_some_and(|there| there.commit == commit.as_str());
+    let known = known.filter(|known| said_so && known.commit == commit.as_str());
+    known.map_or(planned_at, |known| known.planned_at.max(planned_at))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_older_plan_makes_a_ref_no_older() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let ours = CommitHash::parse(&"a".repeat(40)).unwrap();
+        let (same, other) = (ours.to_string(), "b".repeat(40));
+        let there = |commit: &String| RefOnDisk {
+            commit: commit.clone(),
+            written_at: at(700).into(),
+        };
+        let known = |commit: &String, second| RefRecord {
+            commit: commit.clone(),
+            planned_at: at(second),
+        };
+        for (there, known, age) in [
+            (None, None, 500),
+            (Some(there(&same)), Some(known(&same, 600)), 600),
+            (Some(there(&same)), Some(known(&same, 400)), 500),
+            (Some(there(&other)), Some(known(&same, 600)), 500),
+            (Some(there(&same)), Some(known(&other, 600)), 500),
+        ] {
+            let told = as_old_as(there.as_ref(), known.as_ref(), &ours, at(500));
+            assert_eq!(told, at(age), "{there:?} {known:?}");
+        }
+    }
 
     #[test]
     fn only_what_was_learnt_later_stays() {

@@ -27,6 +27,7 @@ use super::{
     gate::Gate,
     gated::AccessWaits,
     ledger::Ledgers,
+    leftovers::place_of,
     limits::Limits,
     progress::{JobProgress, lock},
     sources::{SourceId, Sources},
@@ -39,7 +40,7 @@ use crate::{
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode, PageCache},
     hub::{Endpoint, FileTarget, Hub},
     model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Owner, Token, Trust},
-    store::Store,
+    store::{Place, Store},
     tokens::TokenStore,
 };
 
@@ -74,6 +75,8 @@ pub(super) struct Shared {
     pub(super) hashing: Semaphore,
     /// Held from looking at the free space until it is reserved.
     pub(super) reserving: AsyncMutex<()>,
+    /// Held while room is made for a job.
+    pub(super) making_room: Arc<AsyncMutex<()>>,
     /// Dry runs at a time: each may list a hundred thousand files.
     pub(super) previews: Semaphore,
     /// Identity of this boot of the machine; empty when the system does not tell.
@@ -124,6 +127,7 @@ impl Shared {
             hashing: Semaphore::new(HASHING_THREADS),
             boot: boot_id(),
             reserving: AsyncMutex::new(()),
+            making_room: Arc::default(),
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
             judging: Turns::default(),
@@ -146,7 +150,12 @@ impl Shared {
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.
     pub(super) fn open_destination(&self, spec: &JobSpec) -> Result<cache::Store, CacheError> {
-        let (destination, kind, repo) = (&spec.destination, spec.kind, &spec.repo_id);
+        self.open_place(&place_of(spec))
+    }
+
+    /// The same of a place that jobs are known to write to. Blocks.
+    pub(super) fn open_place(&self, place: &Place) -> Result<cache::Store, CacheError> {
+        let (destination, kind, repo) = (&place.destination, place.kind, &place.repo_id);
         let config = self.config();
         let options = cache::Options {
             passing: config.storage.page_cache == PageCache::Drop,
@@ -221,6 +230,8 @@ pub(super) struct JobContext {
     pub(super) progress: Arc<JobProgress>,
     /// How long nothing had come before this run, over holds and restarts.
     pub(super) stuck_for: Duration,
+    /// An earlier run has brought files.
+    pub(super) had_files: bool,
     pub(super) cancel: CancellationToken,
 }
 
@@ -252,6 +263,7 @@ impl JobContext {
             spec: job.spec.clone(),
             endpoints,
             progress: Arc::new(JobProgress::new(job)),
+            had_files: job.files_done > 0,
             stuck_for: job.stuck_since.map_or(Duration::ZERO, |since| {
                 Duration::try_from(since.duration_until(Timestamp::now())).unwrap_or_default()
             }),
@@ -271,6 +283,7 @@ impl JobContext {
             sources: self.sources.clone(),
             admission: self.admission.clone(),
             progress: self.progress.clone(),
+            had_files: self.had_files,
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),
         })

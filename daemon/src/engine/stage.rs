@@ -7,6 +7,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 use super::{
     finish,
     frontier::Frontier,
+    leftovers,
     progress::Counted,
     shared::{JobContext, blocking},
     stop::JobStop,
@@ -14,7 +15,7 @@ use super::{
     unclaimed::Unclaimed,
 };
 use crate::{
-    cache,
+    cache::{self, CacheError, ErrorKind, Staging},
     model::{CommitHash, FileRecord},
     plan::{RangeSet, SegmentMap},
 };
@@ -23,6 +24,15 @@ use crate::{
 const BYTES_PER_CONNECTION: u64 = 1 << 20;
 /// Files of this size reserve their space one after the other.
 const RESERVED_ALONE: u64 = 16 << 20;
+
+async fn open_partial(
+    context: &JobContext,
+    store: &Arc<cache::Store>,
+    file: &FileRecord,
+) -> Result<Staging, CacheError> {
+    let (store, file, tag) = (store.clone(), file.clone(), context.id.to_string());
+    blocking(move || store.stage(&file.digest, &file.path, file.size, &tag)).await
+}
 
 /// Opens the partial file and takes over what an earlier run claimed.
 pub(super) async fn stage(
@@ -39,8 +49,16 @@ pub(super) async fn stage(
             false => None,
         };
         finish::check_space(context, store, file).await?;
-        let (store, file, tag) = (store.clone(), file.clone(), context.id.to_string());
-        blocking(move || store.stage(&file.digest, &file.path, file.size, &tag)).await?
+        match open_partial(context, store, file).await {
+            // There may be a quota that the free space does not show.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::DiskFull | ErrorKind::Quota)
+                    && leftovers::make_room(context, store).await =>
+            {
+                open_partial(context, store, file).await?
+            }
+            opened => opened?,
+        }
     };
     let found = staging.found();
     let claim = match staging.existed() && !whole {

@@ -8,7 +8,7 @@ use super::{
     timing::{May, may_run},
 };
 use crate::{
-    model::{HoldReason, JobId, JobMove},
+    model::{JobId, JobState},
     store::{MoveNote, Scope, StoreError},
 };
 
@@ -31,14 +31,12 @@ impl Dispatcher {
                 next_attempt_at: Some(until),
                 ..MoveNote::default()
             };
-            let moved = self
-                .shared
-                .store
-                .move_job(Scope::All, &job.id, JobMove::Hold(HoldReason::Window), note)
-                .await;
-            match moved {
-                Ok(_) => self.look_at(until),
-                Err(StoreError::IllegalMove(_)) => {}
+            let judged = job.spec.pacing.clone();
+            let store = &self.shared.store;
+            match store.hold_for_window(&job.id, judged, &[JobState::Queued], note).await {
+                Ok(Some(_)) => self.look_at(until),
+                // It has other terms now. The event of the change makes us look again.
+                Ok(None) | Err(StoreError::IllegalMove(_)) => {}
                 Err(error) => tracing::error!(job = %job.id, %error, "a job cannot be held"),
             }
         }
@@ -61,15 +59,46 @@ impl Dispatcher {
             let (config, now) = (self.shared.config(), self.shared.clock.now());
             match may_run(&config, &pacing, now) {
                 May::Run(_) => self.shared.bells.enter(&config, &id, &pacing, now),
-                May::Wait(until, detail) => {
-                    let note = MoveNote {
-                        detail,
-                        next_attempt_at: Some(until),
-                        ..MoveNote::default()
-                    };
-                    active.ending = Some(Ending::Move(JobMove::Hold(HoldReason::Window), note));
+                May::Wait(..) => {
+                    active.ending = Some(Ending::Window);
                     active.context.cancel.cancel();
                     self.close_when_empty(&id).await;
+                }
+            }
+        }
+    }
+
+    /// Holds a job that was stopped by its window - or queues it, if it may run after all: the windows or its terms may have
+    /// changed while its tasks were ending, and nobody else looks at a job that ends.
+    pub(super) async fn store_window(&mut self, id: &JobId) -> bool {
+        loop {
+            let pacing = match self.shared.store.job(Scope::All, id).await {
+                Ok(job) => job.spec.pacing,
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "a job cannot be read");
+                    return matches!(error, StoreError::NoSuchJob(_));
+                }
+            };
+            let May::Wait(until, detail) = may_run(&self.shared.config(), &pacing, self.shared.clock.now()) else {
+                return self.disown(id).await;
+            };
+            let note = MoveNote {
+                detail,
+                next_attempt_at: Some(until),
+                ..MoveNote::default()
+            };
+            let running = &[JobState::Active, JobState::Held];
+            match self.shared.store.hold_for_window(id, pacing, running, note).await {
+                Ok(Some(job)) => {
+                    tracing::info!(job = %id, state = %job.state, detail = job.detail, "moved");
+                    self.look_at(until);
+                    return true;
+                }
+                Ok(None) => {}
+                Err(StoreError::IllegalMove(_) | StoreError::NoSuchJob(_)) => return true,
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "a job cannot be held");
+                    return false;
                 }
             }
         }

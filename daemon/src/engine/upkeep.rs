@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::{Instant, interval};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{dispatcher::Dispatcher, ledger, shared::Shared};
+use super::{dispatcher::Dispatcher, ledger, leftovers, shared::Shared};
 use crate::store::{Forgotten, Horizon, StoreError};
 
 /// After a failure of the store the queue is looked at again.
@@ -43,10 +46,21 @@ impl Dispatcher {
 /// Forgets what is old, at the start and every hour, beside the dispatcher: it may take a while.
 pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationToken) {
     let mut hours = interval(FORGET);
+    // Beside the rest: a disk that hangs keeps it for as long as it likes.
+    let mut sweeping = JoinSet::new();
     loop {
         tokio::select! {
             () = root.cancelled() => return,
             _ = hours.tick() => {}
+        }
+        while sweeping.try_join_next().is_some() {}
+        if sweeping.is_empty() {
+            let shared = shared.clone();
+            sweeping.spawn(async move {
+                if let Err(error) = leftovers::sweep_all(&shared).await {
+                    tracing::error!(%error, "old partial files cannot be looked for");
+                }
+            });
         }
         // What was begun is small; the rest waits for the next start.
         tokio::select! {

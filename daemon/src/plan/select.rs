@@ -4,7 +4,7 @@ mod glob;
 #[cfg(test)]
 mod python_tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::model::{Failure, FailureKind, Selection};
@@ -129,26 +129,25 @@ fn by_names(selection: &Selection, paths: &[&str]) -> Result<Selected, SelectErr
         return Err(SelectError::FolderWithGlobs { folder: folder.clone() });
     }
     let places: HashMap<&str, usize> = paths.iter().enumerate().map(|(index, path)| (*path, index)).collect();
-    let mut indexes = BTreeSet::new();
+    let mut wanted = vec![false; paths.len()];
+    let folders: BTreeSet<&str> = selection
+        .files
+        .iter()
+        .map(String::as_str)
+        .filter(|name| name.ends_with('/'))
+        .collect();
+    let empty = want_folders(&folders, paths, &mut wanted);
     let mut missing = Vec::new();
     for name in &selection.files {
-        if name.ends_with('/') {
-            let inside: Vec<usize> = (0..paths.len())
-                .filter(|index| paths[*index].starts_with(name.as_str()))
-                .collect();
-            if inside.is_empty() {
-                missing.push(name);
-            }
-            indexes.extend(inside);
-        } else if let Some(index) = places.get(name.as_str()) {
-            indexes.insert(*index);
-        } else {
-            missing.push(name);
+        match places.get(name.as_str()) {
+            Some(index) => wanted[*index] = true,
+            None if name.ends_with('/') && !empty.contains(name.as_str()) => {}
+            None => missing.push(name),
         }
     }
     if missing.is_empty() {
         return Ok(Selected {
-            indexes: indexes.into_iter().collect(),
+            indexes: (0..paths.len()).filter(|index| wanted[*index]).collect(),
             warnings: if globs {
                 vec![SelectWarning::GlobsIgnored]
             } else {
@@ -165,6 +164,41 @@ fn by_names(selection: &Selection, paths: &[&str]) -> Result<Selected, SelectErr
         })
         .collect();
     Err(SelectError::NoSuchEntry { missing })
+}
+
+/// Marks what lies in some folders; gives those that hold nothing. A path is looked at once, however many of its folders are
+/// named.
+fn want_folders<'a>(folders: &BTreeSet<&'a str>, paths: &[&str], wanted: &mut [bool]) -> HashSet<&'a str> {
+    let mut empty = HashSet::new();
+    if folders.is_empty() {
+        return empty;
+    }
+    let mut sorted: Vec<usize> = (0..paths.len()).collect();
+    sorted.sort_unstable_by_key(|index| paths[*index]);
+    let mut above: Option<&str> = None;
+    for &folder in folders {
+        let begin = sorted.partition_point(|index| paths[*index] < folder);
+        let inside = sorted[begin..]
+            .iter()
+            .take_while(|index| paths[**index].starts_with(folder));
+        // In the order of names a folder is followed by those inside it.
+        if above.is_some_and(|above| folder.starts_with(above)) {
+            if inside.take(1).count() == 0 {
+                empty.insert(folder);
+            }
+            continue;
+        }
+        let mut count = 0;
+        for index in inside {
+            wanted[*index] = true;
+            count += 1;
+        }
+        if count == 0 {
+            empty.insert(folder);
+        }
+        above = Some(folder);
+    }
+    empty
 }
 
 fn by_globs(selection: &Selection, paths: &[&str]) -> Selected {
@@ -258,6 +292,7 @@ mod tests {
         check(&["data"], &[], &[], &[4]);
         check(&["data/"], &[], &[], &[2, 3]);
         check(&["data/b/", "a.txt"], &[], &[], &[1, 3]);
+        check(&["data/b/", "data/", "data/", "data"], &[], &[], &[2, 3, 4]);
         check(&[], &["*.json"], &["data/*"], &[0]);
         check(&[], &["*.json", "*.txt"], &[], &[0, 1, 2, 3]);
         check(&[], &[], &["*.json"], &[1, 4, 5]);

@@ -1,7 +1,7 @@
 //! Numbered events: each is written in the transaction of the change that it tells.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     Store,
@@ -11,6 +11,9 @@ use super::{
     thread::WriteContext,
 };
 use crate::model::{Event, EventKind, EventSeq, Job, NewEvent};
+
+/// Events that are forgotten in one transaction.
+pub(super) const PRUNED: usize = 2000;
 
 impl NewEvent {
     /// An event of a job as it stands.
@@ -108,12 +111,27 @@ pub(super) fn after(db: &Connection, scope: Scope, after: EventSeq, limit: u32) 
     Ok(events)
 }
 
-/// Forgets events that are older than a time or beyond a number; the newest always stays.
-pub(super) fn prune(db: &Connection, before: Timestamp, keep: u64) -> Result<usize, StoreError> {
+/// The first event that stays, when those are to go that are older than a time or beyond a number; the newest always stays.
+/// Numbers are in the order of time.
+pub(super) fn first_kept(db: &Connection, before: Timestamp, keep: u64) -> Result<u64, StoreError> {
     let newest = newest(db)?.0;
+    let young: Option<u64> = db
+        .query_row(
+            "SELECT seq FROM events WHERE at >= ?1 ORDER BY seq LIMIT 1",
+            [before.as_millisecond()],
+            |row| row.get(0),
+        )
+        .optional()
+        .act("look for old events")?;
+    let counted = newest.saturating_sub(keep) + 1;
+    Ok(young.unwrap_or(newest).max(counted).min(newest))
+}
+
+/// Forgets some events before one, the oldest first; tells how many.
+pub(super) fn prune_some(db: &Connection, first_kept: u64) -> Result<usize, StoreError> {
     db.execute(
-        "DELETE FROM events WHERE seq < ?1 AND (at < ?2 OR seq <= ?3)",
-        params![newest, before.as_millisecond(), newest.saturating_sub(keep)],
+        "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq < ?1 ORDER BY seq LIMIT ?2)",
+        params![first_kept, PRUNED],
     )
     .act("prune events")
 }

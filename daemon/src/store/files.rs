@@ -1,7 +1,7 @@
 //! The plan of a job: its files, stored in batches, and what became of them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     Store,
@@ -12,6 +12,9 @@ use super::{
     thread::WriteContext,
 };
 use crate::model::{CommitHash, EventKind, Failure, FileId, FileRecord, Job, JobId, NewEvent, Trust};
+
+/// Files that are cleared in one transaction.
+const CLEARED: u32 = 2000;
 
 /// A plan's head; its files were stored before.
 #[derive(Debug, Clone)]
@@ -37,13 +40,16 @@ pub struct FileDone {
     pub reused: bool,
 }
 
-/// Forgets what an interrupted planner left.
-pub(super) fn clear(context: &mut WriteContext<'_>, job_row: i64) -> Result<(), StoreError> {
+/// Forgets some files of an earlier or an interrupted plan; tells how many.
+pub(super) fn clear_some(context: &mut WriteContext<'_>, job_row: i64) -> Result<usize, StoreError> {
     context
         .db
-        .execute("DELETE FROM files WHERE job_row = ?1", [job_row])
-        .act("clear a plan")?;
-    Ok(())
+        .execute(
+            "DELETE FROM files WHERE id IN (SELECT id FROM files WHERE job_row = ?1 LIMIT ?2) \
+             AND (SELECT planned FROM jobs WHERE row = ?1) = 0",
+            params![job_row, CLEARED],
+        )
+        .act("clear a plan")
 }
 
 pub(super) fn add(context: &mut WriteContext<'_>, job_row: i64, files: &[FileRecord]) -> Result<(), StoreError> {
@@ -107,10 +113,13 @@ pub(super) fn pending(db: &Connection, job_row: i64, after: FileId, limit: u32) 
     )
 }
 
-/// All files of a job in path order, after a path.
+/// All files of a job's plan in path order, after a path.
 pub(super) fn list(db: &Connection, job_row: i64, after: &str, limit: u32) -> Result<Vec<FileRecord>, StoreError> {
     let mut statement = db
-        .prepare_cached("SELECT * FROM files WHERE job_row = ?1 AND path > ?2 ORDER BY path LIMIT ?3")
+        .prepare_cached(
+            "SELECT * FROM files WHERE job_row = ?1 AND path > ?2 AND (SELECT planned FROM jobs WHERE row = ?1) = 1 \
+             ORDER BY path LIMIT ?3",
+        )
         .act("list files")?;
     collect(statement.query(params![job_row, after, limit]).act("list files")?)
 }
@@ -211,22 +220,158 @@ pub(super) fn reopen(context: &mut WriteContext<'_>, job_row: i64) -> Result<(),
     Ok(())
 }
 
-/// Number of files that are not published.
-pub(super) fn unfinished(db: &Connection, job_row: i64) -> Result<u64, StoreError> {
+/// Published files that are gone from their places are to be fetched again.
+pub(super) fn take_back(context: &mut WriteContext<'_>, id: &JobId, gone: &[FileId]) -> Result<Job, StoreError> {
+    let job = jobs::get(context.db, Scope::All, id)?;
+    for file in gone {
+        context
+            .db
+            .prepare_cached(
+                "UPDATE jobs SET files_done = files_done - 1, bytes_done = bytes_done - file.size, \
+                 bytes_reused = bytes_reused - file.reused * file.size \
+                 FROM (SELECT size, reused FROM files WHERE id = ?1 AND job_row = ?2 AND state = 'done') AS file \
+                 WHERE row = ?2",
+            )
+            .and_then(|mut statement| statement.execute(params![file.0, job.row]))
+            .act("take a file off the count")?;
+        context
+            .db
+            .prepare_cached(
+                "UPDATE files SET state = 'pending', reused = 0 WHERE id = ?1 AND job_row = ?2 AND state = 'done'",
+            )
+            .and_then(|mut statement| statement.execute(params![file.0, job.row]))
+            .act("reopen a file")?;
+    }
+    jobs::get(context.db, Scope::All, id)
+}
+
+/// Number of files of a running job's plan that are not published; `None` when it has no plan, or runs no more.
+pub(super) fn unfinished(db: &Connection, job_row: i64) -> Result<Option<u64>, StoreError> {
     db.query_row(
-        "SELECT count(*) FROM files WHERE job_row = ?1 AND state <> 'done'",
+        "SELECT max(0, files_total - (SELECT count(*) FROM files WHERE job_row = ?1 AND state = 'done')) FROM jobs \
+         WHERE row = ?1 AND planned = 1 AND state IN ('active', 'held')",
         [job_row],
         |row| row.get(0),
     )
+    .optional()
     .act("count unfinished files")
 }
 
 impl Store {
+    /// Forgets the list of an earlier plan, or what an interrupted planner left, in small transactions.
+    ///
+    /// # Errors
+    /// When the database refuses; what went until then is gone.
+    pub async fn clear_plan(&self, job_row: i64) -> Result<(), StoreError> {
+        loop {
+            let cleared = self.jobs.write(move |context| clear_some(context, job_row)).await?;
+            if cleared < CLEARED as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes published files pending again, because they are gone from their places. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the database refuses; then none is.
+    pub async fn take_back(&self, id: &JobId, gone: Vec<FileId>) -> Result<Job, StoreError> {
+        let id = id.clone();
+        self.jobs.write(move |context| take_back(context, &id, &gone)).await
+    }
+
     /// Other files of a job with the same content, those in their places first.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn twins(&self, job_row: i64, file: FileRecord, limit: u32) -> Result<Vec<FileRecord>, StoreError> {
         self.queue.read(move |db| twins(db, job_row, &file, limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, new_job};
+    use super::*;
+    use crate::{
+        model::{Digest, FileState, JobMove, Priority, RepoPath},
+        store::MoveNote,
+    };
+
+    #[tokio::test]
+    async fn what_is_gone_is_pending_again_and_counts_no_more() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        let job = store
+            .submit(new_job(1, "a/b", Priority::Normal, None))
+            .await
+            .unwrap()
+            .job;
+        let moved = |job_move| store.move_job(Scope::All, &job.id, job_move, MoveNote::default());
+        moved(JobMove::Start).await.unwrap();
+        let files = [("a", 10), ("b", 100)].map(|(path, size)| FileRecord {
+            id: FileId(0),
+            path: RepoPath::parse(path).unwrap(),
+            size,
+            digest: Digest::GitSha1([3; 20]),
+            state: FileState::Pending,
+            reused: false,
+            failure: None,
+        });
+        store.add_files(job.row, files.to_vec()).await.unwrap();
+        // Without a plan nothing can be called whole.
+        assert_eq!(store.unfinished_files(job.row).await.unwrap(), None);
+        let head = PlanHead {
+            commit: CommitHash::parse(&"1".repeat(40)).unwrap(),
+            asked_at: Timestamp::now(),
+            trust: Trust::Origin,
+            files: 2,
+            bytes: 110,
+        };
+        store.finish_plan(&job.id, head).await.unwrap();
+        assert_eq!(store.unfinished_files(job.row).await.unwrap(), Some(2));
+        let pending = store.pending_files(job.row, FileId(0), 10).await.unwrap();
+        let done = pending.iter().map(|file| FileDone {
+            id: file.id,
+            reused: file.size == 10,
+        });
+        store.files_done(&job.id, done.collect()).await.unwrap();
+        assert_eq!(store.unfinished_files(job.row).await.unwrap(), Some(0));
+        let gone = vec![pending[0].id];
+        for _ in 0..2 {
+            let job = store.take_back(&job.id, gone.clone()).await.unwrap();
+            assert_eq!((job.files_done, job.bytes_done, job.bytes_reused), (1, 100, 0));
+        }
+        assert_eq!(store.unfinished_files(job.row).await.unwrap(), Some(1));
+        let pending = store.pending_files(job.row, FileId(0), 10).await.unwrap();
+        assert_eq!(pending.iter().map(|file| file.id).collect::<Vec<_>>(), gone);
+        // Taken away and tried again, it is no run of this plan any more, whose list is forgotten some files at a time.
+        moved(JobMove::Cancel).await.unwrap();
+        assert_eq!(store.unfinished_files(job.row).await.unwrap(), None);
+        assert_eq!(store.list_files(job.row, String::new(), 9).await.unwrap().len(), 2);
+        store.clear_plan(job.row).await.unwrap();
+        assert_eq!(
+            store.list_files(job.row, String::new(), 9).await.unwrap().len(),
+            2,
+            "it has a plan"
+        );
+        let more = (0..2 * CLEARED).map(|number| FileRecord {
+            path: RepoPath::parse(&format!("c/{number}")).unwrap(),
+            ..files[0].clone()
+        });
+        store.add_files(job.row, more.collect()).await.unwrap();
+        moved(JobMove::Retry).await.unwrap();
+        assert!(store.list_files(job.row, String::new(), 9).await.unwrap().is_empty());
+        store.clear_plan(job.row).await.unwrap();
+        store.add_files(job.row, files.to_vec()).await.unwrap();
+        moved(JobMove::Start).await.unwrap();
+        let head = PlanHead {
+            commit: CommitHash::parse(&"1".repeat(40)).unwrap(),
+            asked_at: Timestamp::now(),
+            trust: Trust::Origin,
+            files: 2,
+            bytes: 110,
+        };
+        store.finish_plan(&job.id, head).await.unwrap();
     }
 }

@@ -109,6 +109,10 @@ const INSERT: &str = "INSERT INTO jobs (id, uid, user, repo_id, kind, revision, 
      own_endpoint) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16, ?17, ?18, ?19, ?20)";
 
+/// In the words of the index `jobs_open`.
+pub(super) const OPEN_JOBS: &str =
+    "SELECT count(*) FROM jobs WHERE uid = ?1 AND state IN ('queued', 'active', 'held', 'paused')";
+
 pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Submitted, StoreError> {
     let db = context.db;
     let now = Timestamp::now();
@@ -118,7 +122,7 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
         return Ok(Submitted { job, existing: true });
     }
     let queued: u64 = db
-        .prepare_cached("SELECT count(*) FROM jobs WHERE uid = ?1 AND state IN ('queued', 'active', 'held', 'paused')")
+        .prepare_cached(OPEN_JOBS)
         .and_then(|mut statement| statement.query_row([new.owner.uid], |row| row.get(0)))
         .act("count open jobs")?;
     if queued >= new.max_queued {
@@ -249,6 +253,25 @@ pub(super) fn apply_to_running(
     }
 }
 
+/// Moves those of some jobs whose states allow it: another may have been quicker with the rest.
+pub(super) fn apply_to_all(
+    context: &mut WriteContext<'_>,
+    scope: Scope,
+    ids: &[JobId],
+    job_move: JobMove,
+    note: &MoveNote,
+) -> Result<Vec<Job>, StoreError> {
+    let mut moved = Vec::with_capacity(ids.len());
+    for id in ids {
+        match apply(context, scope, id, job_move, note) {
+            Ok(job) => moved.push(job),
+            Err(StoreError::IllegalMove(_) | StoreError::NoSuchJob(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(moved)
+}
+
 /// Moves one job: compare and set, with the event of the change.
 pub(super) fn apply(
     context: &mut WriteContext<'_>,
@@ -257,8 +280,8 @@ pub(super) fn apply(
     job_move: JobMove,
     note: &MoveNote,
 ) -> Result<Job, StoreError> {
-    let job = get(context.db, scope, id)?;
-    let to = job.state.apply(job_move)?;
+    let before = get(context.db, scope, id)?;
+    let to = before.state.apply(job_move)?;
     let hold_reason = match job_move {
         JobMove::Hold(reason) => Some(reason),
         _ => None,
@@ -277,7 +300,7 @@ pub(super) fn apply(
         )
         .and_then(|mut statement| {
             statement.execute(params![
-                job.row,
+                before.row,
                 to.as_str(),
                 hold_reason.map(HoldReason::as_str),
                 note.detail,
@@ -294,38 +317,24 @@ pub(super) fn apply(
         })
         .act("move a job")?;
     if job_move == JobMove::Retry {
-        // A fresh look at the revision: files that are there are found again, not fetched again.
+        // A fresh look at the revision: files that are there are found again, not fetched again. The old list, which may be long,
+        // is no plan any more; it goes when the new one is stored.
         context
             .db
-            .execute("DELETE FROM files WHERE job_row = ?1", [job.row])
-            .and_then(|_| {
-                context.db.execute(
-                    "UPDATE jobs SET planned = 0, stuck_since = NULL, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
-                     bytes_reused = 0, bytes_partial = 0, files_total = 0, files_done = 0 WHERE row = ?1",
-                    [job.row],
-                )
-            })
+            .execute(
+                "UPDATE jobs SET planned = 0, stuck_since = NULL, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
+                 bytes_reused = 0, bytes_partial = 0, files_total = 0, files_done = 0 WHERE row = ?1",
+                [before.row],
+            )
             .act("forget the plan")?;
     }
-    let job = get(context.db, Scope::All, id)?;
     // The same hold again, with another sentence: worth storing, not worth an event each time.
-    let same_hold = matches!(job_move, JobMove::Hold(_)) && job.state == to && job.hold_reason == hold_reason;
-    let unchanged = same_hold && previous_hold(context.db, &job)? == hold_reason;
-    if !unchanged {
+    let same_hold = hold_reason.is_some() && before.state == to && before.hold_reason == hold_reason;
+    let job = get(context.db, Scope::All, id)?;
+    if !same_hold {
         events::append(context, &job, NewEvent::of(&job, EventKind::StateChanged))?;
     }
     Ok(job)
-}
-
-/// The hold reason told by the newest event of a job, if that event was a hold.
-fn previous_hold(db: &Connection, job: &Job) -> Result<Option<HoldReason>, StoreError> {
-    let word: Option<Option<String>> = db
-        .prepare_cached(
-            "SELECT hold_reason FROM events WHERE job_id = ?1 AND kind = 'state_changed' ORDER BY seq DESC LIMIT 1",
-        )
-        .and_then(|mut statement| statement.query_row([job.id.as_str()], |row| row.get(0)).optional())
-        .act("read the newest event")?;
-    Ok(word.flatten().and_then(|word| HoldReason::parse(&word)))
 }
 
 /// Keeps how far the unfinished files are, for those who look while nothing moves.

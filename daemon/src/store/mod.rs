@@ -13,6 +13,7 @@ mod files;
 mod jobs;
 mod judgements;
 mod ledger;
+mod leftovers;
 mod migrate;
 mod open;
 mod pacing;
@@ -37,6 +38,7 @@ pub use self::{
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
     ledger::InHand,
+    leftovers::{Claimants, Place},
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
     refs::RefRecord,
@@ -47,6 +49,9 @@ use self::{
     thread::Worker,
 };
 use crate::model::{Event, EventKind, EventSeq, Failure, FileId, FileRecord, Job, JobId, JobMove, JobState, NewEvent};
+
+/// Jobs that are moved in one transaction.
+const MOVED_AT_ONCE: usize = 100;
 
 /// Handle of the store; clones share the same threads.
 #[derive(Clone)]
@@ -181,10 +186,10 @@ impl Store {
             .await
     }
 
-    /// Moves all jobs in some states that allow it, in one transaction.
+    /// Moves all jobs in some states that allow it, some at a time: others do not wait for a thousand.
     ///
     /// # Errors
-    /// When the database refuses; then none is moved.
+    /// When the database refuses; those before were moved.
     pub async fn move_all(
         &self,
         scope: Scope,
@@ -192,14 +197,17 @@ impl Store {
         job_move: JobMove,
         note: MoveNote,
     ) -> Result<Vec<Job>, StoreError> {
-        self.jobs
-            .write(move |context| {
-                queries::ids_in(context.db, scope, states)?
-                    .iter()
-                    .map(|id| jobs::apply(context, scope, id, job_move, &note))
-                    .collect()
-            })
-            .await
+        let ids = self.jobs.read(move |db| queries::ids_in(db, scope, states)).await?;
+        let mut moved = Vec::with_capacity(ids.len());
+        for some in ids.chunks(MOVED_AT_ONCE) {
+            let (some, note) = (some.to_vec(), note.clone());
+            let jobs = self
+                .jobs
+                .write(move |context| jobs::apply_to_all(context, scope, &some, job_move, &note))
+                .await?;
+            moved.extend(jobs);
+        }
+        Ok(moved)
     }
 
     /// Gives a job another reference to a token of its owner.
@@ -213,34 +221,31 @@ impl Store {
             .await
     }
 
-    /// The next queued jobs in line.
+    /// The next queued jobs in line; `weight` tells the share of a user.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn next_queued(&self, limit: u32) -> Result<Vec<Job>, StoreError> {
-        self.queue.read(move |db| queries::next_queued(db, limit)).await
+    pub async fn next_queued(
+        &self,
+        limit: u32,
+        weight: impl Fn(&str) -> u32 + Send + 'static,
+    ) -> Result<Vec<Job>, StoreError> {
+        self.queue.read(move |db| queries::next_queued(db, limit, weight)).await
     }
 
     /// Puts held jobs whose next attempt is due back into the queue, except those that are being worked on. Tells when the
     /// next one is due.
     ///
     /// # Errors
-    /// When the database refuses; then none is moved.
+    /// When the database refuses; those before were moved.
     pub async fn release_holds(&self, now: Timestamp, except: Vec<JobId>) -> Result<Option<Timestamp>, StoreError> {
         let (due, next) = self.queue.read(move |db| queries::due_holds(db, now)).await?;
         let due: Vec<JobId> = due.into_iter().filter(|id| !except.contains(id)).collect();
-        if !due.is_empty() {
+        for some in due.chunks(MOVED_AT_ONCE) {
+            let some = some.to_vec();
+            let note = MoveNote::default();
             self.jobs
-                .write(move |context| {
-                    for id in &due {
-                        match jobs::apply(context, Scope::All, id, JobMove::Requeue, &MoveNote::default()) {
-                            // A user was quicker.
-                            Ok(_) | Err(StoreError::IllegalMove(_)) => {}
-                            Err(error) => return Err(error),
-                        }
-                    }
-                    Ok(())
-                })
+                .write(move |context| jobs::apply_to_all(context, Scope::All, &some, JobMove::Requeue, &note))
                 .await?;
         }
         Ok(next)
@@ -252,14 +257,6 @@ impl Store {
     /// When the database refuses.
     pub async fn is_planned(&self, job_row: i64) -> Result<bool, StoreError> {
         self.queue.read(move |db| files::is_planned(db, job_row)).await
-    }
-
-    /// Forgets what an interrupted planner left behind.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn clear_plan(&self, job_row: i64) -> Result<(), StoreError> {
-        self.jobs.write(move |context| files::clear(context, job_row)).await
     }
 
     /// Stores some files of a plan that is being made. Keep batches to some thousands: others wait meanwhile.
@@ -330,11 +327,11 @@ impl Store {
         self.jobs.write(move |context| files::reopen(context, job_row)).await
     }
 
-    /// Number of files of a job that are not published.
+    /// Number of files of a running job's plan that are not published; `None` when it has no plan, or runs no more.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn unfinished_files(&self, job_row: i64) -> Result<u64, StoreError> {
+    pub async fn unfinished_files(&self, job_row: i64) -> Result<Option<u64>, StoreError> {
         self.queue.read(move |db| files::unfinished(db, job_row)).await
     }
 

@@ -11,7 +11,9 @@ use super::{
     row,
     thread::WriteContext,
 };
-use crate::model::{EventKind, HoldReason, Job, JobChange, JobId, JobMove, JobState, NewEvent, SetLimit, SetLimits};
+use crate::model::{
+    EventKind, HoldReason, IllegalMove, Job, JobChange, JobId, JobMove, JobState, NewEvent, Pacing, SetLimit, SetLimits,
+};
 
 /// Changes an open job, with an event in which `told` says what changed. One that waits for its window or its time is queued
 /// again, for the dispatcher to look at what it may do now.
@@ -58,6 +60,31 @@ fn change(
     };
     events::append(context, &job, event)?;
     Ok(job)
+}
+
+/// Holds a job for its window, if its terms are those by which it was judged, and it is in one of some states. Otherwise `None`:
+/// it has to be judged again.
+fn hold_for_window(
+    context: &mut WriteContext<'_>,
+    id: &JobId,
+    judged: &Pacing,
+    states: &[JobState],
+    note: &MoveNote,
+) -> Result<Option<Job>, StoreError> {
+    let job = jobs::get(context.db, Scope::All, id)?;
+    let job_move = JobMove::Hold(HoldReason::Window);
+    if !states.contains(&job.state) {
+        return Err(IllegalMove {
+            from: job.state,
+            job_move,
+        }
+        .into());
+    }
+    let pacing = &job.spec.pacing;
+    if (&pacing.window, pacing.start_at) != (&judged.window, judged.start_at) {
+        return Ok(None);
+    }
+    jobs::apply(context, Scope::All, id, job_move, note).map(Some)
 }
 
 /// Queued jobs that may not run at any time, oldest first.
@@ -147,6 +174,23 @@ impl Store {
             .await
     }
 
+    /// Holds a job for its window, unless its terms have changed since they were judged: then `None`.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, or `IllegalMove` when it is in none of these states.
+    pub async fn hold_for_window(
+        &self,
+        id: &JobId,
+        judged: Pacing,
+        states: &'static [JobState],
+        note: MoveNote,
+    ) -> Result<Option<Job>, StoreError> {
+        let id = id.clone();
+        self.jobs
+            .write(move |context| hold_for_window(context, &id, &judged, states, &note))
+            .await
+    }
+
     /// Queued jobs with a window or a time to begin, oldest first.
     ///
     /// # Errors
@@ -177,5 +221,50 @@ impl Store {
     /// When the database refuses.
     pub async fn keep_limits(&self, limits: SetLimits) -> Result<(), StoreError> {
         self.jobs.write(move |context| keep_limits(context.db, &limits)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, new_job};
+    use super::*;
+    use crate::model::Priority;
+
+    #[tokio::test]
+    async fn who_got_another_window_is_not_held_for_the_old_one() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        let mut new = new_job(1, "a/b", Priority::Normal, None);
+        new.spec.pacing.window = Some("23:00-07:00".into());
+        let job = store.submit(new).await.unwrap().job;
+        let start = store.move_job(Scope::All, &job.id, JobMove::Start, MoveNote::default());
+        start.await.unwrap();
+        let change = JobChange {
+            priority: None,
+            limit: None,
+            window: Some(None),
+            start_at: None,
+        };
+        store
+            .change_job(Scope::All, &job.id, change, "window off".into())
+            .await
+            .unwrap();
+        // Judged by its old terms, it would sleep until the evening.
+        let hold = |judged: Pacing, states| store.hold_for_window(&job.id, judged, states, MoveNote::default());
+        assert!(
+            hold(job.spec.pacing.clone(), &[JobState::Active])
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let now = store.job(Scope::All, &job.id).await.unwrap();
+        assert_eq!(now.state, JobState::Active);
+        let refused = hold(now.spec.pacing.clone(), &[JobState::Queued]).await;
+        assert!(matches!(refused, Err(StoreError::IllegalMove(_))), "{refused:?}");
+        let held = hold(now.spec.pacing, &[JobState::Active]).await.unwrap().unwrap();
+        assert_eq!(
+            (held.state, held.hold_reason),
+            (JobState::Held, Some(HoldReason::Window))
+        );
     }
 }

@@ -108,18 +108,30 @@ fn delete_jobs(db: &Connection, rows: &str, ended_by: i64) -> Result<usize, Stor
 }
 
 impl Store {
-    /// Forgets old events and request ids. Returns how many events went.
+    /// Forgets old events and request ids, in small transactions. Returns how many events went.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database refuses; what went until then is gone.
     pub async fn prune(&self, events_before: Timestamp, events_kept: u64) -> Result<usize, StoreError> {
+        let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
         self.jobs
-            .write(move |context| {
-                let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
-                jobs::forget_requests(context.db, before)?;
-                events::prune(context.db, events_before, events_kept)
-            })
-            .await
+            .write(move |context| jobs::forget_requests(context.db, before))
+            .await?;
+        let first_kept = self
+            .reads
+            .read(move |db| events::first_kept(db, events_before, events_kept))
+            .await?;
+        let mut gone = 0;
+        loop {
+            let some = self
+                .jobs
+                .write(move |context| events::prune_some(context.db, first_kept))
+                .await?;
+            gone += some;
+            if some < events::PRUNED {
+                return Ok(gone);
+            }
+        }
     }
 
     /// Forgets jobs that are over and old, and, sooner, their files. Safe to stop anywhere and to repeat.
@@ -249,7 +261,7 @@ mod tests {
         let gone = store.prune_jobs(horizon(0, 10, LATER)).await.unwrap();
         assert_eq!(gone, Forgotten { jobs: 0, files: 2 });
         assert_eq!(store.job(Scope::All, &old.id).await.unwrap().state, JobState::Done);
-        assert!(store.list_files(old.row, String::new(), 10).await.unwrap().is_empty());
+        assert!(store.pending_files(old.row, FileId(0), 10).await.unwrap().is_empty());
         // The newest row stays whatever its age, so that no number is used twice.
         let gone = store.prune_jobs(horizon(LATER, 10, LATER)).await.unwrap();
         assert_eq!(gone, Forgotten { jobs: 1, files: 0 });
@@ -259,7 +271,7 @@ mod tests {
         ));
         assert!(store.job(Scope::All, &newest.id).await.is_ok());
         // What was queued again has its files.
-        assert_eq!(store.list_files(again.row, String::new(), 10).await.unwrap().len(), 1);
+        assert_eq!(store.pending_files(again.row, FileId(0), 10).await.unwrap().len(), 1);
         // The request of the one that went makes a job again, and a fresh one.
         let once_more = done_job(store, Some("r1")).await;
         assert!(once_more.id != old.id && once_more.row > newest.row);
@@ -278,5 +290,21 @@ mod tests {
         store.prune_jobs(horizon(0, 2, 0)).await.unwrap();
         assert!(store.job(Scope::All, &jobs[0].id).await.is_err());
         assert!(store.job(Scope::All, &jobs[4].id).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn however_many_events_are_old_they_all_go_and_the_newest_stays() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        let new = new_job(1, "a/b", Priority::Normal, None);
+        let job = store.submit(new).await.unwrap().job;
+        let warn = (0..events::PRUNED + 9).map(|_| store.warn(&job.id, String::new(), "x".into()));
+        futures_util::future::try_join_all(warn).await.unwrap();
+        let all = events::PRUNED + 10;
+        assert_eq!(store.prune(at(0), all as u64).await.unwrap(), 0);
+        assert_eq!(store.prune(at(0), all as u64 - 1).await.unwrap(), 1);
+        assert_eq!(store.prune(at(LATER), all as u64).await.unwrap(), all - 2);
+        assert_eq!(store.newest_event().await.unwrap().0, all as u64);
+        assert_eq!(store.prune(at(LATER), 0).await.unwrap(), 0, "the newest stays");
     }
 }

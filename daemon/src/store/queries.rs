@@ -9,7 +9,10 @@ use super::{
     jobs::{Filter, Scope, to_json},
     row,
 };
-use crate::model::{Job, JobId, JobState};
+use crate::{
+    model::{Job, JobId, JobState},
+    sched::queue::{self, Line},
+};
 
 /// Finds the one job whose id begins with a checked prefix.
 pub(super) fn find(db: &Connection, scope: Scope, prefix: &str) -> Result<JobId, StoreError> {
@@ -97,15 +100,47 @@ pub(super) fn queued_ids(
     Ok(ids.iter().filter_map(|id| JobId::parse(id).ok()).collect())
 }
 
-/// The next jobs in line: higher priority first, then the older one.
-pub(super) fn next_queued(db: &Connection, limit: u32) -> Result<Vec<Job>, StoreError> {
-    let mut statement = db
-        .prepare_cached("SELECT * FROM jobs WHERE state = 'queued' ORDER BY priority DESC, row LIMIT ?1")
+/// Who has jobs waiting, and how many of his are being worked on: one step of an index for each user, however many jobs wait.
+const WAITING_USERS: &str = "WITH RECURSIVE line (uid) AS (\
+         SELECT min(uid) FROM jobs INDEXED BY jobs_queue WHERE state = 'queued' \
+         UNION ALL \
+         SELECT (SELECT min(uid) FROM jobs INDEXED BY jobs_queue WHERE state = 'queued' AND jobs.uid > line.uid) FROM line \
+         WHERE line.uid IS NOT NULL) \
+     SELECT uid, (SELECT count(*) FROM jobs INDEXED BY jobs_by_state WHERE state = 'active' AND jobs.uid = line.uid) FROM line \
+     WHERE uid IS NOT NULL";
+const WAITING_JOBS: &str =
+    "SELECT row, user FROM jobs WHERE state = 'queued' AND uid = ?1 ORDER BY priority DESC, row LIMIT ?2";
+
+/// The next jobs in line: of each user those of higher priority first, then the older ones; users take turns by weight.
+pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> u32) -> Result<Vec<Job>, StoreError> {
+    let mut users = db.prepare_cached(WAITING_USERS).act("read the queue")?;
+    let mut waiting = db.prepare_cached(WAITING_JOBS).act("read the queue")?;
+    let users = users
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect::<Result<Vec<(u32, u64)>, _>>)
         .act("read the queue")?;
-    let mut rows = statement.query([limit]).act("read the queue")?;
+    let mut lines = Vec::with_capacity(users.len());
+    for (uid, working) in users {
+        let jobs = waiting
+            .query_map(params![uid, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect::<Result<Vec<(i64, String)>, _>>)
+            .act("read the queue")?;
+        let Some((_, user)) = jobs.first() else { continue };
+        lines.push(Line {
+            weight: weight(user),
+            working,
+            waiting: jobs.iter().map(|(row, _)| *row).collect(),
+        });
+    }
+    let mut statement = db
+        .prepare_cached("SELECT * FROM jobs WHERE row = ?1")
+        .act("read the queue")?;
     let mut jobs = Vec::new();
-    while let Some(row) = rows.next().act("read the queue")? {
-        jobs.push(row::job(row)?);
+    for row_id in queue::next(&lines, limit as usize) {
+        let mut rows = statement.query([row_id]).act("read the queue")?;
+        if let Some(row) = rows.next().act("read the queue")? {
+            jobs.push(row::job(row)?);
+        }
     }
     Ok(jobs)
 }
@@ -164,5 +199,60 @@ impl Store {
                 tracing::debug!(%error, "the store answered with trouble");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Fixture, new_job};
+    use super::*;
+    use crate::{
+        model::{JobMove, Priority},
+        store::{MoveNote, jobs::OPEN_JOBS},
+    };
+
+    /// How SQLite goes about a question.
+    async fn plan(store: &Store, sql: &'static str) -> String {
+        let explain = move |db: &Connection| {
+            let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).act("explain")?;
+            let any = rusqlite::params_from_iter(vec![1; statement.parameter_count()]);
+            let lines = statement.query_map(any, |row| row.get::<_, String>(3)).act("explain")?;
+            Ok(lines.collect::<Result<Vec<_>, _>>().act("explain")?.join("\n"))
+        };
+        store.reads.read(explain).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_often_looks_at_few_rows() {
+        let fixture = Fixture::new();
+        // Otherwise a submit looks at all jobs that the user ever had.
+        let open = plan(&fixture.store, OPEN_JOBS).await;
+        assert!(open.contains("jobs_open"), "{open}");
+        let waiting = plan(&fixture.store, WAITING_JOBS).await;
+        assert!(waiting.contains("jobs_queue") && !waiting.contains("TEMP"), "{waiting}");
+        let users = plan(&fixture.store, WAITING_USERS).await;
+        assert!(users.matches("jobs_queue").count() == 2, "{users}");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_behind_all_the_jobs_of_another() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        for _ in 0..9 {
+            store.submit(new_job(1, "a/many", Priority::High, None)).await.unwrap();
+        }
+        let late = store
+            .submit(new_job(2, "b/one", Priority::Low, None))
+            .await
+            .unwrap()
+            .job;
+        let next = store.next_queued(2, |_| 1).await.unwrap();
+        assert_eq!(next[1].id, late.id, "high priority is among one's own");
+        // Who has a place waits for those who have none.
+        let start = store.move_job(Scope::All, &next[0].id, JobMove::Start, MoveNote::default());
+        start.await.unwrap();
+        assert_eq!(store.next_queued(1, |_| 1).await.unwrap()[0].id, late.id);
+        let heavy = |user: &str| if user == "user1" { 9 } else { 1 };
+        assert_eq!(store.next_queued(1, heavy).await.unwrap()[0].owner.uid, 1);
     }
 }

@@ -71,6 +71,7 @@ fn run_until(bench: &Bench, cut: Cut) {
         path: path(NAME),
         digest,
         staging: Some(staging),
+        found: None,
     };
     let mut touched = Touched::new();
     if cut >= Cut::Placed {
@@ -87,6 +88,12 @@ fn run_until(bench: &Bench, cut: Cut) {
     }
 }
 
+fn remove_partials(store: &Store) {
+    for partial in store.list_partials().unwrap() {
+        assert!(store.remove_partial(&partial).unwrap());
+    }
+}
+
 /// What a new process does: look, do what is missing.
 fn recover(store: &Store) {
     let digest = git_digest(BYTES);
@@ -97,12 +104,12 @@ fn recover(store: &Store) {
         progress: &|_| (),
     };
     match store.find(&commit(), &path(NAME), 6, &digest, &check).unwrap() {
-        Found::Published(_) => {
-            store.discard_partials(&digest).unwrap();
-        }
-        Found::BlobPresent(_) => {
-            store.discard_partials(&digest).unwrap();
-            store.link(&commit(), &path(NAME), &digest, &no_patience()).unwrap();
+        Found::Published(_) => remove_partials(store),
+        Found::BlobPresent(found) => {
+            remove_partials(store);
+            store
+                .link(&commit(), &path(NAME), &digest, found, &no_patience())
+                .unwrap();
         }
         Found::Absent | Found::Corrupt { .. } => {
             let staging = store.stage(&digest, &path(NAME), 6, "job").unwrap();

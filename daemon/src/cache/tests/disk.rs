@@ -190,8 +190,15 @@ fn the_place_of_a_missing_disk_stays_empty() {
     let refused = open("mnt/data/hub", false).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::RootMissing);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-    open("mnt/data/hub", true).unwrap();
+    let hub = open("mnt/data/hub", true).unwrap();
     open("mnt/data/other", false).unwrap();
+    // Who only looks leaves nothing.
+    assert!(!dir.path().join("mnt/data/hub/CACHEDIR.TAG").exists());
+    let manifest = crate::model::Manifest {
+        commit: commit(),
+        entries: Vec::new(),
+    };
+    hub.prepare(&manifest).unwrap();
     assert!(dir.path().join("mnt/data/hub/CACHEDIR.TAG").exists());
     // A file in place of the root.
     for create_parents in [false, true] {

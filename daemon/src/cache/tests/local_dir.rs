@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::cache::testkit::{Bench, commit, git_digest, no_patience, path, sha256_digest, tree};
-use crate::cache::{ErrorKind, Found};
+use crate::cache::touched::Touched;
+use crate::cache::{ErrorKind, Found, Ready};
 use crate::model::{CommitHash, Digest, Manifest, Revision};
 
 fn metadata_path(bench: &Bench, name: &str) -> PathBuf {
@@ -100,9 +101,12 @@ fn a_file_without_valid_metadata_is_hashed_and_described() {
     // Python fetches such a file again when its etag is a git hash; the bytes say that it is right.
     assert!(present(&bench, "config.json", &digest, 6));
     let link = || {
+        let Ok(Found::BlobPresent(stamp)) = bench.find("config.json", &digest, 6) else {
+            panic!("not found");
+        };
         let linked = bench
             .store
-            .link(&commit(), &path("config.json"), &digest, &no_patience());
+            .link(&commit(), &path("config.json"), &digest, stamp, &no_patience());
         linked.unwrap();
         assert!(published(&bench, "config.json", &digest, 6));
     };
@@ -134,13 +138,52 @@ fn another_version_is_absent_and_a_spoilt_one_is_corrupt() {
     let reopened = fs::File::options().write(true).open(&file).unwrap();
     reopened.set_modified(time).unwrap();
     assert_eq!(bench.find("a", &old, 7).unwrap(), Found::Corrupt { path: file.clone() });
-    bench.publish("a", &new, b"new one").unwrap();
+    let stamp = bench.publish("a", &new, b"new one").unwrap();
     assert_eq!(fs::read(&file).unwrap(), b"new one");
     assert_eq!(lines(&bench, "a")[1], new.to_string());
     // The same bytes at another commit: only the metadata is new.
     let next = CommitHash::parse(&"2".repeat(40)).unwrap();
-    bench.store.link(&next, &path("a"), &new, &no_patience()).unwrap();
+    bench
+        .store
+        .link(&next, &path("a"), &new, stamp, &no_patience())
+        .unwrap();
     assert_eq!(lines(&bench, "a")[0], next.as_str());
+}
+
+#[test]
+fn metadata_never_speaks_of_a_file_that_another_job_has_replaced() {
+    let bench = Bench::local();
+    let (ours, theirs) = (git_digest(b"our one"), git_digest(b"the other"));
+    let ready = |digest, bytes: &[u8]| Ready {
+        path: path("a"),
+        digest,
+        staging: Some(bench.staged("a", &digest, bytes)),
+        found: None,
+    };
+    let mut touched = Touched::new();
+    let first = ready(ours, b"our one");
+    let (stamp, lock) = bench
+        .store
+        .place(&commit(), &first, &no_patience(), &mut touched)
+        .unwrap();
+    drop(lock);
+    // Between our two steps.
+    let other = CommitHash::parse(&"2".repeat(40)).unwrap();
+    let second = ready(theirs, b"the other");
+    bench
+        .store
+        .publish(second.staging.unwrap(), &other, &path("a"), &theirs, &no_patience())
+        .unwrap();
+    let refused = bench
+        .store
+        .announce(&commit(), &first, &stamp, &no_patience(), &mut touched)
+        .unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Vanished);
+    assert_eq!(lines(&bench, "a")[..2], [other.to_string(), theirs.to_string()]);
+    // The same for a file that was found, and replaced before it was described.
+    let refused = bench.store.link(&commit(), &path("a"), &ours, stamp, &no_patience());
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Vanished);
+    assert_eq!(lines(&bench, "a")[1], theirs.to_string());
 }
 
 #[test]

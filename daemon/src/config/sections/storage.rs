@@ -1,6 +1,6 @@
 //! `[storage]`: where files go and how full the disk may get.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use crate::config::{
     inputs::Context,
@@ -23,6 +23,8 @@ pub struct StorageOptions {
     pub local_roots: Vec<PathBuf>,
     /// What must stay free.
     pub min_free: MinFree,
+    /// Partial files of jobs that failed stay so long.
+    pub keep_partials: Duration,
     /// What becomes of downloaded bytes in the memory of the system.
     pub page_cache: PageCache,
 }
@@ -80,6 +82,7 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &C
         Mode::System => "20GiB",
     };
     let min_free = section.read("min_free", min_free, min_free_of);
+    let keep_partials = section.read("keep_partials", "7d", values::duration);
     let page_cache = values::word(&[("keep", PageCache::Keep), ("drop", PageCache::Drop)]);
     let page_cache = section.read("page_cache", "drop", page_cache);
     section.finish();
@@ -87,6 +90,7 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &C
         caches: caches?,
         local_roots: local_roots?,
         min_free: min_free?,
+        keep_partials: keep_partials?,
         page_cache: page_cache?,
     })
 }

@@ -24,6 +24,7 @@ fn printed(config: Config) -> String {
 fn everything_is_read() {
     let config = system(&[EVERYTHING]).config();
     assert_eq!(config.storage.page_cache, PageCache::Keep);
+    assert_eq!(config.storage.keep_partials.as_secs(), 7200);
     assert_eq!(config.control.listen.map(|address| address.port()), Some(7850));
     assert!(matches!(&config.bandwidth.limit, Limit::Timetable(changes) if changes.len() == 3));
     assert_eq!(config.bandwidth.timezone.as_deref(), Some("Asia/Shanghai"));

@@ -17,6 +17,7 @@ pub(super) const EVERYTHING: &str = r#"
 cache = ["/data/hub", "~/hub"]
 local_roots = ["/data/models"]
 min_free = "5%"
+keep_partials = "2h"
 page_cache = "keep"
 [transfer]
 connections = 2

@@ -1,0 +1,278 @@
+//! Partial files that no job will go on with: those of failed jobs stay for a while, those of cancelled ones for an hour, so
+//! that another try need not fetch them again; a disk that is too full for another job gets their room at once.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    dispatcher::Dispatcher,
+    shared::{JobContext, Shared, blocking},
+};
+use crate::{
+    cache::{self, Partial},
+    model::{JobId, JobSpec, JobState},
+    store::{Claimants, Place, Scope, StoreError},
+};
+
+/// The partial files of a cancelled job stay so long.
+const AFTER_CANCEL: Duration = Duration::from_secs(3600);
+/// Other destinations are looked at for so long while a job waits for room; one of them may hang.
+const LOOK_AROUND: Duration = Duration::from_secs(10);
+/// What was verified so long ago is hashed again when it is next wanted.
+const VERIFIED_KEPT: Duration = Duration::from_secs(180 * 24 * 3600);
+
+/// What goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// What was kept for long enough.
+    Old,
+    /// What jobs of ours have left, however lately.
+    AllLeft,
+}
+
+pub(super) fn place_of(spec: &JobSpec) -> Place {
+    Place {
+        destination: spec.destination.clone(),
+        kind: spec.kind,
+        repo_id: spec.repo_id.clone(),
+    }
+}
+
+/// Whether a partial file may go that was last written to at `written`.
+fn goes(claimants: &Claimants, which: Which, written: Timestamp, keep: Duration, now: Timestamp) -> bool {
+    if claimants.wanted {
+        return false;
+    }
+    let is_over = |since: Timestamp, keep: Duration| {
+        let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+        since.checked_add(keep).is_ok_and(|end| end <= now)
+    };
+    if claimants.left.is_empty() {
+        // Of a job that nobody remembers, or of another daemon, only its age speaks.
+        return claimants.placed || is_over(written, keep);
+    }
+    which == Which::AllLeft
+        || claimants.left.iter().all(|(state, ended_at)| match state {
+            JobState::Cancelled => is_over(*ended_at, keep.min(AFTER_CANCEL)),
+            _ => is_over(*ended_at, keep),
+        })
+}
+
+/// Removes from the staging folder of a place what no job will go on with, and the folder if that leaves it empty; tells how
+/// many bytes became free. Never what a transfer has open. Trouble leaves things as they are: a later sweep comes by.
+pub(super) async fn sweep(shared: &Shared, store: &Arc<cache::Store>, place: Place, which: Which) -> u64 {
+    let listed = store.clone();
+    let partials = match blocking(move || listed.list_partials()).await {
+        Ok(partials) => partials,
+        Err(error) => {
+            tracing::debug!(%error, "a staging folder cannot be read");
+            return 0;
+        }
+    };
+    let freed = match partials.is_empty() {
+        true => 0,
+        false => match remove(shared, store, place, which, partials).await {
+            Ok(freed) => freed,
+            Err(error) => {
+                tracing::warn!(%error, "old partial files stay");
+                0
+            }
+        },
+    };
+    let emptied = store.clone();
+    if let Err(error) = blocking(move || emptied.remove_empty_staging()).await {
+        tracing::debug!(%error, "a staging folder stays");
+    }
+    freed
+}
+
+async fn remove(
+    shared: &Shared,
+    store: &Arc<cache::Store>,
+    place: Place,
+    which: Which,
+    partials: Vec<Partial>,
+) -> Result<u64, StoreError> {
+    let keep = shared.config().storage.keep_partials;
+    let contents = partials
+        .iter()
+        .map(|partial| (partial.digest, partial.tag.clone()))
+        .collect();
+    let claimants = shared.store.claimants(place, contents).await?;
+    let now = Timestamp::now();
+    let leaving = partials.into_iter().zip(claimants).filter(|(partial, claimants)| {
+        let written = Timestamp::from_nanosecond(i128::from(partial.stamp.mtime_ns)).unwrap_or(now);
+        goes(claimants, which, written, keep, now)
+    });
+    let leaving: Vec<Partial> = leaving.map(|(partial, _)| partial).collect();
+    if leaving.is_empty() {
+        return Ok(0);
+    }
+    let files = store.clone();
+    let gone = blocking(move || {
+        let removed = |partial: &Partial| {
+            let outcome = files.remove_partial(partial);
+            let trouble = |error| tracing::debug!(path = %partial.path.display(), %error, "a partial file stays");
+            outcome.map_err(trouble).unwrap_or(false)
+        };
+        leaving.into_iter().filter(removed).collect::<Vec<_>>()
+    })
+    .await;
+    let freed = gone.iter().map(|partial| partial.allocated_bytes).sum();
+    for partial in &gone {
+        tracing::info!(path = %partial.path.display(), bytes = partial.allocated_bytes, "removed a partial file that no job wants");
+    }
+    shared
+        .store
+        .drop_claims(gone.into_iter().map(|partial| partial.path).collect())
+        .await?;
+    Ok(freed)
+}
+
+/// Opens a place unless it is gone: nothing is made there. Blocks.
+fn open(shared: &Shared, place: &Place) -> Option<Arc<cache::Store>> {
+    if !place.destination.path().is_dir() {
+        return None;
+    }
+    let trouble = |error| tracing::debug!(path = %place.destination.path().display(), %error, "cannot be opened");
+    shared.open_place(place).map_err(trouble).ok().map(Arc::new)
+}
+
+async fn sweep_old(shared: &Arc<Shared>, place: Place) {
+    let (opener, to_open) = (shared.clone(), place.clone());
+    if let Some(store) = blocking(move || open(&opener, &to_open)).await {
+        sweep(shared, &store, place, Which::Old).await;
+    }
+}
+
+/// Removes what is old in all places, and hints on what is not there any more.
+pub(super) async fn sweep_all(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    for place in shared.store.places().await? {
+        sweep_old(shared, place).await;
+    }
+    let before = |keep: Duration| {
+        let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
+        Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN)
+    };
+    // The file of a younger claim may lie on a disk that is not mounted just now.
+    let old = shared
+        .store
+        .old_claims(before(shared.config().storage.keep_partials))
+        .await?;
+    let gone = blocking(move || {
+        let is_gone = |path: &std::path::PathBuf| {
+            let looked = path.symlink_metadata();
+            looked.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        old.into_iter().filter(is_gone).collect::<Vec<_>>()
+    })
+    .await;
+    shared.store.drop_claims(gone).await?;
+    shared.store.forget_verified(before(VERIFIED_KEPT)).await?;
+    Ok(())
+}
+
+/// Takes back what failed and cancelled jobs have left on the disk of a destination. Says whether anything became free.
+pub(super) async fn make_room(context: &JobContext, store: &cache::Store) -> bool {
+    let shared = &context.shared;
+    let Ok(alone) = shared.making_room.clone().try_lock_owned() else {
+        return false;
+    };
+    let places = match shared.store.places().await {
+        Ok(places) => places,
+        Err(error) => {
+            tracing::warn!(%error, "destinations cannot be read");
+            return false;
+        }
+    };
+    let (opener, device) = (shared.clone(), store.device());
+    let there = blocking(move || {
+        let here = |place: Place| {
+            let store = open(&opener, &place).filter(|store| store.device() == device)?;
+            let some = store.list_partials().is_ok_and(|partials| !partials.is_empty());
+            some.then_some((store, place))
+        };
+        let found: Vec<_> = places.into_iter().filter_map(here).collect();
+        // Kept to the end of this: while one destination hangs, nobody else gets stuck there.
+        (found, alone)
+    });
+    let Ok((found, _alone)) = timeout(LOOK_AROUND, there).await else {
+        return false;
+    };
+    let mut freed = 0;
+    for (store, place) in found {
+        freed += sweep(shared, &store, place, Which::AllLeft).await;
+    }
+    freed > 0
+}
+
+impl Dispatcher {
+    /// Clears up after a job that is not worked on any more. Not waited for: its disk may hang, and the other jobs' must not.
+    pub(super) fn clear_up(&mut self, id: &JobId) {
+        let (shared, id) = (self.shared.clone(), id.clone());
+        self.clearing.spawn(async move {
+            let Ok(job) = shared.store.job(Scope::All, &id).await else {
+                return;
+            };
+            let place = place_of(&job.spec);
+            sweep_old(&shared, place.clone()).await;
+            if job.state == JobState::Cancelled {
+                let keep = shared.config().storage.keep_partials;
+                sleep(keep.min(AFTER_CANCEL)).await;
+                sweep_old(&shared, place).await;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_be_wanted_stays() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (now, day, week) = (at(10_000_000), 86_400, Duration::from_secs(7 * 86_400));
+        let before = |secs: i64| at(10_000_000 - secs);
+        let left = |all: &[(JobState, i64)]| Claimants {
+            left: all.iter().map(|(state, secs)| (*state, before(*secs))).collect(),
+            ..Claimants::default()
+        };
+        let wanted = Claimants {
+            wanted: true,
+            placed: true,
+            ..left(&[(JobState::Cancelled, 9 * day)])
+        };
+        let placed = Claimants {
+            placed: true,
+            ..Claimants::default()
+        };
+        let (cancelled, failed) = (JobState::Cancelled, JobState::Failed);
+        // (who, seconds since it was written to, whether it goes in time, whether it goes for want of room)
+        for (claimants, written, old, all) in [
+            (wanted, 99 * day, false, false),
+            (placed, 0, true, true),
+            (left(&[(cancelled, 3599)]), 99 * day, false, true),
+            (left(&[(cancelled, 3600)]), 3600, true, true),
+            (left(&[(failed, 6 * day)]), 99 * day, false, true),
+            (left(&[(failed, 7 * day)]), 7 * day, true, true),
+            // The one that keeps it longest counts.
+            (left(&[(cancelled, 3600), (failed, 3600)]), 3600, false, true),
+            // Nobody's that we know.
+            (Claimants::default(), 6 * day, false, false),
+            (Claimants::default(), 7 * day, true, true),
+        ] {
+            let goes = |which| goes(&claimants, which, before(written), week, now);
+            assert_eq!(
+                (goes(Which::Old), goes(Which::AllLeft)),
+                (old, all),
+                "{claimants:?} {written}"
+            );
+        }
+        // A shorter time is a shorter time for those of cancelled jobs, too.
+        let second = Duration::from_secs(1);
+        assert!(goes(&left(&[(cancelled, 1)]), Which::Old, before(1), second, now));
+    }
+}
