@@ -22,5 +22,6 @@ mod sources;
 mod startup;
 mod steps;
 mod tidy;
+mod usage;
 mod verbs;
 mod watch;

@@ -17,6 +17,7 @@ mod selection;
 mod server;
 mod status;
 mod token;
+mod usage;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};

@@ -48,7 +48,7 @@ pub use sections::{
     routing::RoutingOptions,
     storage::{MinFree, PageCache, StorageOptions},
     transfer::TransferOptions,
-    users::{Budget, BudgetPeriod, UserOptions, Users},
+    users::{UserOptions, Users},
     windows::{WindowOptions, parse_period},
 };
 pub use timetable::parse_limit;

@@ -72,8 +72,20 @@ pub(super) fn token_origin(config: &Config, rule: &TokenRule, endpoints: &[Endpo
     own.map(|endpoint| endpoint.origin().ascii_serialization())
 }
 
-/// Endpoints for a call that was made with a token at hand.
-pub(super) fn for_call(
+/// Endpoints for a call that was made with a token at hand; what they bring is counted for the caller.
+pub(super) fn for_caller(
+    shared: &Shared,
+    rule: &TokenRule,
+    endpoints: Vec<Endpoint>,
+    uid: u32,
+    token: Option<Token>,
+) -> Vec<EndpointAccess> {
+    let ledger = shared.ledgers.of_user(uid);
+    let counted = endpoints.into_iter().map(|endpoint| endpoint.counted(ledger.clone()));
+    for_call(&shared.config(), rule, counted.collect(), uid, token)
+}
+
+fn for_call(
     config: &Config,
     rule: &TokenRule,
     endpoints: Vec<Endpoint>,
@@ -128,7 +140,7 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
         None => None,
     };
     let rule = rule_of(shared.mode, &job.spec);
-    let ledger = shared.ledgers.of(&job.id);
+    let ledger = shared.ledgers.of_job(job);
     job.spec
         .endpoints
         .iter()

@@ -101,6 +101,11 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
     let ways = shared.hub.routes().ways();
     let proxies = ways.iter().filter(|way| **way != Way::Direct);
     findings.extend(join_all(proxies.map(|way| proxy(shared, way))).await);
+    let ledger = shared.ledgers.of_user(call.uid);
+    let endpoints: Vec<Endpoint> = endpoints
+        .into_iter()
+        .map(|endpoint| endpoint.counted(ledger.clone()))
+        .collect();
     let asked = endpoints.iter().map(|known| endpoint(shared, known, &ways));
     let mut looks: Vec<Vec<Finding>> = join_all(asked).await;
     let answering = looks

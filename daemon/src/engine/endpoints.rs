@@ -150,13 +150,13 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         login::token_of(shared, &config, &rule, call.uid, endpoints, own, no_login).await
     };
     let token = token_for(&endpoints).await;
-    let accesses = access::for_call(&config, &rule, endpoints.clone(), call.uid, token);
+    let accesses = access::for_caller(shared, &rule, endpoints.clone(), call.uid, token);
     let repo = match call.repo.clone() {
         Some(repo) => repo,
         None => usual_repo(shared, call.uid).await?,
     };
     let token = token_for(&others).await;
-    let others = access::for_call(&config, &rule, others, call.uid, token);
+    let others = access::for_caller(shared, &rule, others, call.uid, token);
     let (first, second): (Vec<_>, Vec<_>) = accesses
         .iter()
         .chain(&others)

@@ -151,10 +151,9 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
     let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
     let rule = TokenRule::new(mode, &call.preferred_endpoint);
     endpoints.retain(|endpoint| access::policy(&config, &rule, endpoint) == TokenPolicy::Own);
-    endpoints
-        .into_iter()
-        .next()
-        .ok_or_else(|| CallError::invalid("endpoint", format!("no token is sent there: {NOT_SENT}")))
+    let first = endpoints.into_iter().next();
+    let counted = first.map(|endpoint| endpoint.counted(shared.ledgers.of_user(call.uid)));
+    counted.ok_or_else(|| CallError::invalid("endpoint", format!("no token is sent there: {NOT_SENT}")))
 }
 
 impl Engine {

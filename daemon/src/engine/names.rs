@@ -200,7 +200,7 @@ async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Ve
     let rule = TokenRule::new(mode, &call.preferred_endpoint);
     let own = call.token.clone();
     let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, call.no_login).await;
-    Ok(access::for_call(&config, &rule, endpoints, call.uid, token))
+    Ok(access::for_caller(shared, &rule, endpoints, call.uid, token))
 }
 
 /// Checks an alias whose target is the text of a call, and gives it in the form that is stored.

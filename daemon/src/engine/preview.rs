@@ -52,12 +52,13 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let uid = submit.owner.uid;
     let (own, no_login) = (submit.token, submit.no_login);
     let token = login::token_of(shared, &config, &rule, uid, &checked.endpoints, own, no_login).await;
-    let endpoints = access::for_call(&config, &rule, checked.endpoints, uid, token);
+    let endpoints = access::for_caller(shared, &rule, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),
         id: crate::model::JobId::random(&mut fastrand::Rng::new()),
         row: 0,
+        owner: submit.owner.clone(),
         spec: spec.clone(),
         sources: shared.sources_of(&endpoints),
         admission: Arc::new(Admission::new(endpoints.len())),

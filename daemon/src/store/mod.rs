@@ -12,6 +12,7 @@ mod every;
 mod files;
 mod jobs;
 mod judgements;
+mod ledger;
 mod migrate;
 mod open;
 mod pacing;
@@ -19,7 +20,6 @@ mod progress;
 mod prune;
 mod queries;
 mod refs;
-mod routes;
 mod row;
 mod running;
 mod thread;
@@ -35,10 +35,10 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
+    ledger::InHand,
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
     refs::RefRecord,
-    routes::JobRoute,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
@@ -91,6 +91,7 @@ impl Store {
         let reads_db = open_reader(&jobs_path)?;
         let queue_db = open_reader(&jobs_path)?;
         let progress_db = open_progress(&dir.join("progress.db"))?;
+        ledger::join(&jobs_db, &progress_db)?;
         let io = |source| StoreError::Io {
             act: "start a thread for",
             path: dir.to_owned(),

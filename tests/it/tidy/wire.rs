@@ -12,6 +12,7 @@ const UNITS: [&str; 7] = ["byte", "per_sec", "_sec", "_ms", "second", "milliseco
 const COUNTS: [&str; 20] = [
     "after_seq",
     "connections",
+    "days",
     "downloads",
     "event_seq",
     "files_done",

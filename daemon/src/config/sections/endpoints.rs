@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::users::budget_of;
 use crate::config::{
     inputs::Context,
     origin::Origin,
@@ -12,7 +13,7 @@ use crate::config::{
     tree::{Entry, Node, Table},
     values,
 };
-use crate::model::Limit;
+use crate::model::{Budget, Limit};
 
 /// The Hub itself.
 const HUB: &str = "https://huggingface.co";
@@ -37,6 +38,8 @@ pub struct EndpointOptions {
     pub limit: Limit,
     /// Connections at a time.
     pub max_connections: u32,
+    /// What may come from it and from wherever it leads, for all users together; `None` is no bound.
+    pub budget: Option<Budget>,
 }
 
 /// Whether a user's Hub token may be sent to an endpoint.
@@ -121,6 +124,7 @@ fn read_one(
     let token = section.read("token", token, values::word(&policies));
     let limit = section.read("limit", "off", |node| values::parsed(node, parse_limit));
     let max_connections = section.read("max_connections", DEFAULT_MAX_CONNECTIONS, values::number(1..=4096));
+    let budget = section.read("budget", "off", budget_of);
     section.finish();
     Some(EndpointOptions {
         name: name?,
@@ -128,6 +132,7 @@ fn read_one(
         token: token?,
         limit: limit?,
         max_connections: max_connections?,
+        budget: budget?,
     })
 }
 
