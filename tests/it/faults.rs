@@ -6,6 +6,7 @@ mod holds;
 mod links;
 mod listing;
 mod paths;
+mod rows;
 mod shapes;
 mod transfer;
 

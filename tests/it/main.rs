@@ -10,6 +10,7 @@ mod kills;
 mod limits;
 mod mirrors;
 mod neighbour;
+mod network;
 mod python_main;
 mod quickstart;
 mod readme;

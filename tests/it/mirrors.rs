@@ -243,6 +243,51 @@ async fn the_origin_tells_the_hashes() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nobody here knows which of them lies, so nothing is fetched, and never parts from both.
+#[tokio::test]
+async fn mirrors_that_contradict_each_other_stop_the_job() -> anyhow::Result<()> {
+    let listing = |size: u64, digit: &str| {
+        let hash = digit.repeat(64);
+        let text = format!(
+            r#"[{{"type":"file","path":"{FILE}","size":{size},"oid":"{}","lfs":{{"oid":"{hash}","size":{size}}}}}]"#,
+            "0".repeat(40)
+        );
+        Fault::Answer(200, vec![], text.into_bytes())
+    };
+    for other in [listing(5 * MIB, "c"), listing(5 * MIB + 1, "c")] {
+        let (one, two) = (hub_of(repo())?, hub_of(repo())?);
+        two.fault(Matcher::any().host(Host::Hub).path("*/tree/*"), other);
+        let mirror = |name: &str, hub: &SimHub| {
+            let url = hub.endpoint();
+            format!("[[endpoints]]\nname = \"{name}\"\nurl = \"{url}\"\ntoken = \"never\"\n")
+        };
+        let scratch = Scratch::new("")?.config(&(mirror("one", &one) + &mirror("two", &two)))?;
+        let daemon = scratch.daemon().await?;
+        for [first, second] in [["one", "two"], ["two", "one"]] {
+            let args = ["org/m", "--endpoint", first, "--endpoint", second];
+            let id = scratch.submit(&args).await?;
+            scratch.hfctl(["wait", &id]).await?.exits(5)?;
+            let failure = scratch.show(&id).await?["failure"].clone();
+            assert_eq!(failure["kind"], "integrity", "{failure:#}");
+            let (message, hint) = (failure["message"].to_string(), failure["hint"].to_string());
+            for hub in [&one, &two] {
+                let host = hub.endpoint().trim_start_matches("http://");
+                assert!(message.contains(host), "no {host} in {message}");
+            }
+            assert!(message.contains(FILE) && hint.contains("--endpoint"), "{failure:#}");
+        }
+        for hub in [&one, &two] {
+            assert_eq!(hub.journal().bytes_sent_for(FILE), 0, "{}", hub.journal().text());
+        }
+        // Who is trusted is asked alone.
+        let id = scratch.submit(&["org/m", "--endpoint", "one"]).await?;
+        scratch.wait_done(&[&id]).await?;
+        daemon.stop().await?;
+        check::finished(&scratch, &[&one, &two])?;
+    }
+    Ok(())
+}
+
 /// An origin that is not there does not hold the job, which says whose word its hashes are.
 #[tokio::test]
 async fn without_the_origin_the_mirror_tells_them() -> anyhow::Result<()> {

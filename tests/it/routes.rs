@@ -6,8 +6,11 @@ use hfetch_tests::{
     check,
     harness::Scratch,
     proxies::{LOGIN, RealProxy},
-    sim::{Host, RepoBuilder, SimHub},
+    sim::{Host, Journal, RepoBuilder, SimHub},
 };
+
+/// What every repository here holds beside a small file.
+const LARGE: [(&str, u64); 2] = [("a.safetensors", 3_000_000), ("b.safetensors", 2_000_000)];
 
 /// A hub on one loopback address, with its CDN on the next one.
 fn hub_at(last_byte: u8) -> anyhow::Result<SimHub> {
@@ -18,8 +21,8 @@ fn hub_at(last_byte: u8) -> anyhow::Result<SimHub> {
         .repo(
             RepoBuilder::model("org/model")
                 .plain("config.json", b"{}".to_vec())
-                .seeded("a.safetensors", 3_000_000, 5)
-                .seeded("b.safetensors", 2_000_000, 6),
+                .seeded(LARGE[0].0, LARGE[0].1, 5)
+                .seeded(LARGE[1].0, LARGE[1].1, 6),
         )
         .start()
 }
@@ -50,6 +53,23 @@ fn sent(hub: &SimHub, host: Host) -> BTreeMap<String, u64> {
         *sent.entry(record.peer.ip().to_string()).or_default() += record.body_bytes;
     }
     sent
+}
+
+/// All bytes of the large files came by one way: each once, but for what the journal says was asked for again. On a busy machine
+/// a connection may stand still for so long that it is made anew, so a test must not count on the bare sum.
+fn all_came_from(hub: &SimHub, peer: &str) -> u64 {
+    let expected: u64 = LARGE
+        .iter()
+        .map(|(file, size)| size + hub.journal().duplicate_bytes(file))
+        .sum();
+    let cdn = sent(hub, Host::Cdn);
+    assert_eq!(
+        cdn,
+        BTreeMap::from([(peer.to_owned(), expected)]),
+        "{}",
+        hub.journal().text()
+    );
+    expected
 }
 
 fn peers(sent: &BTreeMap<String, u64>) -> Vec<&str> {
@@ -109,9 +129,9 @@ async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
     let daemon = scratch.daemon().await?;
     scratch.hfctl(["download", "org/model"]).await?.ok()?;
     let (http_peer, socks_peer) = (http.peer.to_string(), socks.peer.to_string());
-    let (hub, cdn) = (sent(&official, Host::Hub), sent(&official, Host::Cdn));
-    assert_eq!(peers(&hub), [http_peer.as_str()], "{}", official.journal().text());
-    assert_eq!(cdn, BTreeMap::from([(socks_peer.clone(), 5_000_000)]));
+    let pages = sent(&official, Host::Hub);
+    assert_eq!(peers(&pages), [http_peer.as_str()], "{}", official.journal().text());
+    let came = all_came_from(&official, &socks_peer);
     // And the job tells the same.
     let jobs = scratch.hfctl(["list", "--json"]).await?.json()?;
     let id = jobs["jobs"][0]["id"].as_str().unwrap_or_default().to_owned();
@@ -127,7 +147,8 @@ async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
     assert_eq!(account[0], [host(official.endpoint()), host(official.cdn_endpoint())]);
     assert_eq!(account[1], ["http", "socks"]);
     assert_eq!(account[2], rules[..2]);
-    assert_eq!(job["routes"][1]["bytes"], 5_000_000, "{job}");
+    let counted = job["routes"][1]["bytes"].as_u64().unwrap_or_default();
+    assert!((5_000_000..=came).contains(&counted), "{came} were sent: {job}");
     let explained = scratch
         .hfctl(["route", "explain", "org/model", "--measure", "--json"])
         .await?
@@ -149,9 +170,9 @@ async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
         mirror.endpoint(),
     ];
     scratch.hfctl(from_mirror).await?.ok()?;
-    let (hub, cdn) = (sent(&mirror, Host::Hub), sent(&mirror, Host::Cdn));
-    assert_eq!(peers(&hub), ["127.0.0.1"], "{}", mirror.journal().text());
-    assert_eq!(cdn, BTreeMap::from([(http_peer, 5_000_000)]));
+    let pages = sent(&mirror, Host::Hub);
+    assert_eq!(peers(&pages), ["127.0.0.1"], "{}", mirror.journal().text());
+    all_came_from(&mirror, &http_peer);
 
     // What no rule but the last is about is not asked at all, and the job says why it waits.
     let rejected = hub_at(5)?;
@@ -181,9 +202,11 @@ async fn a_reload_changes_the_way_and_loses_no_byte() -> anyhow::Result<()> {
     let rules = |way: &str| ["MATCH,".to_owned() + way];
     let scratch = scratch.config(&configuration(&http, &socks, &login, &rules("http")))?;
     let daemon = scratch.daemon().await?;
-    let held = hub.hold_bodies("a.safetensors", 100_000);
+    // Slow and steady: a body that stood still would be asked for again.
+    hub.pace().set_per_connection(Some(100_000));
     let id = scratch.submit(&["org/model", "-j", "1", "-x", "1"]).await?;
-    held.reached().await;
+    let on_its_way = |journal: &Journal| journal.bytes_sent_for("a.safetensors") > 0;
+    hub.journal().wait_for("the first bytes", on_its_way).await;
     let before = sent(&hub, Host::Hub);
     assert_eq!(peers(&before), [http.peer.to_string()]);
     fs::write(
@@ -191,7 +214,7 @@ async fn a_reload_changes_the_way_and_loses_no_byte() -> anyhow::Result<()> {
         configuration(&http, &socks, &login, &rules("socks")),
     )?;
     scratch.hfctl(["daemon", "reload"]).await?.ok()?;
-    held.release();
+    hub.pace().set_per_connection(None);
     scratch.wait_done(&[&id]).await?;
     let cdn = sent(&hub, Host::Cdn);
     // The file that was on its way came by the old way, the next one by the new.

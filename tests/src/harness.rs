@@ -24,6 +24,8 @@ use tokio::{
 };
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use crate::own_network;
+
 mod callers;
 mod ran;
 
@@ -41,6 +43,10 @@ pub fn programs() -> &'static Path {
     PROGRAMS.get_or_init(|| {
         let test = std::env::current_exe().expect("a test knows its own path");
         let profile_dir = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST").to_owned();
+        // There they were built before it began, and nothing can be fetched.
+        if std::env::var_os(own_network::INSIDE).is_some() {
+            return profile_dir;
+        }
         let release = profile_dir.file_name() == Some(OsStr::new("release"));
         let status = std::process::Command::new(env!("CARGO"))
             .args(["test", "--workspace", "--no-run", "--quiet", "--locked", "--offline"])
@@ -60,6 +66,8 @@ pub struct Scratch {
     endpoint: String,
     extra_env: Vec<(String, String)>,
     config: Option<PathBuf>,
+    /// Words before the daemon's command.
+    daemon_within: Vec<String>,
 }
 
 impl Scratch {
@@ -75,6 +83,7 @@ impl Scratch {
             endpoint: endpoint.to_owned(),
             extra_env: Vec::new(),
             config: None,
+            daemon_within: Vec::new(),
         })
     }
 
@@ -82,6 +91,13 @@ impl Scratch {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.extra_env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the daemon by this command, which must become it.
+    #[must_use]
+    pub fn daemon_within(mut self, words: &[&str]) -> Self {
+        self.daemon_within = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -160,7 +176,15 @@ impl Scratch {
             .create(true)
             .append(true)
             .open(self.path("hfetchd.log"))?;
-        let mut command = self.command(programs().join("hfetchd"));
+        let program = programs().join("hfetchd");
+        let mut command = match self.daemon_within.split_first() {
+            Some((first, rest)) => {
+                let mut command = self.command(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => self.command(program),
+        };
         command.arg("--state-dir").arg(self.state()).envs(env.iter().copied());
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);

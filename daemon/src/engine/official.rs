@@ -1,18 +1,21 @@
 //! Whose word a plan is: that of an origin when one can be reached in short time, else a mirror's. A mirror that says
 //! something else is not believed, and the user hears of it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     planner,
     shared::{EndpointAccess, JobContext},
-    stop::chain,
+    stop::{JobStop, chain},
 };
 use crate::{
     hub::{HubError, Listing},
-    model::{Manifest, ManifestEntry, Trust},
+    model::{Failure, FailureKind, Manifest, ManifestEntry, Revision, Trust},
 };
 
 /// An origin that takes longer to list a repository is as good as away, when a mirror is there.
@@ -95,6 +98,56 @@ pub(super) async fn ask(context: &JobContext) -> Word {
         }
         Err(error) => failed(word, mirror, error),
     }
+}
+
+/// Without an origin, holds a mirror's list against that of the next one: two that contradict each other are a question for
+/// the user, for one of them lies and nobody here knows which. A mirror that is slow or silent contradicts nothing.
+///
+/// # Errors
+/// When sizes or hashes differ.
+pub(super) async fn contradicted(
+    context: &JobContext,
+    access: &EndpointAccess,
+    manifest: &Manifest,
+) -> Result<(), JobStop> {
+    if access.trust == Trust::Origin {
+        return Ok(());
+    }
+    let another =
+        |other: &&EndpointAccess| other.trust == Trust::Mirror && other.endpoint.origin() != access.endpoint.origin();
+    let Some(other) = context.endpoints.iter().find(another) else {
+        return Ok(());
+    };
+    let (spec, revision) = (&context.spec, Revision::from(&manifest.commit));
+    let listing = planner::listing_of(&context.shared, other, spec.kind, &spec.repo_id, &revision);
+    let Ok(Ok(listing)) = context.unless_stopped(timeout(COMPARE, listing)).await? else {
+        return Ok(());
+    };
+    let both: HashSet<&str> = listing
+        .manifest
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str())
+        .collect();
+    let shared = Manifest {
+        commit: manifest.commit.clone(),
+        // What one of them does not list is no contradiction.
+        entries: manifest
+            .entries
+            .iter()
+            .filter(|entry| both.contains(entry.path.as_str()))
+            .cloned()
+            .collect(),
+    };
+    let Some(differs) = difference(&shared, &listing.manifest) else {
+        return Ok(());
+    };
+    let (one, two) = (access.endpoint.host(), other.endpoint.host());
+    Err(JobStop::JobFailed(Failure::new(
+        FailureKind::Integrity,
+        format!("{two} {differs}, as {one} does, and no official endpoint can be asked; nothing was fetched"),
+        "submit again with the one `--endpoint` that you trust, or with the official one beside them",
+    )))
 }
 
 fn found(mut word: Word, index: usize, listing: Listing) -> Word {

@@ -135,6 +135,7 @@ async fn drafted(
     mut notes: Vec<String>,
     asked_at: Timestamp,
 ) -> Result<Draft, JobStop> {
+    official::contradicted(context, access, &listing.manifest).await?;
     let (manifest, selection) = (listing.manifest, context.spec.selection.clone());
     // A thousand patterns over a hundred thousand names is work for a thread of its own.
     let (manifest, selected) = blocking(move || {

@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{
     cache::{self, Check, FileStamp, Found, InMemory, Ready},
-    hub::Charge,
+    hub::{Charge, SMALL_FILE},
     model::{CommitHash, Digest, FileRecord},
     store::{FileDone, Verified},
 };
 
 /// Files below this size are small.
-pub(super) const SMALL: u64 = 1 << 20;
+pub(super) const SMALL: u64 = SMALL_FILE;
 
 /// A file that is not there, and the right to fetch it.
 pub(super) struct Wanted {

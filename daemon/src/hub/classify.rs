@@ -130,7 +130,7 @@ pub fn classify(error: &HubError) -> Verdict {
         },
         HubError::LinkRefused { .. } => Verdict::FreshLink,
         HubError::Transport { fault, .. } => match fault {
-            NetworkFault::Certificate => Verdict::EndpointAtFault(Blame::Certificate),
+            NetworkFault::Certificate | NetworkFault::CertificateTime => Verdict::EndpointAtFault(Blame::Certificate),
             NetworkFault::ProxyAuth => permanent(),
             NetworkFault::Dns
             | NetworkFault::Refused

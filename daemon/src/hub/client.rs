@@ -1,34 +1,25 @@
-//! The clients: one for each way, kind of traffic and place of an endpoint, built when first needed.
-//!
-//! Bytes go over HTTP/1.1 only: each range has its own TCP window, not reading throttles just that range, and one reset kills
-//! one range. JSON may use HTTP/2. Clients that speak no TLS ask the system for no CA certificates: on a machine without
-//! them, that must be the trouble of https endpoints alone.
-//!
-//! A client belongs to one way and to one place where endpoints stand, so a connection that was allowed to one of them is
-//! never used by another.
+//! The one client of everything: its options, the rules in force, and which way the next request takes.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, Proxy, redirect};
+use reqwest::Client;
 use tokio::time::Instant;
 use url::Url;
 
 use super::address::Home;
 use super::choice::Choices;
+use super::clients::{Clients, Traffic, Wanted};
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::ledger::Charge;
 use super::listed::Listed;
 use super::proxy::ProxyRules;
-use super::resolver::Resolver;
 use super::routes::{RouteTable, Way};
 use super::transport;
 
-/// Clients that are kept. More are wanted only where users name many endpoints of their own.
-const MOST_CLIENTS: usize = 64;
 /// What decided for a way that no rule chose.
 const MEASURED: &str = "measured";
 
@@ -43,6 +34,8 @@ pub struct HubOptions {
     pub metadata_timeout: Duration,
     /// Longest time without a byte of a file, counted from the sending of the request.
     pub stall_timeout: Duration,
+    /// A connection takes no new request when it is older, so that a certificate is looked at again.
+    pub pool_lifetime: Duration,
     /// Which address is reached by which way, until [`Hub::set_routes`] says otherwise.
     pub routes: RouteTable,
 }
@@ -66,18 +59,10 @@ impl HubOptions {
             connect_timeout: Duration::from_secs(10),
             metadata_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
+            pool_lifetime: Duration::from_secs(10 * 60),
             routes: RouteTable::direct(),
         }
     }
-}
-
-/// What a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Traffic {
-    /// JSON.
-    Metadata,
-    /// Bytes of files.
-    Bulk,
 }
 
 /// The one HTTP client. Cheap to clone; clones share their connections.
@@ -89,18 +74,9 @@ pub struct Hub {
 struct Inner {
     options: HubOptions,
     routes: RwLock<Arc<RouteTable>>,
-    clients: Mutex<HashMap<Key, Client>>,
+    clients: Clients,
     choices: Mutex<Choices>,
     listed: Listed,
-}
-
-/// What a client is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    traffic: Traffic,
-    tls: bool,
-    way: Way,
-    home: Home,
 }
 
 /// The way of one request, once it is chosen.
@@ -131,20 +107,15 @@ impl Hub {
         let hub = Self {
             inner: Arc::new(Inner {
                 routes: RwLock::new(Arc::new(options.routes.clone())),
+                clients: Clients::new(&options),
                 options,
-                clients: Mutex::default(),
                 choices: Mutex::default(),
                 listed: Listed::default(),
             }),
         };
         // A mistake in the options is told now, and not by every request.
-        let sample = Key {
-            traffic: Traffic::Metadata,
-            tls: false,
-            way: Way::Direct,
-            home: Home::Named(String::new()),
-        };
-        hub.build(&sample).map_err(|source| HubError::Client {
+        let tried = hub.inner.clients.try_build(hub.routes().allowed());
+        tried.map_err(|source| HubError::Client {
             source: Box::new(source),
         })?;
         Ok(hub)
@@ -174,7 +145,7 @@ impl Hub {
         }
         *routes = Arc::new(table);
         // Idle connections of the old ways close with their clients.
-        self.clients().clear();
+        self.inner.clients.clear();
         *self.choices() = Choices::default();
     }
 
@@ -222,6 +193,13 @@ impl Hub {
         })
     }
 
+    /// Remembers which address of a name an answer came from.
+    pub(super) fn answered(&self, url: &Url, from: Option<SocketAddr>, taken: &Taken) {
+        if let (Way::Direct, Some(name), Some(from)) = (&taken.way, url.domain(), from) {
+            self.inner.clients.addresses.answered(name, from.ip());
+        }
+    }
+
     /// Remembers that a way did not work, if there was a choice.
     pub(super) fn way_failed(&self, taken: &Taken) {
         if taken.chosen {
@@ -240,18 +218,14 @@ impl Hub {
 
     fn client(&self, endpoint: &Endpoint, traffic: Traffic, url: &Url, way: &Way) -> Result<Client, HubError> {
         let proxied_by_tls = way.proxy().is_some_and(|proxy| proxy.url().scheme() == "https");
-        let key = Key {
+        let wanted = Wanted {
             traffic,
             tls: url.scheme() != "http" || proxied_by_tls,
             way: way.clone(),
             home: Home::of(endpoint),
         };
-        let known = self.clients().get(&key).cloned();
-        if let Some(client) = known {
-            return Ok(client);
-        }
-        // Reading the certificates takes a while: others need not wait for it.
-        let built = self.build(&key).map_err(|source| {
+        let client = self.inner.clients.get(wanted, || self.routes().allowed().clone());
+        client.map_err(|source| {
             let source = Box::new(source);
             if transport::lacks_roots(&source) {
                 HubError::NoTrustAnchors {
@@ -261,37 +235,7 @@ impl Hub {
             } else {
                 HubError::Client { source }
             }
-        })?;
-        let mut clients = self.clients();
-        if clients.len() >= MOST_CLIENTS {
-            clients.clear();
-        }
-        Ok(clients.entry(key).or_insert(built).clone())
-    }
-
-    fn build(&self, key: &Key) -> reqwest::Result<Client> {
-        let routes = self.routes();
-        let mut builder = builder(&self.inner.options, key.traffic).dns_resolver(Arc::new(Resolver {
-            home: key.home.clone(),
-            proxy: key
-                .way
-                .proxy()
-                .and_then(|proxy| proxy.url().host_str().map(str::to_owned)),
-            allowed: routes.allowed().clone(),
-        }));
-        if let Some(proxy) = key.way.proxy() {
-            let url = proxy.url_with_login();
-            builder = builder.proxy(Proxy::custom(move |_| Some(url.clone())));
-        }
-        if !key.tls {
-            // No roots at all: this client never sees an https address, and asks the system for nothing.
-            builder = builder.tls_certs_only([]);
-        }
-        builder.build()
-    }
-
-    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Client>> {
-        self.inner.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     fn choices(&self) -> std::sync::MutexGuard<'_, Choices> {
@@ -305,31 +249,6 @@ impl fmt::Debug for Hub {
             .field("options", &self.inner.options)
             .field("routes", &self.routes())
             .finish_non_exhaustive()
-    }
-}
-
-fn builder(options: &HubOptions, traffic: Traffic) -> ClientBuilder {
-    let common = Client::builder()
-        .user_agent(options.user_agent.clone())
-        .connect_timeout(options.connect_timeout)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .tcp_keepalive(Duration::from_secs(15))
-        .tcp_keepalive_interval(Duration::from_secs(5))
-        .tcp_keepalive_retries(3);
-    match traffic {
-        Traffic::Metadata => common
-            .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(4)
-            .http2_max_header_list_size(64 << 10)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10)),
-        // Ranges of one file follow each other closely; what idles longer is probably cut by something on the way.
-        Traffic::Bulk => common
-            .http1_only()
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(32),
     }
 }
 

@@ -4,7 +4,8 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
-use super::client::{Hub, Traffic};
+use super::client::Hub;
+use super::clients::Traffic;
 use super::endpoint::{Endpoint, host_of, is_hub_host};
 use super::error::{Changed, HubError};
 use super::ratelimit::RateState;
@@ -12,6 +13,9 @@ use super::refusal::{About, Asked, Refusal};
 use super::request::{Call, Landed, beginning};
 use super::{Body, Credential, Link, range as ranges, scrub};
 use crate::model::{ByteRange, CommitHash, Digest, Etag, RepoId, RepoKind, RepoPath};
+
+/// Files of fewer bytes are small.
+pub const SMALL_FILE: u64 = 1 << 20;
 
 /// One file as planned. Every answer is compared with it.
 #[derive(Debug, Clone)]
@@ -85,7 +89,7 @@ impl Hub {
         let call = Call {
             endpoint,
             token,
-            traffic: Traffic::Bulk,
+            traffic: traffic_of(range, target.size),
             headers: file_headers(range),
         };
         let mut rate = None;
@@ -133,6 +137,14 @@ impl Hub {
             ranges_ignored: admitted.ranges_ignored,
             rate,
         })
+    }
+}
+
+/// What comes whole and is small shares a connection with others of its kind.
+fn traffic_of(range: ByteRange, size: u64) -> Traffic {
+    match range.len() == size && size < SMALL_FILE {
+        true => Traffic::Small,
+        false => Traffic::Bulk,
     }
 }
 

@@ -8,10 +8,12 @@
 
 mod account;
 mod address;
+mod addresses;
 mod body;
 mod choice;
 mod classify;
 mod client;
+mod clients;
 mod endpoint;
 mod error;
 mod fetch;
@@ -46,7 +48,7 @@ pub use classify::{Blame, RetryReason, Verdict, classify};
 pub use client::{Hub, HubOptions};
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Changed, HubError, RedirectFault};
-pub use fetch::{FileTarget, Opened};
+pub use fetch::{FileTarget, Opened, SMALL_FILE};
 pub use info::RepoInfo;
 pub use judge::Tried;
 pub use ledger::{Charge, Ledger, RouteUse};

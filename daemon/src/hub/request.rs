@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use super::Credential;
-use super::client::{Hub, Taken, Traffic};
+use super::client::{Hub, Taken};
+use super::clients::Traffic;
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::redirect::{Trail, is_redirect};
@@ -62,7 +63,7 @@ impl<'a> Call<'a> {
         Self {
             endpoint,
             token,
-            traffic: Traffic::Metadata,
+            traffic: Traffic::Small,
             headers: HeaderMap::from_iter([
                 (ACCEPT, HeaderValue::from_static("application/json")),
                 (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
@@ -98,6 +99,7 @@ impl Hub {
                 })
                 .and_then(|answered| answered.map_err(|error| transport::fault(error, &url, taken.via())))
                 .inspect_err(|_| self.way_failed(&taken))?;
+            self.answered(&url, response.remote_addr(), &taken);
             if response.status().as_u16() < 400 {
                 on_hop(&url, response.headers())?;
             }

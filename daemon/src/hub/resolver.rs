@@ -9,6 +9,7 @@ use std::{fmt, io};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::{self, Home};
+use super::addresses::Addresses;
 use crate::model::route::Network;
 
 /// The resolver of one client.
@@ -18,6 +19,7 @@ pub(super) struct Resolver {
     /// The proxy of the client: named by the configuration, so it may be anywhere.
     pub(super) proxy: Option<String>,
     pub(super) allowed: Arc<[Network]>,
+    pub(super) known: Addresses,
 }
 
 /// A name that leads where its namer has no business.
@@ -41,6 +43,7 @@ impl Resolve for Resolver {
         let this = self.clone();
         Box::pin(async move {
             let found = this.addresses(name.as_str()).await?;
+            let found = this.known.in_order(name.as_str(), found);
             Ok(Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
         })
     }
@@ -111,6 +114,7 @@ mod tests {
             home,
             proxy: None,
             allowed: allowed.into(),
+            known: Addresses::default(),
         }
     }
 

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
-use super::client::{Hub, Traffic};
+use super::client::Hub;
+use super::clients::Traffic;
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::fetch::FileTarget;

@@ -27,6 +27,8 @@ pub enum NetworkFault {
     Tls,
     /// The certificate is not to be trusted.
     Certificate,
+    /// The certificate is not valid at this time, as far as this machine knows the time.
+    CertificateTime,
     /// The proxy did not make the connection.
     Proxy,
     /// The proxy wants credentials.
@@ -37,7 +39,7 @@ pub enum NetworkFault {
 
 impl NetworkFault {
     /// All faults.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Dns,
         Self::Refused,
         Self::Unreachable,
@@ -45,6 +47,7 @@ impl NetworkFault {
         Self::Reset,
         Self::Tls,
         Self::Certificate,
+        Self::CertificateTime,
         Self::Proxy,
         Self::ProxyAuth,
         Self::Protocol,
@@ -60,6 +63,7 @@ impl NetworkFault {
             Self::Reset => "reset",
             Self::Tls => "tls",
             Self::Certificate => "certificate",
+            Self::CertificateTime => "certificate_time",
             Self::Proxy => "proxy",
             Self::ProxyAuth => "proxy_auth",
             Self::Protocol => "protocol",
@@ -70,13 +74,14 @@ impl NetworkFault {
 impl fmt::Display for NetworkFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dns => "the name is not known",
+            Self::Dns => "the name cannot be resolved (DNS)",
             Self::Refused => "the connection was refused",
             Self::Unreachable => "the network is unreachable",
             Self::Timeout => "no connection in time",
             Self::Reset => "the connection was closed by the other side",
             Self::Tls => "the TLS handshake failed",
             Self::Certificate => "the certificate is not to be trusted",
+            Self::CertificateTime => "the certificate is not valid at this time; is the clock of this machine right?",
             Self::Proxy => "the proxy does not make the connection",
             Self::ProxyAuth => "the proxy wants credentials",
             Self::Protocol => "the connection broke",
@@ -136,6 +141,9 @@ pub(super) fn fault_of(error: &(dyn Error + 'static)) -> NetworkFault {
     for cause in chain(error) {
         let text = cause.to_string();
         let holds = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if holds(&["invalid peer certificate"]) && holds(&["expired", "Expired", "not valid yet", "NotValidYet"]) {
+            return NetworkFault::CertificateTime;
+        }
         if holds(&["invalid peer certificate"]) {
             return NetworkFault::Certificate;
         }

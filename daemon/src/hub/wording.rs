@@ -67,7 +67,10 @@ fn transport_hint(fault: NetworkFault, by_proxy: bool) -> String {
     let text = match fault {
         NetworkFault::Dns => "check the name of the endpoint and the name server",
         NetworkFault::Certificate => {
-            "check the clock of this machine; a filter that opens TLS needs its CA installed; else use another endpoint"
+            "a filter that opens TLS needs its CA installed, or named by SSL_CERT_FILE; else use another endpoint"
+        }
+        NetworkFault::CertificateTime => {
+            "compare the clock of this machine with a watch; if it is right, use another endpoint until its owner renews it"
         }
         NetworkFault::ProxyAuth => {
             "give the proxy's user and password: `password_file` of its [[proxies]], or in the address of the variable"

@@ -103,6 +103,49 @@ async fn redirects_that_are_followed() {
     .await;
 }
 
+/// A mirror that loses what signs an address: the store refuses, the Hub is asked for others, and the reason is told.
+#[tokio::test]
+async fn a_store_that_loses_the_query_is_no_store() -> anyhow::Result<()> {
+    let hub = hub()?;
+    let bare = format!("{}/{FILE}", hub.cdn_endpoint());
+    hub.faults()
+        .add(Rule::new(resolve(), Fault::Redirect(302, bare.clone())).once());
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m"]).await?;
+    scratch.wait_done(&[&id]).await?;
+    complete(&scratch, &hub)?;
+    hub.fault(resolve(), Fault::Redirect(302, bare));
+    let job = failed(&scratch, &["org/m", "--force-download"]).await?;
+    assert_eq!(job["failure"]["kind"], "bad_endpoint", "{job}");
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+/// Whether an address is too old is what the server says, not what two clocks do.
+#[tokio::test]
+async fn a_server_whose_clock_is_off_signs_addresses_all_the_same() -> anyhow::Result<()> {
+    for ahead in [-86_400, 86_400] {
+        let hub = hub()?;
+        hub.switch(|switches| switches.clock_ahead_secs = ahead);
+        hub.faults().add(Rule::new(cdn(), Fault::ResetAfter(MIB)).first(3));
+        let scratch = scratch(hub.endpoint())?;
+        let daemon = scratch.daemon().await?;
+        let id = scratch.submit(&["org/m"]).await?;
+        scratch.wait_done(&[&id]).await?;
+        daemon.stop().await?;
+        assert_eq!(
+            hub.journal().count(|record| record.status == 403),
+            0,
+            "{}",
+            hub.journal().text()
+        );
+        check::finished(&scratch, &[&hub])?;
+        complete(&scratch, &hub)?;
+    }
+    Ok(())
+}
+
 /// A Hub that wants a token, and one that must never see it.
 fn two() -> anyhow::Result<(SimHub, SimHub)> {
     let hub = SimHub::builder()

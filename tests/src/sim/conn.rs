@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Target, answer};
@@ -18,6 +17,7 @@ use super::fault::Subject;
 use super::gate::GateState;
 use super::journal::{Ending, Exchange, Host};
 use super::pace::{MAX_CHUNK, Meter};
+use super::tls::Stream;
 use super::wire::{Request, Response, read_request};
 use super::world::{Busy, World};
 
@@ -29,7 +29,7 @@ const BEFORE_RESET: Duration = Duration::from_millis(10);
 pub(crate) struct Connection {
     pub(crate) world: Arc<World>,
     pub(crate) host: Host,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) peer: SocketAddr,
     pub(crate) number: u64,
     pub(crate) stop: CancellationToken,
@@ -38,7 +38,7 @@ pub(crate) struct Connection {
 }
 
 /// Ends the journal's entry when the connection's task is dropped in the middle.
-struct Entry(Arc<Exchange>);
+pub(crate) struct Entry(pub(crate) Arc<Exchange>);
 
 impl Drop for Entry {
     fn drop(&mut self) {
@@ -86,16 +86,7 @@ impl Connection {
     }
 
     async fn answer(&mut self, world: &World, exchange: &Exchange, request: Request) -> Result<(Ending, bool), Ending> {
-        if self.host == Host::Cdn {
-            for name in ["authorization", "cookie"] {
-                if request.headers.get(name).is_some() {
-                    world.journal.violation(format!(
-                        "the CDN saw a header {name}: {} {}",
-                        request.method, request.path
-                    ));
-                }
-            }
-        }
+        note_credentials(world, self.host, &request);
         let target = Target::of(world, self.host, &request);
         let subject = Subject {
             host: self.host,
@@ -265,7 +256,13 @@ impl Connection {
                 exchange.sent(of_body);
             }
         }
-        Ok(())
+        // What is encrypted may wait in memory.
+        let flushed = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Ending::Stopped),
+            flushed = self.stream.flush() => flushed,
+        };
+        flushed.map_err(|_| Ending::PeerClosed)
     }
 
     /// Waits for something, unless the peer closes or the Hub stops first.
@@ -287,7 +284,7 @@ impl Connection {
                 .unwrap_or(Ending::Stopped),
             Stop::Reset => {
                 let early = self.until(tokio::time::sleep(BEFORE_RESET)).await.err();
-                let set = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+                let set = rustix::net::sockopt::set_socket_linger(self.stream.tcp(), Some(Duration::ZERO));
                 match (early, set) {
                     (Some(ending), _) => ending,
                     (None, Ok(())) => Ending::Reset,
@@ -302,8 +299,20 @@ impl Connection {
     }
 }
 
+/// A CDN must see no credentials.
+pub(crate) fn note_credentials(world: &World, host: Host, request: &Request) {
+    for name in ["authorization", "cookie"] {
+        if host == Host::Cdn && request.headers.get(name).is_some() {
+            world.journal.violation(format!(
+                "the CDN saw a header {name}: {} {}",
+                request.method, request.path
+            ));
+        }
+    }
+}
+
 /// Returns when the peer has closed or reset. What it sends meanwhile is kept.
-async fn closed(stream: &mut TcpStream, buffer: &mut BytesMut) {
+async fn closed(stream: &mut Stream, buffer: &mut BytesMut) {
     while buffer.len() < PIPELINE_LIMIT {
         if !matches!(stream.read_buf(buffer).await, Ok(count) if count > 0) {
             return;

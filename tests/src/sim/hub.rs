@@ -20,6 +20,7 @@ use super::pace::Pace;
 use super::quota::Bucket;
 use super::repo::{Kind, Repo};
 use super::switches::Switches;
+use super::tls::Identity;
 use super::world::World;
 
 /// How long stopping may take.
@@ -37,6 +38,8 @@ pub struct SimHubBuilder {
     switches: Switches,
     quotas: Vec<(Bucket, u64)>,
     quota_window: Option<Duration>,
+    identities: Option<[Identity; 2]>,
+    names: [Option<String>; 2],
 }
 
 impl SimHubBuilder {
@@ -93,6 +96,18 @@ impl SimHubBuilder {
         self
     }
 
+    /// Both speak TLS, with these certificates.
+    pub fn tls(mut self, hub: &Identity, cdn: &Identity) -> Self {
+        self.identities = Some([hub.clone(), cdn.clone()]);
+        self
+    }
+
+    /// Names in place of the addresses in all URLs. Who asks must find the addresses by them.
+    pub fn names(mut self, hub: &str, cdn: &str) -> Self {
+        self.names = [hub, cdn].map(|name| Some(name.to_owned()));
+        self
+    }
+
     /// Starts it on threads of its own, so that a test which blocks, or pauses its clock, does not stop it.
     ///
     /// # Errors
@@ -106,8 +121,22 @@ impl SimHubBuilder {
         let hub = listen(&runtime, self.hub)?;
         let cdn = listen(&runtime, self.cdn)?;
         let (hub_address, cdn_address) = (hub.local_addr()?, cdn.local_addr()?);
-        let endpoint = format!("http://{hub_address}{}", self.base_path);
-        let world = World::new(endpoint, format!("http://{cdn_address}"), self.base_path, self.switches);
+        let scheme = if self.identities.is_some() { "https" } else { "http" };
+        let [hub_host, cdn_host] =
+            [(&self.names[0], hub_address), (&self.names[1], cdn_address)].map(|(name, address)| {
+                name.as_ref()
+                    .map_or_else(|| address.to_string(), |name| format!("{name}:{}", address.port()))
+            });
+        let endpoint = format!("{scheme}://{hub_host}{}", self.base_path);
+        let world = World::new(
+            endpoint,
+            format!("{scheme}://{cdn_host}"),
+            self.base_path,
+            self.switches,
+        );
+        for (host, identity) in [Host::Hub, Host::Cdn].into_iter().zip(self.identities.iter().flatten()) {
+            world.set_tls(host, identity);
+        }
         for repo in self.repos {
             world.put_repo(repo);
         }
@@ -155,6 +184,8 @@ impl SimHub {
             switches: Switches::default(),
             quotas: Vec::new(),
             quota_window: None,
+            identities: None,
+            names: [None, None],
         }
     }
 
@@ -186,6 +217,11 @@ impl SimHub {
     /// Short for adding a rule to [`SimHub::faults`] that strikes every match.
     pub fn fault(&self, matcher: Matcher, fault: Fault) {
         self.faults().add(Rule::new(matcher, fault));
+    }
+
+    /// Shows another certificate, on connections that begin from now on.
+    pub fn set_identity(&self, host: Host, identity: &Identity) {
+        self.world.set_tls(host, identity);
     }
 
     /// Speeds.

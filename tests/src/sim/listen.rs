@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::BytesMut;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::conn::Connection;
+use super::http2;
 use super::journal::Host;
 use super::pace::Meter;
+use super::tls::Stream;
 use super::world::World;
 
 /// Connections that may wait to be accepted.
@@ -66,17 +69,26 @@ pub(crate) async fn accept(
                 {
                     world.journal.violation(format!("no send buffer of {bytes} bytes: {error}"));
                 }
-                let connection = Connection {
-                    world: Arc::clone(&world),
-                    host,
-                    stream,
-                    peer,
-                    number: connections.fetch_add(1, Ordering::Relaxed),
-                    stop: stop.clone(),
-                    meter: Meter::default(),
-                    buffer: BytesMut::new(),
-                };
-                tasks.spawn(connection.run());
+                let (world, stop) = (Arc::clone(&world), stop.clone());
+                let number = connections.fetch_add(1, Ordering::Relaxed);
+                tasks.spawn(async move {
+                    let Some(stream) = encrypted(&world, host, stream, &stop).await else { return };
+                    let connection = Connection {
+                        world,
+                        host,
+                        stream,
+                        peer,
+                        number,
+                        stop,
+                        meter: Meter::default(),
+                        buffer: BytesMut::new(),
+                    };
+                    if connection.stream.is_http2() {
+                        http2::run(connection).await;
+                    } else {
+                        connection.run().await;
+                    }
+                });
             }
             Some(ended) = tasks.join_next() => note_panic(&world, ended),
         }
@@ -84,6 +96,24 @@ pub(crate) async fn accept(
     drop(listener);
     while let Some(ended) = tasks.join_next().await {
         note_panic(&world, ended);
+    }
+}
+
+/// Shakes hands where TLS is spoken; `None` when the peer does not like our certificate, or goes.
+async fn encrypted(world: &World, host: Host, stream: TcpStream, stop: &CancellationToken) -> Option<Stream> {
+    let Some(config) = world.tls(host) else {
+        return Some(Stream::Plain(stream));
+    };
+    let shaken = tokio::select! {
+        () = stop.cancelled() => return None,
+        shaken = TlsAcceptor::from(config).accept(stream) => shaken,
+    };
+    match shaken {
+        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Err(_) => {
+            world.journal.failed_handshake();
+            None
+        }
     }
 }
 

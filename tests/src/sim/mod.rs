@@ -1,6 +1,7 @@
 //! The simulated Hub: a server that answers as the Hugging Face Hub does, and that fails as told.
 //!
-//! [`SimHub`] listens at two origins, the Hub (API and resolve) and the CDN (signed URLs), over plain HTTP/1.1. What it
+//! [`SimHub`] listens at two origins, the Hub (API and resolve) and the CDN (signed URLs), over HTTP/1.1, in the
+//! clear or with certificates of an [`Authority`], and over HTTP/2 where an [`Identity`] offers it. What it
 //! serves comes from [`RepoBuilder`]; what goes wrong from [`FaultPlan`]; how fast from [`Pace`]; what differs between
 //! real servers from [`Switches`]. The [`Journal`] keeps every request and counts every byte. A [`Gate`] stops a
 //! transfer at a known byte.
@@ -37,12 +38,14 @@ mod fault;
 mod gate;
 mod glob;
 mod gzip;
+mod http2;
 mod hub;
 mod journal;
 mod listen;
 mod pace;
 mod quota;
 mod range;
+mod record;
 mod repo;
 mod resolve;
 mod route;
@@ -50,6 +53,7 @@ mod search;
 mod sign;
 mod switches;
 mod tiny_model;
+mod tls;
 mod tree;
 mod wire;
 mod world;
@@ -68,4 +72,5 @@ pub use quota::Bucket;
 pub use repo::{Commit, Gated, Kind, Repo, Storage, StoredFile};
 pub use switches::{LinkedShape, PlainShape, Switches};
 pub use tiny_model::write_tiny_model;
+pub use tls::{Authority, Flaw, Identity};
 pub use wire::{quote_path, quote_segment};

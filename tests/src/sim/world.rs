@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use tokio_rustls::rustls::ServerConfig;
+
 use super::access::{Caller, Refusal, Token, Tokens};
 use super::fault::FaultPlan;
 use super::gate::Gates;
@@ -13,6 +15,7 @@ use super::quota::Quotas;
 use super::repo::{Commit, Kind, Repo};
 use super::route::RepoRef;
 use super::switches::Switches;
+use super::tls::Identity;
 use super::wire::{Request, Response};
 
 type Repos = BTreeMap<(Kind, String), Arc<Repo>>;
@@ -35,6 +38,8 @@ pub(crate) struct World {
     pub(crate) faults: FaultPlan,
     pub(crate) gates: Gates,
     pub(crate) pace: Pace,
+    /// Of the Hub and of the CDN; `None`: they speak in the clear.
+    tls: RwLock<[Option<Arc<ServerConfig>>; 2]>,
 }
 
 impl World {
@@ -54,7 +59,18 @@ impl World {
             faults: FaultPlan::default(),
             gates: Gates::default(),
             pace: Pace::default(),
+            tls: RwLock::default(),
         }
+    }
+
+    pub(crate) fn tls(&self, host: Host) -> Option<Arc<ServerConfig>> {
+        let identities = self.tls.read().unwrap_or_else(PoisonError::into_inner);
+        identities[usize::from(host == Host::Cdn)].clone()
+    }
+
+    pub(crate) fn set_tls(&self, host: Host, identity: &Identity) {
+        let mut identities = self.tls.write().unwrap_or_else(PoisonError::into_inner);
+        identities[usize::from(host == Host::Cdn)] = Some(identity.config());
     }
 
     pub(crate) fn switches(&self) -> Switches {

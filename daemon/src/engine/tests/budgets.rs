@@ -35,7 +35,7 @@ async fn a_budget_holds_at_the_line_and_lets_go_when_it_begins_anew() {
         held.detail
     );
     assert!(
-        held.detail.contains("the budget of ann is spent: 4.") && held.detail.contains("Sun 2026-03-29 00:00 CET"),
+        held.detail.contains(" of 3.8 MiB came this day") && held.detail.contains("Sun 2026-03-29 00:00 CET"),
         "{}",
         held.detail
     );

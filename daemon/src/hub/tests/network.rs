@@ -1,6 +1,7 @@
 //! Faults below HTTP, and proxies.
 
 use std::error::Error;
+use std::time::Duration;
 use std::{fmt, io};
 
 use tokio::io::AsyncWriteExt;
@@ -88,7 +89,7 @@ fn chains_are_read_to_their_end() {
     let io = |kind: io::ErrorKind| Layer("tcp connect error", Some(Box::new(io::Error::from(kind))));
     check(
         Layer("invalid peer certificate: Expired", None),
-        NetworkFault::Certificate,
+        NetworkFault::CertificateTime,
     );
     check(
         Layer("invalid peer certificate: UnknownIssuer", None),
@@ -125,7 +126,9 @@ fn every_fault_has_a_verdict_and_a_sentence() {
         };
         let verdict = classify(&error);
         match fault {
-            NetworkFault::Certificate => assert_eq!(verdict, Verdict::EndpointAtFault(Blame::Certificate)),
+            NetworkFault::Certificate | NetworkFault::CertificateTime => {
+                assert_eq!(verdict, Verdict::EndpointAtFault(Blame::Certificate))
+            }
             NetworkFault::ProxyAuth => assert!(matches!(verdict, Verdict::Permanent(_)), "{verdict:?}"),
             NetworkFault::Dns
             | NetworkFault::Refused
@@ -154,6 +157,36 @@ async fn a_proxy_gets_the_whole_address_and_its_own_password() {
     assert_eq!(request.line(), whole);
     assert_eq!(request.header("proxy-authorization"), Some("Basic dXNlcjpzZWNyZXQ="));
     assert_eq!(request.header("host"), Some("hub.example:8080"));
+}
+
+/// A captive portal in place of a proxy.
+#[tokio::test]
+async fn a_proxy_that_answers_a_tunnel_with_a_page_is_told() {
+    let page = Reply::new(200, &[("content-type", "text/html")], "<html>Sign in</html>");
+    let proxy = script(vec![page.then_close()]).await;
+    if let Some(told) = fault("https://hub.example", Some(&proxy.base)).await {
+        assert_eq!(told, NetworkFault::Tls);
+        assert_eq!(proxy.lines(), ["CONNECT hub.example:443"]);
+    }
+    assert!(!proxy.saw_token());
+}
+
+/// What a connection showed when it was made is looked at again after some time.
+#[tokio::test]
+async fn connections_that_are_too_old_take_no_new_request() {
+    for (lifetime, connections) in [(Duration::from_secs(600), 1), (Duration::ZERO, 3)] {
+        let body = format!("{{\"sha\":\"{}\"}}", "1".repeat(40));
+        let server = script(vec![Reply::json(body); 3]).await;
+        let mut options = HubOptions::direct("hfetch/test");
+        options.pool_lifetime = lifetime;
+        let (hub, endpoint) = (Hub::new(options).unwrap(), endpoint(&server.base));
+        for _ in 0..3 {
+            hub.info(&endpoint, None, RepoKind::Model, &tiny(), &Revision::main())
+                .await
+                .unwrap();
+        }
+        assert_eq!(server.connections(), connections, "{lifetime:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A server that plays a script: replies in order, requests recorded. A request beyond the script is answered with 599.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,6 +105,7 @@ pub(super) struct Script {
     pub(super) base: String,
     requests: watch::Sender<Vec<Request>>,
     raw: Arc<Mutex<Vec<u8>>>,
+    connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -126,16 +128,20 @@ pub(super) fn script_on(listener: TcpListener, replies: Vec<Reply>) -> Script {
     let raw = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     let (seen, bytes) = (requests.clone(), Arc::clone(&raw));
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
     tasks.spawn(async move {
-        let mut connections = JoinSet::new();
+        let mut playing = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(play(stream, Arc::clone(&replies), seen.clone(), Arc::clone(&bytes)));
+            count.fetch_add(1, Ordering::Relaxed);
+            playing.spawn(play(stream, Arc::clone(&replies), seen.clone(), Arc::clone(&bytes)));
         }
     });
     Script {
         base,
         requests,
         raw,
+        connections,
         _tasks: tasks,
     }
 }
@@ -153,6 +159,11 @@ impl Script {
     /// Whether the token was in any byte that came, in a request or not.
     pub(super) fn saw_token(&self) -> bool {
         String::from_utf8_lossy(&self.raw.lock().unwrap()).contains("hf_topsecret")
+    }
+
+    /// Connections that were made.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// How often a text was in what came.
