@@ -228,7 +228,8 @@ pub(super) async fn recovered(store: &Store, jobs: &[Job], now: Timestamp) -> Re
     let ledgers = Ledgers::default();
     let today = TimeZone::UTC.to_datetime(now).date();
     let first = today.checked_sub(BUDGET_DAYS.days()).unwrap_or(Date::MIN);
-    lock(&ledgers.totals).add(&store.bookings_since(Scope::All, first).await?);
+    let booked = store.bookings_since(Scope::All, first).await?;
+    lock(&ledgers.totals).add(&booked);
     for (id, had) in store.take_in_hand().await? {
         let Some(job) = jobs.iter().find(|job| job.id.as_str() == id) else {
             continue;

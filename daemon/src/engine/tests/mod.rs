@@ -3,7 +3,7 @@
 mod budgets;
 mod nights;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use hfetch_tests::{
     harness::eventually,
@@ -51,7 +51,7 @@ impl World {
     async fn start(now: &str, toml: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("hf-").tempdir().unwrap();
         std::fs::create_dir(dir.path().join("state")).unwrap();
-        let loaded = Arc::new(load(&dir.path().to_owned(), toml));
+        let loaded = Arc::new(load(dir.path(), toml));
         let (time, clock) = watch::channel(now.parse().unwrap());
         let (config, seen) = watch::channel(loaded);
         let (engine, running) = begin(&dir, clock, seen).await;
@@ -65,8 +65,7 @@ impl World {
     }
 
     fn reconfigure(&self, toml: &str) {
-        self.config
-            .send_replace(Arc::new(load(&self.dir.path().to_owned(), toml)));
+        self.config.send_replace(Arc::new(load(self.dir.path(), toml)));
     }
 
     fn set_time(&self, now: &str) {
@@ -116,7 +115,7 @@ impl World {
     }
 }
 
-fn load(dir: &PathBuf, toml: &str) -> Config {
+fn load(dir: &Path, toml: &str) -> Config {
     let path = dir.join("hfetch.toml");
     let cache = dir.join("hub");
     std::fs::write(
