@@ -48,7 +48,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Where the daemon is: unix:PATH. Default: your own daemon's socket, else the system's
+    /// Where the daemon is: unix:PATH or https://HOST:PORT. Default: your own daemon's socket, else the system's
     #[arg(
         long,
         global = true,

@@ -13,6 +13,7 @@ mod neighbour;
 mod python_main;
 mod quickstart;
 mod readme;
+mod remote;
 mod resume;
 mod routes;
 mod service;

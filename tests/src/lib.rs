@@ -3,6 +3,7 @@
 pub mod check;
 pub mod harness;
 pub mod jobs;
+pub mod pki;
 pub mod proxies;
 pub mod python;
 pub mod sim;

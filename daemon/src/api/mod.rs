@@ -10,7 +10,10 @@ mod endpoint;
 mod gate;
 mod identity;
 mod job;
+mod listener;
 mod name;
+mod places;
+mod remote;
 mod rights;
 mod route;
 mod server;
@@ -19,4 +22,6 @@ mod token;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};
-pub use server::{Listener, ServerError, ServerOptions, serve};
+pub use listener::Listener;
+pub use remote::{BadTls, DoorError, RemoteDoor, RemoteListener};
+pub use server::{ServerError, ServerOptions, serve};

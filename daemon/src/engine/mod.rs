@@ -134,6 +134,16 @@ impl Running {
 }
 
 impl Engine {
+    /// The same engine for callers of another machine: caches and endpoints are those that the configuration names, as on a
+    /// shared daemon.
+    #[must_use]
+    pub fn for_remote(&self) -> Self {
+        Self {
+            mode: Mode::System,
+            ..self.clone()
+        }
+    }
+
     /// Opens the store in `state_dir`, puts back what a crash left, and starts. Must run inside the runtime.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Floor 0: plain data. No async, no I/O, no SQL, no wire types. Everything else is built from these words.
 
+mod bearer;
 mod digest;
 mod event;
 mod failure;
@@ -16,6 +17,7 @@ mod secret;
 pub mod units;
 mod week;
 
+pub use bearer::{Bearers, is_caller_name};
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
 pub use failure::{Failure, FailureKind};
@@ -29,6 +31,6 @@ pub use manifest::{Manifest, ManifestEntry};
 pub use pacing::{JobChange, Pacing, SetLimit, SetLimits};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
-pub use secret::{ProxyLogin, SignedUrl, Token};
+pub use secret::{Pem, ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
 pub use week::{Change, Limit, Period, Weekdays};
