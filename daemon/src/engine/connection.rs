@@ -1,7 +1,7 @@
 //! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -16,7 +16,13 @@ use super::{
     stop::JobStop,
     transfer::FileTransfer,
 };
-use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
+use crate::{
+    cache::CacheError,
+    hub::{HubError, ReceiveBuffer},
+    model::ByteRange,
+    plan::LeaseId,
+    sched::rate::RateMeter,
+};
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
@@ -57,6 +63,8 @@ impl<E: Into<JobStop>> From<E> for SegmentEnd {
 pub(super) struct Flow {
     started: Instant,
     ahead: Mutex<Ahead>,
+    /// Where its bytes arrive, once it is answered.
+    buffer: OnceLock<ReceiveBuffer>,
     /// Ends it at once; what came is kept.
     pub(super) cut: CancellationToken,
 }
@@ -112,6 +120,7 @@ impl Flow {
                 meter: RateMeter::default(),
                 recent: 0,
             }),
+            buffer: OnceLock::new(),
             cut: CancellationToken::new(),
         })
     }
@@ -134,6 +143,11 @@ impl Flow {
         let mut ahead = lock(&self.ahead);
         ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
         ahead.end
+    }
+
+    /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
+    pub(super) fn unread(&self) -> u64 {
+        self.buffer.get().map_or(0, ReceiveBuffer::unread)
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -224,6 +238,9 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         None => transfer.set_link(task.index, opened.link.clone()),
     };
     let mut body = opened.body;
+    if let Some(buffer) = body.receive_buffer() {
+        task.flow.buffer.get_or_init(|| buffer);
+    }
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared

@@ -12,6 +12,7 @@ use url::Url;
 use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
+use super::window::ReceiveBuffer;
 use super::{transport, window};
 use crate::model::SignedUrl;
 
@@ -115,6 +116,12 @@ impl Body {
         if let Some(info) = self.response.extensions().get::<HttpInfo>() {
             window::set(info.local_addr(), bytes);
         }
+    }
+
+    /// The receive buffer that it comes by.
+    pub fn receive_buffer(&self) -> Option<ReceiveBuffer> {
+        let info = self.response.extensions().get::<HttpInfo>()?;
+        Some(ReceiveBuffer::of(info.local_addr()))
     }
 
     /// Bytes handed on so far.

@@ -59,6 +59,7 @@ pub use routes::{Decision, ProxyPoint, RouteTable, Way};
 pub use search::RepoSummary;
 pub use trace::{Hop, Reading};
 pub use transport::NetworkFault;
+pub use window::ReceiveBuffer;
 pub use wording::failure;
 
 use crate::model::Token;

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Fetched, Wanted};
 use crate::{
     cache::Hasher,
     engine::{
-        conduct,
+        conduct::{self, OF_USE},
         connection::{Flow, SegmentEnd, arrived},
         progress::Counted,
         retry::{Retry, say},
@@ -19,13 +19,15 @@ use crate::{
         transfer::MISMATCHES,
     },
     hub::HubError,
-    model::{ByteRange, CommitHash, Digest, FileRecord},
+    model::{ByteRange, CommitHash, Digest, Failure, FailureKind, FileRecord},
 };
 
 /// So many bytes are hashed where they are; more of them on a thread of their own.
 const HASHED_AT_ONCE: u64 = 128 << 10;
 /// How often a connection is looked at that may stand still.
 const LOOK: Duration = Duration::from_millis(250);
+/// A file that broke off less often is not given up.
+const BREAKS: u32 = 5;
 /// How often who waits for a connection says why.
 const SAY: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
     let mut wrong = 0;
+    let mut breaks = Breaks::default();
     if file.size == 0 {
         // What has no bytes needs no request, and its hash no second look.
         return match hash(file, Vec::new()).await {
@@ -71,12 +74,12 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
             let took = reading.age.saturating_sub(first_byte);
             let sources = &context.shared.sources;
             sources.observed(slot.source, reading.received, took, first_byte);
-            retry.progressed(index);
             in_vain[index] = 0;
         }
         let error = match outcome {
             Ok((bytes, host)) => {
                 drop(slot);
+                retry.progressed(index);
                 let (bytes, actual) = hash(file, bytes).await;
                 if actual == file.digest {
                     return Ok(bytes);
@@ -97,10 +100,48 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
                 }
             }
         };
+        let again = breaks.count(context, file, &error, reading.received)?;
+        // A file that breaks off each time says nothing more of the connection.
+        let brought = if again { OF_USE } else { reading.received };
         // While the slot is held: the refused connection counts.
-        if !conduct::blame(context, &mut retry, index, &error, reading.received) {
-            retry.failed(context, index, &error, reading.received)?;
+        if !conduct::blame(context, &mut retry, index, &error, brought) {
+            // Of a small file nothing is kept: what it brought is no progress.
+            retry.failed(context, index, &error, 0)?;
         }
+    }
+}
+
+/// How often the answer broke off after its first bytes, and since when. Bytes count as life of the job: this is what ends a
+/// file that no server has whole.
+#[derive(Default)]
+struct Breaks {
+    count: u32,
+    since: Option<Instant>,
+}
+
+impl Breaks {
+    /// Counts a failed attempt that had brought `brought` bytes; true when it is not the first such.
+    fn count(
+        &mut self,
+        context: &JobContext,
+        file: &FileRecord,
+        error: &HubError,
+        brought: u64,
+    ) -> Result<bool, JobStop> {
+        if brought == 0 {
+            return Ok(false);
+        }
+        self.count += 1;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.count >= BREAKS && since.elapsed() > context.shared.config().transfer.give_up_after {
+            let path = file.path.as_str().escape_debug();
+            return Err(JobStop::FileFailed(Failure::new(
+                FailureKind::BadEndpoint,
+                format!("{path} broke off {} times: {error}", self.count),
+                "use another endpoint",
+            )));
+        }
+        Ok(self.count > 1)
     }
 }
 
@@ -144,12 +185,9 @@ async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
 async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
     loop {
         retry.next_open(context).await?;
+        let asked = retry.open(context, false);
         let wish = Wish {
-            any_of: retry
-                .open(context, false)
-                .iter()
-                .map(|index| context.sources[*index])
-                .collect(),
+            any_of: asked.iter().map(|index| context.sources[*index]).collect(),
             has: 0,
             bytes: file.size,
         };
@@ -158,17 +196,25 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
             tokio::select! {
                 biased;
                 () = context.cancel.cancelled() => return Err(JobStop::Cancelled),
-                slot = request.granted() => break slot,
-                () = sleep(SAY) => if retry.open(context, false).is_empty()
-                    && let Some(closed) = retry.opens(context, false)
-                {
-                    say(context, &closed);
-                },
+                slot = request.granted() => break Some(slot),
+                () = sleep(SAY) => {}
+            }
+            // Sources close and open again while one waits: nothing but asking anew finds the one that opened.
+            let open = retry.open(context, false);
+            if open.is_empty()
+                && let Some(closed) = retry.opens(context, false)
+            {
+                say(context, &closed);
+            }
+            if open != asked {
+                break None;
             }
         };
         // A gate may have closed while we waited.
         let open = retry.open(context, false);
-        if let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source) {
+        if let Some(slot) = slot
+            && let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source)
+        {
             return Ok((index, slot));
         }
     }
