@@ -10,6 +10,7 @@ use std::time::Duration;
 use hfetch_proto::socket;
 use hfetch_proto::v1::admin_service_client::AdminServiceClient;
 use hfetch_proto::v1::bandwidth_service_client::BandwidthServiceClient;
+use hfetch_proto::v1::cache_service_client::CacheServiceClient;
 use hfetch_proto::v1::doctor_service_client::DoctorServiceClient;
 use hfetch_proto::v1::endpoint_service_client::EndpointServiceClient;
 use hfetch_proto::v1::event_service_client::EventServiceClient;
@@ -107,6 +108,11 @@ impl Daemon {
     /// Limits, and changes of jobs.
     pub(crate) fn bandwidth(&self) -> BandwidthServiceClient<Wire> {
         BandwidthServiceClient::new(self.wire()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// What is on disk.
+    pub(crate) fn caches(&self) -> CacheServiceClient<Wire> {
+        CacheServiceClient::new(self.wire()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// The Hub and its mirrors.

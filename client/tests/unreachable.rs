@@ -67,7 +67,6 @@ fn what_is_not_in_this_version_says_so() {
         &["top"][..],
         &["schedule", "list"],
         &["usage", "--json"],
-        &["cache", "verify"],
         &["submit", "org/x", "--by", "08:00"],
     ] {
         check(args, 2, "not in this version");

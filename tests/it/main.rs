@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod bench;
+mod caches;
 mod corruption;
 mod custody;
 mod errors;

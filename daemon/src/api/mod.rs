@@ -4,6 +4,7 @@
 mod admin;
 mod authority;
 mod bandwidth;
+mod cache;
 mod convert;
 mod doctor;
 mod endpoint;

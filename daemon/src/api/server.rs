@@ -10,6 +10,7 @@ use tonic::{service::Routes, transport::Server};
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
     bandwidth::BandwidthApi,
+    cache::CacheApi,
     doctor::DoctorApi,
     endpoint::EndpointApi,
     gate::GateLayer,
@@ -160,6 +161,7 @@ async fn routes(engine: &Engine, parts: &Parts) -> Routes {
         }),
         name_service_server::NameServiceServer(NameApi { engine: engine.clone() }),
         bandwidth_service_server::BandwidthServiceServer(BandwidthApi { engine: engine.clone() }),
+        cache_service_server::CacheServiceServer(CacheApi { engine: engine.clone() }),
         endpoint_service_server::EndpointServiceServer(EndpointApi { engine: engine.clone() }),
         route_service_server::RouteServiceServer(RouteApi { engine: engine.clone() }),
         token_service_server::TokenServiceServer(TokenApi { engine: engine.clone() }),

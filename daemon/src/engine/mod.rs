@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod caches;
 mod checkpoint;
 mod clock;
 mod conduct;
@@ -58,6 +59,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    caches::{CacheTarget, CachedRepo, SweptRepo, Verified},
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},

@@ -56,7 +56,7 @@ pub(super) struct Shared {
     /// Writes and syncs.
     pub(super) disk: DiskPool,
     /// Hashes.
-    hash_pool: DiskPool,
+    pub(super) hash_pool: DiskPool,
     pub(super) unclaimed: Arc<UnclaimedInAll>,
     pub(super) board: Board,
     pub(super) clock: Clock,

@@ -9,11 +9,13 @@ const NUMBERS: [&str; 8] = [
 /// What a name or a comment says when it tells the unit.
 const UNITS: [&str; 7] = ["byte", "per_sec", "_sec", "_ms", "second", "millisecond", "percent"];
 /// Fields that count things, or number them.
-const COUNTS: [&str; 19] = [
+const COUNTS: [&str; 22] = [
     "after_seq",
+    "blobs_removed",
     "connections",
     "downloads",
     "event_seq",
+    "files_broken",
     "files_done",
     "files_total",
     "jobs_active",
@@ -25,6 +27,7 @@ const COUNTS: [&str; 19] = [
     "page_size",
     "pid",
     "requests",
+    "revisions_changed",
     "schema_version",
     "seq",
     "uid",

@@ -168,7 +168,7 @@ enum StartFailure {
     Unwatchable(io::Error),
 }
 
-async fn wait_for_answer(child: &mut Child, socket: &PathBuf) -> Result<connect::Daemon, StartFailure> {
+async fn wait_for_answer(child: &mut Child, socket: &Path) -> Result<connect::Daemon, StartFailure> {
     let started = Instant::now();
     let mut backoff = Backoff::default();
     loop {

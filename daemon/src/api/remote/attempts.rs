@@ -1,9 +1,8 @@
 //! Wrong tokens, counted by address: guessing is hopeless with 256 bits, but a short token in the file should not be found either.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::api::places::Key;
 
