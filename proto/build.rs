@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "doctor",
         "bandwidth",
         "cache",
+        "usage",
     ];
     let files = names.map(|name| format!("hfetch/v1/{name}.proto"));
     for file in &files {

@@ -10,6 +10,7 @@ mod names;
 mod route;
 mod submit;
 mod token;
+mod usage;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -23,6 +24,7 @@ pub(crate) use names::{AliasCommand, SearchArgs};
 pub(crate) use route::{ExplainArgs, RouteCommand};
 pub(crate) use submit::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
 pub(crate) use token::{LoginArgs, LogoutArgs, WhoamiArgs};
+pub(crate) use usage::{UsageArgs, UsageByArg};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -31,7 +33,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: schedule, usage, top.
+Not in this version: schedule, top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -117,6 +119,9 @@ pub(crate) enum Command {
     /// Show or set the limit of all downloads together
     #[command(after_help = bandwidth::LIMIT_EXAMPLES)]
     Limit(LimitArgs),
+    /// What came over the network: by day, user, endpoint, host, route
+    #[command(after_help = usage::USAGE_EXAMPLES)]
+    Usage(UsageArgs),
     /// Short names for repositories
     #[command(subcommand, after_help = names::ALIAS_EXAMPLES)]
     Alias(AliasCommand),
@@ -164,9 +169,6 @@ pub(crate) enum Command {
     /// Recurring pulls (not in this version)
     #[command(hide = true)]
     Schedule(LaterArgs),
-    /// Bytes by day, user, endpoint, route (not in this version)
-    #[command(hide = true)]
-    Usage(LaterArgs),
     /// Full-screen view (not in this version)
     #[command(hide = true)]
     Top(LaterArgs),

@@ -23,6 +23,7 @@ mod set;
 mod show;
 mod submission;
 mod submit;
+mod usage;
 mod wait;
 mod watch;
 
@@ -49,6 +50,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Retry(args) => retry::run(context, &args).await,
         Command::Set(args) => set::run(context, &args).await,
         Command::Limit(args) => limit::run(context, &args).await,
+        Command::Usage(args) => usage::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
@@ -62,7 +64,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
-        Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
     }
 }

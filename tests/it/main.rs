@@ -24,5 +24,6 @@ mod sources;
 mod startup;
 mod steps;
 mod tidy;
+mod usage;
 mod verbs;
 mod watch;

@@ -2,6 +2,7 @@
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
 pub(crate) mod cache;
+mod changes;
 mod endpoints;
 mod identity;
 mod parts;
@@ -391,6 +392,7 @@ impl ServerJson {
 #[cfg(test)]
 mod tests;
 
+pub(crate) use changes::{LogoutJson, ReloadJson, RemovedAliasJson, StoppedJson};
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
 pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;

@@ -21,6 +21,7 @@ use super::{
     remote::{self, RemoteDoor, RemoteListener},
     route::RouteApi,
     token::TokenApi,
+    usage::UsageApi,
     watch::EventApi,
 };
 use crate::engine::Engine;
@@ -165,6 +166,7 @@ async fn routes(engine: &Engine, parts: &Parts) -> Routes {
         endpoint_service_server::EndpointServiceServer(EndpointApi { engine: engine.clone() }),
         route_service_server::RouteServiceServer(RouteApi { engine: engine.clone() }),
         token_service_server::TokenServiceServer(TokenApi { engine: engine.clone() }),
+        usage_service_server::UsageServiceServer(UsageApi { engine: engine.clone() }),
         doctor_service_server::DoctorServiceServer(DoctorApi { engine: engine.clone() }),
         admin_service_server::AdminServiceServer(AdminApi {
             engine: engine.clone(),

@@ -254,6 +254,8 @@ impl Crew<'_> {
         if keep == 0 {
             flight.stalled = Some(flight.flow.read().idle);
             flight.flow.cut.cancel();
+        } else {
+            flight.flow.narrow();
         }
         self.transfer.split(lease, end, index)
     }

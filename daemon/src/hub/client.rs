@@ -20,7 +20,7 @@ use super::address::Home;
 use super::choice::Choices;
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
-use super::ledger::Tally;
+use super::ledger::Charge;
 use super::listed::Listed;
 use super::proxy::ProxyRules;
 use super::resolver::Resolver;
@@ -29,6 +29,8 @@ use super::transport;
 
 /// Clients that are kept. More are wanted only where users name many endpoints of their own.
 const MOST_CLIENTS: usize = 64;
+/// What decided for a way that no rule chose.
+const MEASURED: &str = "measured";
 
 /// How the Hub client behaves.
 #[derive(Debug, Clone)]
@@ -108,7 +110,7 @@ pub(super) struct Taken {
     pub(super) way: Way,
     /// Whether there was a choice; then what becomes of it is remembered.
     chosen: bool,
-    pub(super) tally: Option<Arc<Tally>>,
+    pub(super) charge: Charge,
     pub(super) listed: Listed,
     host: String,
 }
@@ -191,15 +193,11 @@ impl Hub {
                 &ways[self.choices().choose(&host, &names, Instant::now())]
             }
         };
-        let chosen = decision.ways.len() > 1;
-        let tally = endpoint
-            .ledger()
-            .map(|ledger| ledger.note(&host, way.name(), &decision.by));
         Ok(Taken {
             client: self.client(endpoint, traffic, url, way)?,
             way: way.clone(),
-            chosen,
-            tally,
+            chosen: decision.ways.len() > 1,
+            charge: endpoint.note(&host, way.name(), &decision.by),
             listed: self.inner.listed.clone(),
             host,
         })
@@ -213,13 +211,14 @@ impl Hub {
         url: &Url,
         way: &Way,
     ) -> Result<Taken, HubError> {
+        let host = host_of(url);
         Ok(Taken {
             client: self.client(endpoint, traffic, url, way)?,
             way: way.clone(),
             chosen: false,
-            tally: None,
+            charge: endpoint.note(&host, way.name(), MEASURED),
             listed: self.inner.listed.clone(),
-            host: host_of(url),
+            host,
         })
     }
 

@@ -49,7 +49,7 @@ pub use error::{Changed, HubError, RedirectFault};
 pub use fetch::{FileTarget, Opened};
 pub use info::RepoInfo;
 pub use judge::Tried;
-pub use ledger::{Ledger, RouteUse};
+pub use ledger::{Charge, Ledger, RouteUse};
 pub use link::Link;
 pub use listing::{Listing, ListingSource, MAX_ENTRIES};
 pub use proxy::{BadProxy, ProxyRules};

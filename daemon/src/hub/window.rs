@@ -28,6 +28,11 @@ impl ReceiveBuffer {
         Self(local)
     }
 
+    /// Lets no more than so many bytes be under way from now on, once what was allowed before has come.
+    pub fn narrow(&self, bytes: usize) {
+        set(self.0, bytes);
+    }
+
     /// Bytes that have come and that we have not read; 0 when the system does not tell. Blocks for a moment on the process's
     /// list of descriptors.
     pub fn unread(&self) -> u64 {

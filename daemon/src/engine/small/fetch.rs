@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{Fetched, Wanted};
+use super::{Fetched, InVain, Wanted};
 use crate::{
     cache::Hasher,
     engine::{
@@ -18,7 +18,7 @@ use crate::{
         stop::{JobStop, integrity},
         transfer::MISMATCHES,
     },
-    hub::HubError,
+    hub::{Charge, HubError},
     model::{ByteRange, CommitHash, Digest, Failure, FailureKind, FileRecord},
 };
 
@@ -40,16 +40,23 @@ pub(in crate::engine) async fn fetch(
     let Wanted { file, turn } = wanted;
     let _in_hand = context.progress.file_in_hand(&file);
     context.progress.file_stage(&file, "downloading");
-    let fetched = right_bytes(&context, &commit, &file).await.map(|bytes| Fetched {
-        file: file.clone(),
-        turn,
-        bytes,
-        counted: Counted::new(context.progress.clone(), file.id, file.size),
-    });
+    let fetched = right_bytes(&context, &commit, &file)
+        .await
+        .map(|(bytes, came)| Fetched {
+            file: file.clone(),
+            turn,
+            bytes,
+            counted: Counted::new(context.progress.clone(), file.id, file.size),
+            came,
+        });
     (file, fetched)
 }
 
-async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &FileRecord) -> Result<Vec<Bytes>, JobStop> {
+async fn right_bytes(
+    context: &Arc<JobContext>,
+    commit: &CommitHash,
+    file: &FileRecord,
+) -> Result<(Vec<Bytes>, InVain), JobStop> {
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
     let mut wrong = 0;
@@ -57,7 +64,7 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
     if file.size == 0 {
         // What has no bytes needs no request, and its hash no second look.
         return match hash(file, Vec::new()).await {
-            (bytes, actual) if actual == file.digest => Ok(bytes),
+            (bytes, actual) if actual == file.digest => Ok((bytes, InVain::new(Charge::default()))),
             (_, actual) => Err(JobStop::FileFailed(integrity(wrong_bytes(
                 file,
                 "the listing",
@@ -77,13 +84,14 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
             in_vain[index] = 0;
         }
         let error = match outcome {
-            Ok((bytes, host)) => {
+            Ok((bytes, host, came)) => {
                 drop(slot);
                 retry.progressed(index);
                 let (bytes, actual) = hash(file, bytes).await;
                 if actual == file.digest {
-                    return Ok(bytes);
+                    return Ok((bytes, came));
                 }
+                came.wrong();
                 wrong += 1;
                 reject(context, file, wrong_bytes(file, &host, &actual), wrong).await?;
                 retry.wrong_bytes(context, &[index]);
@@ -228,7 +236,7 @@ async fn once(
     (index, slot): (usize, &Slot),
     flow: &Flow,
     in_vain: u32,
-) -> Result<(Vec<Bytes>, String), SegmentEnd> {
+) -> Result<(Vec<Bytes>, String, InVain), SegmentEnd> {
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
@@ -243,7 +251,7 @@ async fn read(
     file: &FileRecord,
     (index, slot): (usize, &Slot),
     flow: &Flow,
-) -> Result<(Vec<Bytes>, String), HubError> {
+) -> Result<(Vec<Bytes>, String, InVain), HubError> {
     let access = &context.endpoints[index];
     let target = context.target(commit, file);
     let _counted = context.progress.connected();
@@ -264,14 +272,18 @@ async fn read(
     };
     toll.new_window().into_iter().for_each(|window| body.set_window(window));
     let mut bytes = Vec::new();
+    let mut in_memory = InVain::new(body.charge().clone());
     while let Some(mut chunk) = body.chunk().await? {
         let came = chunk.len() as u64;
         arrived(context, &meter, came);
+        let again = context.progress.repeats(came);
+        in_memory.charge.repeated(again);
+        in_memory.bytes += came - again;
         flow.take(&mut chunk);
         bytes.push(chunk);
         toll.pay(came, on_hold).await;
     }
-    Ok((bytes, host))
+    Ok((bytes, host, in_memory))
 }
 
 async fn stands_still(context: &JobContext, slot: &Slot, flow: &Flow, in_vain: u32) {
