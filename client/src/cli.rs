@@ -1,6 +1,7 @@
 //! What can be typed. Arguments are only read here; their meaning is decided in `spec` and `commands`.
 
 mod bandwidth;
+mod cache;
 mod daemon;
 mod endpoint;
 mod jobs;
@@ -14,6 +15,7 @@ mod usage;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use bandwidth::{LimitArgs, SetArgs};
+pub(crate) use cache::CacheCommand;
 pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
 pub(crate) use endpoint::{EndpointCommand, ProbeArgs};
 pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
@@ -31,7 +33,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: schedule, cache, top.
+Not in this version: schedule, top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -50,7 +52,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Where the daemon is: unix:PATH. Default: your own daemon's socket, else the system's
+    /// Where the daemon is: unix:PATH or https://HOST:PORT. Default: your own daemon's socket, else the system's
     #[arg(
         long,
         global = true,
@@ -132,6 +134,9 @@ pub(crate) enum Command {
     /// By which way hosts are reached
     #[command(subcommand, after_help = route::ROUTE_EXAMPLES)]
     Route(RouteCommand),
+    /// What is on disk: look at it, check it, make it smaller
+    #[command(subcommand, after_help = cache::CACHE_EXAMPLES)]
+    Cache(CacheCommand),
     /// Leave your Hub token with the daemon, for downloads that bring none
     #[command(after_help = token::LOGIN_EXAMPLES)]
     Login(LoginArgs),
@@ -164,9 +169,6 @@ pub(crate) enum Command {
     /// Recurring pulls (not in this version)
     #[command(hide = true)]
     Schedule(LaterArgs),
-    /// What is on disk (not in this version)
-    #[command(hide = true)]
-    Cache(LaterArgs),
     /// Full-screen view (not in this version)
     #[command(hide = true)]
     Top(LaterArgs),

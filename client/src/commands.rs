@@ -2,6 +2,7 @@
 
 mod acting;
 mod alias;
+mod cache;
 mod cancel;
 mod completions;
 mod daemon;
@@ -57,12 +58,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Login(args) => login::log_in(context, &args).await,
         Command::Logout(args) => login::log_out(context, &args).await,
         Command::Whoami(args) => login::who_am_i(context, &args).await,
+        Command::Cache(command) => cache::run(context, command).await,
         Command::Doctor => doctor::run(context).await,
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
-        Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
     }
 }

@@ -4,10 +4,11 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use crate::connect::{self, Daemon};
+use crate::connect::{self, Address, Daemon};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::paths;
+use crate::remote::Credentials;
 use crate::view::Out;
 
 /// The state of one run.
@@ -42,14 +43,27 @@ impl Context {
         paths::process_env(name)
     }
 
-    /// The sockets to try, in order.
-    pub(crate) fn sockets(&self) -> Result<Vec<PathBuf>, CliError> {
-        connect::sockets(self.address.as_deref(), &self.cwd, &paths::process_env)
+    /// The addresses to try, in order.
+    pub(crate) fn addresses(&self) -> Result<Vec<Address>, CliError> {
+        connect::addresses(self.address.as_deref(), &self.cwd, &paths::process_env)
+    }
+
+    /// Whether the daemon is another machine's, or might be.
+    pub(crate) fn is_remote(&self) -> Result<bool, CliError> {
+        let addresses = self.addresses()?;
+        Ok(addresses.iter().any(|address| matches!(address, Address::Remote(_))))
     }
 
     /// Connects to the daemon.
     pub(crate) async fn dial(&self) -> Result<Daemon, CliError> {
-        connect::dial(&self.sockets()?).await
+        connect::dial(&self.addresses()?, |remote| {
+            let credentials = Credentials::find(remote, &self.cwd, &paths::process_env)?;
+            for warning in &credentials.warnings {
+                self.out.warn(warning);
+            }
+            Ok(credentials)
+        })
+        .await
     }
 
     /// Sets what an interrupted user reads from now on.

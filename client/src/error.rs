@@ -1,6 +1,7 @@
 //! What a person reads when something fails: what happened, why, what to do, and the exit code. The single place where a
 //! gRPC status becomes words.
 
+use std::error::Error;
 use std::io;
 
 use hfetch_proto::reason;
@@ -83,6 +84,13 @@ impl From<Status> for CliError {
     fn from(status: Status) -> CliError {
         let reason = reason_of(&status);
         let (exit, hint) = verdict(reason.as_deref(), status.code());
+        if let (None, Code::Unknown, Some(cause)) = (&reason, status.code(), status.source()) {
+            return CliError::new(
+                Exit::Unreachable,
+                format!("the connection to hfetchd was lost: {}", last(cause)),
+            )
+            .hint("`hfctl daemon status` tells whether it runs");
+        }
         let message = match (reason.is_some(), status.code()) {
             (false, Code::Unavailable) => format!("the connection to hfetchd was lost: {}", status.message()),
             (false, Code::Unimplemented) => "this hfetchd does not know the call; it is older than hfctl".to_owned(),
@@ -95,6 +103,15 @@ impl From<Status> for CliError {
             hint: hint.map(str::to_owned),
         }
     }
+}
+
+/// What the system, or the TLS library, said in the end.
+fn last(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
 }
 
 /// The stable reason that hfetchd attached, when it is one of ours.
@@ -122,6 +139,11 @@ pub(crate) fn verdict(reason: Option<&str>, code: Code) -> (Exit, Option<&'stati
             Exit::NotAllowed,
             Some("`hfctl daemon status` tells whom the daemon takes you for"),
         ),
+        Some(reason::UNAUTHENTICATED) => (
+            Exit::NotAllowed,
+            Some("HFCTL_TOKEN or HFCTL_TOKEN_FILE brings a token that the daemon's operator has given you"),
+        ),
+        Some(reason::TOO_MANY_ATTEMPTS) => (Exit::NotAllowed, None),
         Some(reason::QUEUE_FULL) => (
             Exit::Failed,
             Some("wait until some of your jobs have ended, or cancel some: `hfctl list --state queued`"),
@@ -181,6 +203,8 @@ mod tests {
         check(Code::NotFound, reason::ALIAS_NOT_FOUND, Exit::NotFound);
         check(Code::InvalidArgument, reason::INVALID_ARGUMENT, Exit::Usage);
         check(Code::PermissionDenied, reason::PERMISSION_DENIED, Exit::NotAllowed);
+        check(Code::Unauthenticated, reason::UNAUTHENTICATED, Exit::NotAllowed);
+        check(Code::ResourceExhausted, reason::TOO_MANY_ATTEMPTS, Exit::NotAllowed);
         check(Code::FailedPrecondition, reason::WRONG_STATE, Exit::Failed);
         check(Code::Unavailable, reason::STOPPING, Exit::Unreachable);
         check(Code::Unavailable, reason::HUB_UNREACHABLE, Exit::Failed);

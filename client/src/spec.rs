@@ -7,24 +7,32 @@ use hfetch_proto::v1::{JobSpec, Priority, RepoType};
 
 use crate::cli::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::paths::{self, Env};
 use crate::token::{self, Token};
 use crate::when;
 
-/// The job that the arguments describe. Its name is not resolved yet.
+/// The job that the arguments describe, for a daemon of this machine or (`remote`) of another. Its name is not resolved yet.
 ///
 /// # Errors
 /// A usage error when an option belongs to a later version or a path cannot be used.
-pub(crate) fn job_spec(args: &SubmitArgs, cwd: &Path, env: Env<'_>) -> Result<JobSpec, CliError> {
+pub(crate) fn job_spec(args: &SubmitArgs, remote: bool, cwd: &Path, env: Env<'_>) -> Result<JobSpec, CliError> {
     if args.by.is_some() {
         return Err(CliError::later("--by"));
     }
     let start_at = args.at.as_deref().map(when::parse).transpose()?;
+    if remote && args.local_dir.is_some() {
+        let message = "--local-dir is not for a daemon of another machine: files go into its cache";
+        return Err(CliError::new(Exit::NotAllowed, message));
+    }
     let directory = |path: &Option<String>| match path {
+        // A path of the daemon's machine: what it is here says nothing.
+        Some(path) if remote => Ok(path.clone()),
         Some(path) => paths::absolute_text(path, cwd, env),
         None => Ok(String::new()),
     };
-    let preferred_cache = paths::callers_cache(cwd, env).map(|path| path.to_string_lossy().into_owned());
+    let preferred_cache = paths::callers_cache(cwd, env).filter(|_| !remote);
+    let preferred_cache = preferred_cache.map(|path| path.to_string_lossy().into_owned());
     Ok(JobSpec {
         name: args.name.clone(),
         repo_type: repo_type(&args.repo)?.into(),
@@ -167,7 +175,6 @@ pub(crate) fn random_request_id() -> String {
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::exit::Exit;
     use clap::Parser;
     use hfetch_proto::v1::ResolvedName;
 
@@ -185,7 +192,7 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        job_spec(&args(line), Path::new("/w"), &env)
+        job_spec(&args(line), false, Path::new("/w"), &env)
     }
 
     #[test]
@@ -198,6 +205,18 @@ mod tests {
         assert_eq!((spec.local_dir.as_str(), spec.cache_dir.as_str()), ("/m", ""));
         assert_eq!(spec.preferred_cache_dir, "/hf/hub");
         assert_eq!(spec.preferred_endpoint, "https://hf-mirror.com");
+    }
+
+    #[test]
+    fn paths_of_here_say_nothing_to_another_machine() {
+        let env = |name: &str| (name == "HF_HOME").then(|| "/hf".to_owned());
+        let spec = |line| job_spec(&args(line), true, Path::new("/w"), &env);
+        let good = spec("org/x --cache-dir /data/hub").expect("a cache of the daemon");
+        assert_eq!(
+            (good.cache_dir.as_str(), good.preferred_cache_dir.as_str()),
+            ("/data/hub", "")
+        );
+        assert_eq!(spec("org/x --local-dir m").unwrap_err().exit(), Exit::NotAllowed);
     }
 
     #[test]

@@ -67,9 +67,7 @@ fn what_is_not_in_this_version_says_so() {
         &["top"][..],
         &["schedule", "list"],
         &["usage", "--json"],
-        &["cache", "verify"],
         &["submit", "org/x", "--by", "08:00"],
-        &["list", "--address", "https://host:7850"],
     ] {
         check(args, 2, "not in this version");
     }
@@ -85,6 +83,8 @@ fn usage_errors_are_exit_2() {
         "give one of them",
     );
     check(&["list", "--address", "nonsense"], 2, "unix:PATH");
+    check(&["list", "--address", "http://host:7850"], 2, "https://");
+    check(&["list", "--address", "https://host:7850/x"], 2, "https://HOST:PORT");
 }
 
 #[test]

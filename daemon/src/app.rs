@@ -12,7 +12,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, Listener, Reloaded, ServerError, ServerFacts, ServerOptions},
+    api::{
+        self, BadTls, DoorError, Listener, Reloaded, RemoteDoor, RemoteListener, ServerError, ServerFacts,
+        ServerOptions,
+    },
     cli::{self, Args},
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
     engine::{Clock, Engine},
@@ -71,7 +74,7 @@ impl<E: Into<anyhow::Error>> From<E> for Fatal {
             || matches!(error.downcast_ref(), Some(ServerError::Busy { .. }))
         {
             Exit::Busy
-        } else if error.is::<Mistakes>() {
+        } else if error.is::<Mistakes>() || matches!(error.downcast_ref(), Some(DoorError::Tls(_))) {
             Exit::Config
         } else {
             Exit::Internal
@@ -145,6 +148,18 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         Some((listener, path)) => (Listener::passed(listener, &path)?, path),
         None => (Listener::bind(&socket, mode).await?, socket),
     };
+    let control = config.borrow().control.remote.clone();
+    let remote = match control {
+        None => None,
+        Some(options) => {
+            let door = Arc::new(RemoteDoor::new(&options, &state_dir)?);
+            let port = RemoteListener::bind(options.listen).await;
+            let port = port.with_context(|| format!("cannot listen at {} (control.listen)", options.listen))?;
+            tracing::info!(address = %port.address, "serving callers over TCP");
+            Some((port, door))
+        }
+    };
+    let door = remote.as_ref().map(|(_, door)| door.clone());
     let mut starting = std::pin::pin!(Engine::start(Clock::system(), &state_dir, mode, config, hub.clone()));
     let mut patience = interval(START / 3);
     let (engine, mut running) = loop {
@@ -164,7 +179,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     let told = manager.clone();
     let reload: api::Reload = Arc::new(move || {
         told.reloading();
-        let outcome = reload(&inputs, &sender, &hub);
+        let outcome = reload(&inputs, &sender, &hub, door.as_deref());
         told.ready();
         outcome
     });
@@ -172,6 +187,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     let options = ServerOptions {
         facts,
         operator_group,
+        remote,
         reload: reload.clone(),
         shutdown: shutdown.clone(),
         stopping: stopping.clone(),
@@ -274,9 +290,22 @@ fn routes(config: &Config) -> Result<RouteTable, BadProxy> {
     Ok(table.allowing(&routing.allow_networks))
 }
 
-fn reload(inputs: &Inputs, sender: &watch::Sender<Arc<Config>>, hub: &Hub) -> Result<Reloaded, String> {
+fn reload(
+    inputs: &Inputs,
+    sender: &watch::Sender<Arc<Config>>,
+    hub: &Hub,
+    door: Option<&RemoteDoor>,
+) -> Result<Reloaded, String> {
     let loaded = config::load(inputs).map_err(|mistakes| mistakes.to_string())?;
     let table = routes(&loaded.config).map_err(|error| error.to_string())?;
+    match (door, &loaded.config.control.remote) {
+        (Some(door), Some(options)) => door.change(options).map_err(|error: BadTls| error.to_string())?,
+        // The port stays until the restart, and nobody comes in.
+        (Some(door), None) => door.close(),
+        // The next start shall not be the first to find what is wrong.
+        (None, Some(options)) => RemoteDoor::check(options).map_err(|error| error.to_string())?,
+        (None, None) => {}
+    }
     let (changed, needs_restart) = sender.borrow().diff(&loaded.config);
     for warning in &loaded.config.warnings {
         tracing::warn!("{warning}");

@@ -1,12 +1,13 @@
 //! The hfetch daemon, as a library for its binary, benches and tests.
 //!
 //! Floors, from the ground up; a module imports lower floors only: 0 `model`; 1 `names`, `plan`, `sched` (pure);
-//! 2 `config`, `store`, `hub`, `cache`, `tokens` (each the only user of one library or kind of file); 3 `engine` (the flow
-//! of a job); 4 `api`, `telemetry`, `signals`, `state_dir`, `systemd`, `resources`, `cli`; 5 `app`.
+//! 2 `config`, `store`, `hub`, `cache`, `tokens`, `callers` (each the only user of one library or kind of file);
+//! 3 `engine` (the flow of a job); 4 `api`, `telemetry`, `signals`, `state_dir`, `systemd`, `resources`, `cli`; 5 `app`.
 
 pub mod api;
 pub mod app;
 pub mod cache;
+pub mod callers;
 pub mod cli;
 pub mod config;
 pub mod engine;

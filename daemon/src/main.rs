@@ -4,6 +4,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser as _, error::ErrorKind};
 use hfetchd::{
+    api::RemoteDoor,
     app::{self, Exit},
     cli::Args,
 };
@@ -33,6 +34,13 @@ fn main() -> ExitCode {
                 }
                 for warning in &loaded.config.warnings {
                     eprintln!("warning: {warning}");
+                }
+                if args.check_config
+                    && let Some(options) = &loaded.config.control.remote
+                    && let Err(error) = RemoteDoor::check(options)
+                {
+                    eprintln!("{error}");
+                    return Exit::Config.into();
                 }
                 if args.check_config {
                     eprintln!("the configuration is good");

@@ -20,6 +20,10 @@ pub const REQUEST_ID_REUSED: &str = "REQUEST_ID_REUSED";
 pub const WRONG_STATE: &str = "WRONG_STATE";
 /// The caller has no right to this.
 pub const PERMISSION_DENIED: &str = "PERMISSION_DENIED";
+/// Over TCP: the call brings neither a token nor a certificate that the daemon knows.
+pub const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
+/// Over TCP: too many wrong tokens came from the caller's address; later again.
+pub const TOO_MANY_ATTEMPTS: &str = "TOO_MANY_ATTEMPTS";
 /// The user's quota of queued jobs is used up.
 pub const QUEUE_FULL: &str = "QUEUE_FULL";
 /// The state directory's file system is full.

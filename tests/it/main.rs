@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod bench;
+mod caches;
 mod corruption;
 mod custody;
 mod errors;
@@ -15,6 +16,7 @@ mod network;
 mod python_main;
 mod quickstart;
 mod readme;
+mod remote;
 mod resume;
 mod routes;
 mod service;

@@ -5,6 +5,7 @@ pub mod dns;
 pub mod harness;
 pub mod jobs;
 pub mod own_network;
+pub mod pki;
 pub mod proxies;
 pub mod python;
 pub mod sim;

@@ -102,7 +102,7 @@ fn habits_of_older_tools_parse() {
 
 #[test]
 fn later_commands_are_taken_with_whatever_follows() {
-    for line in ["schedule add x --cron a", "top", "cache list"] {
+    for line in ["schedule add x --cron a", "top"] {
         let cli = parse(&format!("hfctl {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(format!("{:?}", cli.command).contains("LaterArgs"), "{line}");
     }

@@ -58,8 +58,8 @@ pub(super) async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse
     match tokio::time::timeout(PATIENCE, info).await {
         Ok(info) => Ok(info?),
         Err(_) => {
-            let (socket, limit) = (daemon.socket.display(), PATIENCE.as_secs());
-            let message = format!("hfetchd accepts at unix:{socket}, but does not answer within {limit} s");
+            let (address, limit) = (&daemon.address, PATIENCE.as_secs());
+            let message = format!("hfetchd accepts at {address}, but does not answer within {limit} s");
             Err(CliError::new(Exit::Unreachable, message).hint("it may be stopped (SIGSTOP) or stuck: see its log"))
         }
     }

@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
         Ok(daemon) => {
             let info = server_info(&daemon).await?;
             findings.extend(of_daemon(&info));
-            findings.extend(of_shell(context, &info));
+            findings.extend(of_shell(context, &info, daemon.is_remote()));
             let token = token::find(None, None, &context.cwd, &process_env, &token::read_file)?;
             let request = ExamineRequest {
                 preferred_endpoint: spec::preferred_endpoint(&process_env),
@@ -33,11 +33,18 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
                 no_login: spec::no_login(&process_env),
             };
             findings.extend(daemon.doctor().examine(request).await?.into_inner().findings);
+            if daemon.is_remote() {
+                return told(context, findings);
+            }
             let cache = PathBuf::from(&info.cache);
             let scripts = tokio::task::spawn_blocking(move || scripts(&cache)).await;
             findings.extend(scripts.unwrap_or_default());
         }
     }
+    told(context, findings)
+}
+
+fn told(context: &Context, findings: Vec<Finding>) -> Result<Exit, CliError> {
     let broken = findings.iter().filter(|finding| finding.status == "broken").count();
     doctor::tell(&context.out, findings)?;
     Ok(if broken > 0 { Exit::Failed } else { Exit::Done })
@@ -77,7 +84,7 @@ fn of_daemon(info: &GetServerInfoResponse) -> Vec<Finding> {
 }
 
 /// Where the shell and the daemon want different things.
-fn of_shell(context: &Context, info: &GetServerInfoResponse) -> Vec<Finding> {
+fn of_shell(context: &Context, info: &GetServerInfoResponse, remote: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let wanted = spec::preferred_endpoint(&process_env);
     if !wanted.is_empty() && !info.endpoints.contains(&wanted) {
@@ -93,6 +100,7 @@ fn of_shell(context: &Context, info: &GetServerInfoResponse) -> Vec<Finding> {
     }
     if let Some(cache) = paths::callers_cache(&context.cwd, &process_env)
         && cache != Path::new(&info.cache)
+        && !remote
     {
         findings.push(finding(
             "cache",

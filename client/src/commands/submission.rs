@@ -33,7 +33,7 @@ pub(super) enum Outcome {
 
 /// Checks, resolves the name, and submits or plans.
 pub(super) async fn run(context: &Context, args: &SubmitArgs, verb: &str) -> Result<Outcome, CliError> {
-    let mut spec = spec::job_spec(args, &context.cwd, &process_env)?;
+    let mut spec = spec::job_spec(args, context.is_remote()?, &context.cwd, &process_env)?;
     let token = Token::for_wire(spec::token(&args.token, &context.cwd, &process_env)?);
     if let Some(warning) = spec::token_warning(&args.token) {
         context.out.warn(warning);

@@ -1,6 +1,7 @@
 //! The JSON of the contract. Structs, so that keys keep their order and none is forgotten; absent values are null, times
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
+pub(crate) mod cache;
 mod changes;
 mod endpoints;
 mod identity;

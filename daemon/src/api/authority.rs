@@ -13,30 +13,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tonic::transport::server::Connected;
 
-use super::identity::Peer;
+use super::{identity::Peer, places::Place};
 
 /// A client's connection whose `:authority` is always acceptable.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: UnixStream,
     overwriter: Overwriter,
+    _place: Place,
 }
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream, place: Place) -> Self {
         Self {
             stream,
             overwriter: Overwriter::default(),
+            _place: place,
         }
     }
+}
+
+/// Who connected, as the kernel says; `None` when it does not.
+pub(super) fn uid_of(stream: &UnixStream) -> Option<u32> {
+    stream.peer_cred().ok().map(|credentials| credentials.uid())
 }
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        let uid = self.stream.peer_cred().ok().map(|credentials| credentials.uid());
-        Peer { uid }
+        Peer::Local(uid_of(&self.stream))
     }
 }
 

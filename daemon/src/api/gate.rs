@@ -88,7 +88,7 @@ where
             let status = refuse(Code::Unimplemented, reason::NOT_IN_THIS_VERSION, text);
             return Box::pin(ready(Ok(status.into_http())));
         };
-        let caller = match self.guard.admit(method.right, request.extensions()) {
+        let caller = match self.guard.admit(method.right, request.headers(), request.extensions()) {
             Ok(caller) => caller,
             Err((who, status)) => {
                 tracing::warn!(target: "hfetchd::audit", who, method = method.name, "refused");
@@ -97,6 +97,8 @@ where
         };
         let changed_by = method.changes.then(|| caller.clone());
         request.extensions_mut().insert(caller);
+        // It has done its work; no handler needs to see it.
+        request.headers_mut().remove(http::header::AUTHORIZATION);
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
@@ -120,6 +122,7 @@ fn audit<R>(caller: &Caller, method: Method, response: &http::Response<R>) {
     tracing::info!(
         target: "hfetchd::audit",
         uid = caller.owner.uid,
+        remote = caller.remote,
         user = caller.owner.user,
         method = method.name,
         jobs,

@@ -1,4 +1,4 @@
-//! Who calls. On the Unix socket the kernel says it (SO_PEERCRED), once per connection.
+//! Who calls. On the Unix socket the kernel says it (SO_PEERCRED), once per connection; over TCP a token or a certificate.
 
 use std::{
     collections::HashMap,
@@ -12,17 +12,23 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
-use super::{rights::Right, status::refuse};
-use crate::{config::Mode, model::Owner, store::Scope};
+use super::{
+    remote::{RemoteDoor, RemotePeer},
+    rights::Right,
+    status::refuse,
+};
+use crate::{config::Mode, engine::chain, model::Owner, store::Scope};
 
 /// Names and groups are looked up again after this: so long a new operator waits, and a former one stays.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// Where a connection comes from.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
-    /// As the kernel says it; `None` when it does not.
-    pub(super) uid: Option<u32>,
+pub(super) enum Peer {
+    /// From this machine; `None` when the kernel does not say whose it is.
+    Local(Option<u32>),
+    /// From another one.
+    Remote(Arc<RemotePeer>),
 }
 
 /// The caller of a request, put there by the gate.
@@ -31,6 +37,8 @@ pub(super) struct Caller {
     pub(super) owner: Owner,
     /// May see and move the jobs of others.
     pub(super) operator: bool,
+    /// Paths that it names are none of this machine.
+    pub(super) remote: bool,
 }
 
 impl Caller {
@@ -41,6 +49,17 @@ impl Caller {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| deny("the caller is not known".to_owned()))
+    }
+
+    /// A directory outside the caches is a matter of those who are here.
+    pub(super) fn may_write_to(&self, local_dir: &str) -> Result<(), Status> {
+        match self.remote && !local_dir.is_empty() {
+            true => Err(deny(
+                "over TCP files go into the daemon's cache: a local directory would be one of the daemon's machine"
+                    .into(),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Whose jobs it may touch.
@@ -65,6 +84,10 @@ pub(super) struct Guard {
     /// On a shared daemon its members are operators; it need not exist.
     operator_group: Arc<str>,
     known: Arc<Mutex<HashMap<u32, Known>>>,
+    /// Who may call over TCP, when anybody may.
+    door: Option<Arc<RemoteDoor>>,
+    /// The numbers of names over TCP.
+    numbers: Arc<Mutex<HashMap<String, (u32, Instant)>>>,
 }
 
 /// What the system says of a user.
@@ -76,23 +99,84 @@ struct Known {
 }
 
 impl Guard {
-    pub(super) fn new(mode: Mode, operator_group: &str) -> Self {
+    pub(super) fn new(mode: Mode, operator_group: &str, door: Option<Arc<RemoteDoor>>) -> Self {
         Self {
             mode,
             own_uid: geteuid().as_raw(),
             operator_group: operator_group.into(),
             known: Arc::default(),
+            door,
+            numbers: Arc::default(),
         }
     }
 
-    /// The caller of a request with these extensions, if the method is for them. A refusal says who was refused.
-    pub(super) fn admit(&self, right: Right, extensions: &http::Extensions) -> Result<Caller, (String, Status)> {
-        let Some(uid) = extensions.get::<Peer>().and_then(|peer| peer.uid) else {
-            let status = deny("the kernel does not say who calls".into());
-            return Err(("unknown".into(), status));
+    /// The caller of a request, if the method is for them. A refusal says who was refused.
+    pub(super) fn admit(
+        &self,
+        right: Right,
+        headers: &http::HeaderMap,
+        extensions: &http::Extensions,
+    ) -> Result<Caller, (String, Status)> {
+        match extensions.get::<Peer>() {
+            Some(Peer::Local(Some(uid))) => self
+                .admit_uid(right, *uid)
+                .map_err(|status| (format!("uid {uid}"), status)),
+            Some(Peer::Remote(peer)) => self
+                .admit_remote(right, peer, headers)
+                .map_err(|status| (peer.address.to_string(), status)),
+            Some(Peer::Local(None)) | None => {
+                let status = deny("the kernel does not say who calls".into());
+                Err(("unknown".into(), status))
+            }
+        }
+    }
+
+    /// Over TCP nothing is for everybody, and nobody is an operator whom the configuration does not name.
+    fn admit_remote(&self, right: Right, peer: &RemotePeer, headers: &http::HeaderMap) -> Result<Caller, Status> {
+        let Some(door) = &self.door else {
+            return Err(deny("this daemon does not serve callers over TCP".into()));
         };
-        self.admit_uid(right, uid)
-            .map_err(|status| (format!("uid {uid}"), status))
+        let (name, operator) = door.caller(peer, headers)?;
+        let uid = self.number(door, &name)?;
+        if uid == 0 {
+            return Err(deny("root does not call over TCP".into()));
+        }
+        if right == Right::Operator && !operator {
+            return Err(deny(format!(
+                "over TCP only those may do this whom `control.operators` names, and `{name}` is none of them"
+            )));
+        }
+        peer.admit();
+        Ok(Caller {
+            owner: Owner { uid, user: name },
+            operator,
+            remote: true,
+        })
+    }
+
+    /// A user of this machine keeps their own number, so that their jobs are theirs from everywhere.
+    fn number(&self, door: &RemoteDoor, name: &str) -> Result<u32, Status> {
+        let now = Instant::now();
+        let remembered = {
+            let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            numbers.get(name).copied()
+        };
+        if let Some((uid, _)) = remembered.filter(|(_, until)| now < *until) {
+            return Ok(uid);
+        }
+        let found = tokio::task::block_in_place(|| match User::from_name(name) {
+            Ok(Some(user)) => Ok(user.uid.as_raw()),
+            Ok(None) => door.callers.number(name).map_err(|error| chain(&error)),
+            Err(error) => Err(error.to_string()),
+        });
+        let uid = found.map_err(|error| {
+            tracing::error!(name, error, "a caller over TCP gets no number");
+            let text = format!("the daemon cannot tell who `{name}` is; try again later");
+            Status::unavailable(text)
+        })?;
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.insert(name.to_owned(), (uid, now + FRESH));
+        Ok(uid)
     }
 
     fn admit_uid(&self, right: Right, uid: u32) -> Result<Caller, Status> {
@@ -118,6 +202,7 @@ impl Guard {
         Ok(Caller {
             owner: Owner { uid, user },
             operator,
+            remote: false,
         })
     }
 

@@ -118,6 +118,7 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        caller.may_write_to(request.spec.as_ref().map_or("", |spec| &spec.local_dir))?;
         let submit = convert::submit(
             caller.owner,
             request.spec,
@@ -137,6 +138,7 @@ impl v1::job_service_server::JobService for JobApi {
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
+        caller.may_write_to(request.spec.as_ref().map_or("", |spec| &spec.local_dir))?;
         let submit = convert::submit(
             caller.owner,
             request.spec,

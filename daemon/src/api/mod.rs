@@ -4,13 +4,17 @@
 mod admin;
 mod authority;
 mod bandwidth;
+mod cache;
 mod convert;
 mod doctor;
 mod endpoint;
 mod gate;
 mod identity;
 mod job;
+mod listener;
 mod name;
+mod places;
+mod remote;
 mod rights;
 mod route;
 mod selection;
@@ -21,4 +25,6 @@ mod usage;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};
-pub use server::{Listener, ServerError, ServerOptions, serve};
+pub use listener::Listener;
+pub use remote::{BadTls, DoorError, RemoteDoor, RemoteListener};
+pub use server::{ServerError, ServerOptions, serve};

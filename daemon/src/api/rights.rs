@@ -50,6 +50,12 @@ pub(super) const METHODS: &[Method] = &[
     reads("hfetch.v1.BandwidthService/GetLimit", Right::User),
     changes("hfetch.v1.BandwidthService/SetLimit", Right::Operator),
     changes("hfetch.v1.BandwidthService/UpdateJobs", Right::User),
+    // What is in a cache is of all users: the names of private repositories, too.
+    reads("hfetch.v1.CacheService/ListCache", Right::Operator),
+    reads("hfetch.v1.CacheService/VerifyCache", Right::Operator),
+    changes("hfetch.v1.CacheService/PruneCache", Right::Operator),
+    changes("hfetch.v1.CacheService/RemoveCached", Right::Operator),
+    changes("hfetch.v1.CacheService/SetPins", Right::Operator),
     // It tells the daemon's paths and proxies, as the configuration does.
     reads("hfetch.v1.DoctorService/Examine", Right::User),
     reads("hfetch.v1.EndpointService/ListEndpoints", Right::User),

@@ -138,6 +138,7 @@ mod tests {
                 user: "ann".into(),
             },
             operator,
+            remote: false,
         }
     }
 

@@ -1,37 +1,49 @@
-//! The listener and the services behind it.
+//! The services behind the listeners, and the bounds of all that callers can ask for.
 
-use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::stream;
 use hfetch_proto::v1;
-use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{service::Routes, transport::Server};
 
 use super::{
     admin::{AdminApi, Reload, ServerFacts},
-    authority::Connection,
     bandwidth::BandwidthApi,
+    cache::CacheApi,
     doctor::DoctorApi,
     endpoint::EndpointApi,
     gate::GateLayer,
     identity::Guard,
     job::JobApi,
+    listener::{self, Listener},
     name::NameApi,
+    remote::{self, RemoteDoor, RemoteListener},
     route::RouteApi,
     token::TokenApi,
     usage::UsageApi,
     watch::EventApi,
 };
-use crate::{config::Mode, engine::Engine};
+use crate::engine::Engine;
 
 /// The largest honest request is a list of file names.
 const LARGEST_REQUEST: usize = 2 << 20;
-/// Longest path of a Unix socket on Linux, without the closing NUL.
-const LONGEST_SOCKET: usize = 107;
+/// The largest answer is a page of ten thousand files with long names.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// Calls of one connection at a time, watches among them.
+const STREAMS: u32 = 128;
+/// Headers of a call.
+const HEADERS: u32 = 16 << 10;
+/// The slowest honest call waits for every mirror by every way.
+const DEADLINE: Duration = Duration::from_secs(300);
+/// A caller who says nothing is asked whether they live, and must say so in time.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// Calls that were begun and taken back at once, and errors of the caller that we answered by ending a call.
+const RESETS: usize = 20;
+const OWN_RESETS: usize = 256;
+/// What may be under way to us in one call, and in one connection: what a caller sends and we have not read.
+const WINDOW: u32 = 1 << 20;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +55,7 @@ pub enum ServerError {
         path: PathBuf,
     },
     /// The path does not fit into a socket address.
-    #[error("the socket path {} is longer than {LONGEST_SOCKET} bytes: choose a shorter one with --socket", path.display())]
+    #[error("the socket path {} is longer than 107 bytes: choose a shorter one with --socket", path.display())]
     TooLong {
         /// The socket.
         path: PathBuf,
@@ -64,127 +76,20 @@ pub enum ServerError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// A bound socket; removed when dropped.
-pub struct Listener {
-    /// When it is ours.
-    remove: Option<Remove>,
-    listener: UnixListener,
-}
-
-impl Listener {
-    /// Binds the socket with its final mode in place from the first moment. A stale one is replaced, a live one respected.
-    ///
-    /// # Errors
-    /// `Busy` when somebody answers; what the system says.
-    pub async fn bind(path: &Path, mode: Mode) -> Result<Self, ServerError> {
-        let fail = |act, path: &Path| {
-            let path = path.to_owned();
-            move |source| ServerError::Io { act, path, source }
-        };
-        if path.as_os_str().len() + ".new".len() > LONGEST_SOCKET {
-            return Err(ServerError::TooLong { path: path.to_owned() });
-        }
-        match UnixStream::connect(path).await {
-            // Nobody, or what a killed daemon left behind.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let meta = fs::symlink_metadata(path).map_err(fail("look at", path))?;
-                if !meta.file_type().is_socket() {
-                    let source = io::Error::new(io::ErrorKind::AlreadyExists, "something else than a socket is there");
-                    return Err(fail("bind", path)(source));
-                }
-            }
-            // Also one that is too busy to answer is alive.
-            Ok(_) => return Err(ServerError::Busy { path: path.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(ServerError::Busy { path: path.to_owned() });
-            }
-            Err(error) => return Err(fail("connect to", path)(error)),
-        }
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(fail("create", folder))?;
-        }
-        // Made under another name, so that nobody connects before the mode is right, and put in place in one step.
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(".new");
-        let fresh = PathBuf::from(fresh);
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail("remove", &fresh)(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&fresh).map_err(fail("bind", &fresh))?;
-        let bits = match mode {
-            Mode::User => 0o600,
-            Mode::System => 0o660,
-        };
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(bits)).map_err(fail("set the mode of", &fresh))?;
-        #[expect(clippy::disallowed_methods, reason = "a socket, not a cache file")]
-        fs::rename(&fresh, path).map_err(fail("put in place", path))?;
-        let remove = Remove {
-            path: path.to_owned(),
-            inode: inode(path),
-        };
-        Ok(Self {
-            remove: Some(remove),
-            listener,
-        })
-    }
-}
-
-impl Listener {
-    /// Serves at a socket that somebody else made, and who removes it.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn passed(listener: std::os::unix::net::UnixListener, path: &Path) -> Result<Self, ServerError> {
-        let listener = UnixListener::from_std(listener).map_err(|source| ServerError::Io {
-            act: "serve at",
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self { remove: None, listener })
-    }
-}
-
 /// What the server is made of.
 pub struct ServerOptions {
     /// What it says of itself.
     pub facts: ServerFacts,
     /// Whose members see and move the jobs of others.
     pub operator_group: String,
+    /// Callers over TCP.
+    pub remote: Option<(RemoteListener, Arc<RemoteDoor>)>,
     /// Reads the configuration again.
     pub reload: Reload,
     /// Cancelled by a caller who stops the daemon.
     pub shutdown: CancellationToken,
     /// Cancelled when the server shall end.
     pub stopping: CancellationToken,
-}
-
-/// Removes the socket file at the end, unless another daemon took its place.
-struct Remove {
-    path: PathBuf,
-    inode: Option<u64>,
-}
-
-impl Drop for Remove {
-    fn drop(&mut self) {
-        let inode = inode(&self.path);
-        if inode.is_some()
-            && inode == self.inode
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::debug!(%error, path = %self.path.display(), "the socket stays");
-        }
-    }
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::symlink_metadata(path).ok().map(|meta| meta.ino())
 }
 
 /// What reflection tells.
@@ -201,86 +106,128 @@ fn or_none<T>(reflection: Result<T, tonic_reflection::server::Error>) -> Option<
         .ok()
 }
 
+/// HTTP/2 with every bound that it has; what the libraries would let callers do is not asked.
+fn bounded() -> Server {
+    Server::builder()
+        .timeout(DEADLINE)
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADERS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .http2_max_pending_accept_reset_streams(Some(RESETS))
+        .http2_max_local_error_reset_streams(Some(OWN_RESETS))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .accept_http1(false)
+}
+
+/// What the services share.
+struct Parts {
+    facts: ServerFacts,
+    reload: Reload,
+    shutdown: CancellationToken,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Serves one service within bounds, and says that it does.
+macro_rules! serve {
+    ($routes:ident, $health:ident, $($module:ident :: $server:ident ( $service:expr )),+ $(,)?) => {$(
+        let service = v1::$module::$server::new($service);
+        announce(&$health, &service).await;
+        $routes = $routes.add_service(
+            service
+                .max_decoding_message_size(LARGEST_REQUEST)
+                .max_encoding_message_size(LARGEST_ANSWER),
+        );
+    )+};
+}
+
+async fn announce<S: tonic::server::NamedService>(health: &tonic_health::server::HealthReporter, _: &S) {
+    health.set_serving::<S>().await;
+}
+
+/// Every service for one kind of callers.
+async fn routes(engine: &Engine, parts: &Parts) -> Routes {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut routes = Routes::new(health);
+    serve!(
+        routes,
+        reporter,
+        job_service_server::JobServiceServer(JobApi { engine: engine.clone() }),
+        event_service_server::EventServiceServer(EventApi {
+            engine: engine.clone(),
+            stopping: parts.stopping.clone(),
+            tasks: parts.tasks.clone(),
+        }),
+        name_service_server::NameServiceServer(NameApi { engine: engine.clone() }),
+        bandwidth_service_server::BandwidthServiceServer(BandwidthApi { engine: engine.clone() }),
+        cache_service_server::CacheServiceServer(CacheApi { engine: engine.clone() }),
+        endpoint_service_server::EndpointServiceServer(EndpointApi { engine: engine.clone() }),
+        route_service_server::RouteServiceServer(RouteApi { engine: engine.clone() }),
+        token_service_server::TokenServiceServer(TokenApi { engine: engine.clone() }),
+        usage_service_server::UsageServiceServer(UsageApi { engine: engine.clone() }),
+        doctor_service_server::DoctorServiceServer(DoctorApi { engine: engine.clone() }),
+        admin_service_server::AdminServiceServer(AdminApi {
+            engine: engine.clone(),
+            facts: parts.facts.clone(),
+            reload: parts.reload.clone(),
+            shutdown: parts.shutdown.clone(),
+        }),
+    );
+    if let Some(reflection) = or_none(described().build_v1()) {
+        routes = routes.add_service(reflection);
+    }
+    // Python's and older tools' reflection clients know this version only.
+    if let Some(reflection) = or_none(described().build_v1alpha()) {
+        routes = routes.add_service(reflection);
+    }
+    routes
+}
+
 /// Serves until `stopping`; open calls are finished, watches are ended.
 ///
 /// # Errors
 /// When the transport fails.
 pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -> Result<(), ServerError> {
-    let _remove = listener.remove;
-    let guard = Guard::new(options.facts.mode, &options.operator_group);
+    let door = options.remote.as_ref().map(|(_, door)| door.clone());
+    let guard = Guard::new(options.facts.mode, &options.operator_group, door);
     let tasks = TaskTracker::new();
-    let stopping = options.stopping;
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter
-        .set_serving::<v1::job_service_server::JobServiceServer<JobApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::event_service_server::EventServiceServer<EventApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::name_service_server::NameServiceServer<NameApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::admin_service_server::AdminServiceServer<AdminApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::bandwidth_service_server::BandwidthServiceServer<BandwidthApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::endpoint_service_server::EndpointServiceServer<EndpointApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::route_service_server::RouteServiceServer<RouteApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::doctor_service_server::DoctorServiceServer<DoctorApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::token_service_server::TokenServiceServer<TokenApi>>()
-        .await;
-    health_reporter
-        .set_serving::<v1::usage_service_server::UsageServiceServer<UsageApi>>()
-        .await;
-    let reflection = or_none(described().build_v1());
-    // Python's and older tools' reflection clients know this version only.
-    let reflection_alpha = or_none(described().build_v1alpha());
-    let jobs = v1::job_service_server::JobServiceServer::new(JobApi { engine: engine.clone() });
-    let bandwidth = v1::bandwidth_service_server::BandwidthServiceServer::new(BandwidthApi { engine: engine.clone() });
-    let names = v1::name_service_server::NameServiceServer::new(NameApi { engine: engine.clone() });
-    let endpoints = v1::endpoint_service_server::EndpointServiceServer::new(EndpointApi { engine: engine.clone() });
-    let routes = v1::route_service_server::RouteServiceServer::new(RouteApi { engine: engine.clone() });
-    let tokens = v1::token_service_server::TokenServiceServer::new(TokenApi { engine: engine.clone() });
-    let usage = v1::usage_service_server::UsageServiceServer::new(UsageApi { engine: engine.clone() });
-    let doctor = v1::doctor_service_server::DoctorServiceServer::new(DoctorApi { engine: engine.clone() });
-    let events = v1::event_service_server::EventServiceServer::new(EventApi {
-        engine: engine.clone(),
-        stopping: stopping.clone(),
-        tasks: tasks.clone(),
-    });
-    let admin = v1::admin_service_server::AdminServiceServer::new(AdminApi {
-        engine,
+    let parts = Parts {
         facts: options.facts,
         reload: options.reload,
         shutdown: options.shutdown,
-    });
-    let incoming = UnixListenerStream::new(listener.listener).map(|stream| stream.map(Connection::new));
-    let served = tonic::transport::Server::builder()
-        .layer(GateLayer { guard })
-        .add_service(health)
-        .add_optional_service(reflection)
-        .add_optional_service(reflection_alpha)
-        .add_service(jobs.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(names.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(endpoints.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(routes.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(tokens.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(doctor.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(bandwidth.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(usage.max_decoding_message_size(LARGEST_REQUEST))
-        .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))
-        .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned())
-        .await;
+        stopping: options.stopping,
+        tasks: tasks.clone(),
+    };
+    let local = bounded()
+        .layer(GateLayer { guard: guard.clone() })
+        .add_routes(routes(&engine, &parts).await)
+        .serve_with_incoming_shutdown(
+            stream::unfold(listener::Incoming::new(listener), async |mut incoming| {
+                let connection = incoming.next().await;
+                Some((Ok::<_, io::Error>(connection), incoming))
+            }),
+            parts.stopping.clone().cancelled_owned(),
+        );
+    let served = match options.remote {
+        None => local.await,
+        Some((port, door)) => {
+            let remote = bounded()
+                .layer(GateLayer { guard })
+                .add_routes(routes(&engine.for_remote(), &parts).await)
+                .serve_with_incoming_shutdown(
+                    stream::unfold(remote::Incoming::new(port, door), async |mut incoming| {
+                        let connection = incoming.next().await;
+                        Some((Ok::<_, io::Error>(connection), incoming))
+                    }),
+                    parts.stopping.clone().cancelled_owned(),
+                );
+            tokio::try_join!(local, remote).map(|_| ())
+        }
+    };
+    // They hold the engine.
+    drop((engine, parts));
     tasks.close();
     tasks.wait().await;
     Ok(served?)

@@ -62,7 +62,7 @@ const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 47] = [
+pub(super) const KEYS: [Key; 48] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
@@ -75,11 +75,12 @@ pub(super) const KEYS: [Key; 47] = [
     live("transfer.give_up_after", Shape::Text),
     at_start("transfer.stall_timeout", Shape::Text),
     at_start("control.operator_group", Shape::Text),
-    not_yet_at_start("control.listen", Shape::Text),
-    not_yet_at_start("control.tls_cert", Shape::Text),
-    not_yet_at_start("control.tls_key", Shape::Text),
-    not_yet_at_start("control.token_file", Shape::Text),
-    not_yet_at_start("control.client_ca", Shape::Text),
+    at_start("control.listen", Shape::Text),
+    live("control.tls_cert", Shape::Text),
+    live("control.tls_key", Shape::Text),
+    live("control.token_file", Shape::Text),
+    live("control.client_ca", Shape::Text),
+    live("control.operators", Shape::List),
     live("bandwidth.limit", Shape::Quantity),
     live("bandwidth.timezone", Shape::Text),
     not_yet("bandwidth.yield", Shape::Flag),

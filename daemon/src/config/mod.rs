@@ -38,7 +38,7 @@ pub use mistakes::Mistakes;
 pub use places::Mode;
 pub use sections::{
     bandwidth::BandwidthOptions,
-    control::ControlOptions,
+    control::{ControlOptions, RemoteOptions},
     endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_hub, is_public_mirror},
     events::EventOptions,
     jobs::JobOptions,

@@ -6,6 +6,7 @@ mod admission;
 mod board;
 mod budgets;
 mod buffers;
+mod caches;
 mod charged;
 mod checkpoint;
 mod clock;
@@ -38,6 +39,7 @@ mod preview;
 mod progress;
 mod pulse;
 mod refs;
+mod remote;
 mod renew;
 mod repair;
 mod replan;
@@ -71,6 +73,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     budgets::BudgetView,
+    caches::{CacheTarget, CachedRepo, SweptRepo, Verified},
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},

@@ -59,7 +59,7 @@ pub(super) struct Shared {
     /// Writes and syncs.
     pub(super) disk: DiskPool,
     /// Hashes.
-    hash_pool: DiskPool,
+    pub(super) hash_pool: DiskPool,
     pub(super) unclaimed: Arc<UnclaimedInAll>,
     /// What is between the network and the disk.
     pub(super) buffers: Arc<Buffers>,

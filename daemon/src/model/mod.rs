@@ -1,5 +1,6 @@
 //! Floor 0: plain data. No async, no I/O, no SQL, no wire types. Everything else is built from these words.
 
+mod bearer;
 mod budget;
 mod digest;
 mod event;
@@ -18,6 +19,7 @@ pub mod units;
 pub mod usage;
 mod week;
 
+pub use bearer::{Bearers, is_caller_name};
 pub use budget::{Budget, BudgetPeriod};
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
@@ -32,7 +34,7 @@ pub use manifest::{Manifest, ManifestEntry};
 pub use pacing::{JobChange, Pacing, SetLimit, SetLimits};
 pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
-pub use secret::{ProxyLogin, SignedUrl, Token};
+pub use secret::{Pem, ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
 pub use usage::{Booking, Spent, TrafficRoute, UsageBy, UsageLine};
 pub use week::{Change, Limit, Period, Weekdays};

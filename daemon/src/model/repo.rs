@@ -206,7 +206,7 @@ impl From<&CommitHash> for Revision {
 }
 
 /// A full commit: 40 lower-case hex digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitHash(String);
 
 impl CommitHash {

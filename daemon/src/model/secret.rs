@@ -61,6 +61,28 @@ impl fmt::Debug for ProxyLogin {
     }
 }
 
+/// Certificates or a key as they stand in a file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pem(String);
+
+impl Pem {
+    /// Takes the text of a file.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself: for the TLS library only.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pem(***)")
+    }
+}
+
 /// An address that carries its own permission in the query. Shown without it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedUrl(url::Url);
@@ -111,6 +133,7 @@ mod tests {
         assert!(
             ProxyLogin::parse("").is_none() && ProxyLogin::parse(":x").is_none() && ProxyLogin::parse("x").is_none()
         );
+        assert_eq!(format!("{:?}", Pem::new("secret".into())), "Pem(***)");
         assert!(Token::new("  ").is_none() && Token::new("a b").is_none() && Token::new("a\nb").is_none());
     }
 }

@@ -33,10 +33,15 @@ const FOREIGN: [&str; 5] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
-const OPERATORS_ONLY: [&str; 3] = [
+const OPERATORS_ONLY: [&str; 8] = [
     "/hfetch.v1.AdminService/Reload",
     "/hfetch.v1.AdminService/Shutdown",
     "/hfetch.v1.BandwidthService/SetLimit",
+    "/hfetch.v1.CacheService/ListCache",
+    "/hfetch.v1.CacheService/PruneCache",
+    "/hfetch.v1.CacheService/RemoveCached",
+    "/hfetch.v1.CacheService/SetPins",
+    "/hfetch.v1.CacheService/VerifyCache",
 ];
 const SHUTDOWN: &str = "/hfetch.v1.AdminService/Shutdown";
 

@@ -9,12 +9,14 @@ const NUMBERS: [&str; 8] = [
 /// What a name or a comment says when it tells the unit.
 const UNITS: [&str; 7] = ["byte", "per_sec", "_sec", "_ms", "second", "millisecond", "percent"];
 /// Fields that count things, or number them.
-const COUNTS: [&str; 21] = [
+const COUNTS: [&str; 24] = [
     "after_seq",
+    "blobs_removed",
     "connections",
     "days",
     "downloads",
     "event_seq",
+    "files_broken",
     "files_done",
     "files_total",
     "jobs_active",
@@ -27,6 +29,7 @@ const COUNTS: [&str; 21] = [
     "page_size",
     "pid",
     "requests",
+    "revisions_changed",
     "schema_version",
     "seq",
     "uid",

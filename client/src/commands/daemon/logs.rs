@@ -64,6 +64,9 @@ impl Tail {
 }
 
 async fn log_file(context: &Context, args: &LogsArgs) -> Result<PathBuf, CliError> {
+    if args.place.state_dir.is_none() && context.is_remote()? {
+        return Err(CliError::usage("the log of another machine's daemon is read there"));
+    }
     if args.place.state_dir.is_none() {
         // The daemon knows best; without one the usual place may still tell why it ended.
         if let Ok(daemon) = context.dial().await {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{LOG_FILE, added_since, last_lines, server_info, state_dir};
 use crate::cli::StartArgs;
-use crate::connect;
+use crate::connect::{self, Address};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ const BUSY: i32 = 75;
 pub(super) async fn run(context: &Context, args: &StartArgs) -> Result<Exit, CliError> {
     let state_dir = state_dir(context, &args.place)?;
     let socket = socket(context, args, &state_dir)?;
-    if let Ok(daemon) = connect::dial(std::slice::from_ref(&socket)).await {
+    if let Ok(daemon) = connect::dial_local(&socket).await {
         let info = server_info(&daemon).await?;
         context.out.note(&format!(
             "hfetchd is running already (pid {}), at unix:{}",
@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context, args: &StartArgs) -> Result<Exit, Cli
         "hfetchd runs (pid {pid}) at unix:{}; its log is {log}",
         socket.display()
     ));
-    if !context.sockets()?.contains(&socket) {
+    if !context.addresses()?.contains(&Address::Socket(socket.clone())) {
         context.out.note(&format!(
             "reach it with: export HFCTL_ADDRESS=unix:{}",
             socket.display()
@@ -75,7 +75,10 @@ fn socket(context: &Context, args: &StartArgs, state_dir: &Path) -> Result<PathB
         return Ok(paths::absolute(socket, &context.cwd, &process_env));
     }
     if let Some(address) = context.address.as_deref().filter(|text| !text.is_empty()) {
-        return connect::parse_address(address, &context.cwd, &process_env);
+        return match connect::parse_address(address, &context.cwd, &process_env)? {
+            Address::Socket(path) => Ok(path),
+            Address::Remote(_) => Err(CliError::usage("a daemon of another machine is started there")),
+        };
     }
     if args.place.state_dir.is_some() {
         return Ok(state_dir.join("hfetchd.sock"));
@@ -167,11 +170,11 @@ enum StartFailure {
     Unwatchable(io::Error),
 }
 
-async fn wait_for_answer(child: &mut Child, socket: &PathBuf) -> Result<connect::Daemon, StartFailure> {
+async fn wait_for_answer(child: &mut Child, socket: &Path) -> Result<connect::Daemon, StartFailure> {
     let started = Instant::now();
     let mut backoff = Backoff::default();
     loop {
-        if let Ok(daemon) = connect::dial(std::slice::from_ref(socket)).await {
+        if let Ok(daemon) = connect::dial_local(socket).await {
             return Ok(daemon);
         }
         if let Some(status) = child.try_wait().map_err(StartFailure::Unwatchable)? {

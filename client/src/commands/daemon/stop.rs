@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use super::server_info;
+use crate::connect::Address;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -29,6 +30,11 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
         Err(error) => return Err(error),
     };
     let info = server_info(&daemon).await?;
+    let Address::Socket(socket) = daemon.address.clone() else {
+        daemon.admin().shutdown(ShutdownRequest {}).await?;
+        context.out.note("hfetchd stops; jobs go on when it runs again");
+        return Ok(Exit::Done);
+    };
     if info.mode == "system" {
         return Err(CliError::new(
             Exit::Failed,
@@ -41,7 +47,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
     let started = Instant::now();
     let mut backoff = Backoff::default();
     // The process outlives its socket for a moment; a start before its end would find the state directory held.
-    while UnixStream::connect(&daemon.socket).await.is_ok() || is_alive(info.pid) {
+    while UnixStream::connect(&socket).await.is_ok() || is_alive(info.pid) {
         if started.elapsed() > PATIENCE {
             let message = format!(
                 "hfetchd (pid {}) is still there after {} s",

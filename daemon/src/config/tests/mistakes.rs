@@ -207,6 +207,16 @@ fn control() {
         ],
     );
     assert!(user(&[&format!("[control]\n{files}")]).check().1.is_empty());
+    told(
+        &user(&["[control]\ntls_cert = '/p'\ntls_key = '/nowhere'\ntoken_file = '/bad'\noperators = ['a b', 'ann']"]),
+        &[
+            ("a.toml:2:12: control.tls_cert: ", "PEM"),
+            ("a.toml:3:11: control.tls_key: ", "cannot be read"),
+            ("a.toml:4:14: control.token_file: ", "line 1: must be"),
+            ("a.toml:4:14: control.token_file: ", "line 2: behind"),
+            ("a.toml:5:14: control.operators: ", "`a b`"),
+        ],
+    );
 }
 
 #[test]

@@ -32,6 +32,7 @@ tls_cert = "/c"
 tls_key = "/k"
 token_file = "/t"
 client_ca = "/a"
+operators = ["ann"]
 [bandwidth]
 limit = "Mon-Fri 08:00,10M Mon-Fri 19:00,off Sat-Sun 00:00,off"
 timezone = "Asia/Shanghai"
@@ -87,6 +88,9 @@ fn named_file(path: &Path) -> Result<(String, bool), String> {
             Ok((text.to_owned(), true))
         }
         Some("/p") => Ok(("ann:hush\n".to_owned(), false)),
+        Some("/c" | "/k" | "/a") => Ok(("-----BEGIN X-----\nhush\n".to_owned(), false)),
+        Some("/t") => Ok((format!("ann:{}\n", "ab".repeat(32)), false)),
+        Some("/bad") => Ok(("hush\nann:hush\n".to_owned(), false)),
         Some("/open") => Ok(("ann:hush\n".to_owned(), true)),
         Some("/empty") => Ok((String::new(), false)),
         _ => Err("no such file".to_owned()),

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     config::{self, Inputs},
     hub::HubOptions,
-    model::HoldReason,
+    model::{HoldReason, Owner},
 };
 
 const MB: u64 = 1_000_000;

@@ -1,0 +1,198 @@
+//! What is on disk: `hfctl cache`, and what Python makes of what is left.
+
+use std::fs;
+
+use anyhow::Context as _;
+use hfetch_tests::{
+    harness::{Scratch, eventually},
+    python::Python,
+    sim::{Content, Kind, RepoBuilder, SimHub, Storage, StoredFile},
+};
+use serde_json::Value;
+
+const MIB: u64 = 1 << 20;
+const BIG: &str = "model.safetensors";
+/// Repositories, revisions and warnings, as huggingface_hub sees them; and the files of `main`, offline.
+const SCAN: &str = r#"
+import json, sys
+from huggingface_hub import scan_cache_dir, snapshot_download
+seen = scan_cache_dir()
+revisions = sorted(r.commit_hash for repo in seen.repos for r in repo.revisions)
+path = snapshot_download("org/model", local_files_only=True)
+print(json.dumps({"revisions": revisions, "size": seen.size_on_disk,
+                  "warnings": [str(w) for w in seen.warnings], "path": path}))
+"#;
+
+fn hub() -> anyhow::Result<SimHub> {
+    SimHub::builder()
+        .repo(
+            RepoBuilder::model("org/model")
+                .seeded(BIG, 3 * MIB, 1)
+                .file("config.json", "{}"),
+        )
+        .repo(RepoBuilder::dataset("org/data").seeded("a.parquet", 2 * MIB, 2))
+        .start()
+}
+
+async fn list(scratch: &Scratch) -> anyhow::Result<Vec<Value>> {
+    let repos = scratch.hfctl(["cache", "list", "--json"]).await?.json()?;
+    Ok(repos.as_array().context("a list")?.clone())
+}
+
+fn commit_of(job: &Value) -> anyhow::Result<String> {
+    Ok(job["commit"].as_str().context("a commit")?.to_owned())
+}
+
+/// Two revisions of the model, of which `main` means the second; `config.json` differs, the large file does not.
+async fn two_revisions(hub: &SimHub, scratch: &Scratch) -> anyhow::Result<(String, String)> {
+    let first = scratch
+        .hfctl(["submit", "org/model", "--wait", "--json"])
+        .await?
+        .json()?;
+    let file = StoredFile {
+        content: Content::memory(b"{\"second\": true}".to_vec()).into(),
+        storage: Storage::Plain,
+    };
+    hub.change_repo(Kind::Model, "org/model", |repo| {
+        repo.push("main", "change", |files| {
+            drop(files.insert("config.json".to_owned(), file))
+        });
+    })?;
+    let second = scratch
+        .hfctl(["submit", "org/model", "--wait", "--json"])
+        .await?
+        .json()?;
+    Ok((commit_of(&first)?, commit_of(&second)?))
+}
+
+#[tokio::test]
+async fn python_reads_what_a_prune_leaves() -> anyhow::Result<()> {
+    let Some(python) = Python::with_huggingface_hub().await else {
+        return Ok(());
+    };
+    let hub = hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let (first, second) = two_revisions(&hub, &scratch).await?;
+    let model = list(&scratch).await?.remove(0);
+    assert_eq!(model["revisions"].as_array().map(Vec::len), Some(2), "{model}");
+    assert_eq!(model["bytes"], 3 * MIB + 2 + 16, "the large file is shared: {model}");
+    // It tells first, and removes when told to.
+    let told = scratch.hfctl(["cache", "prune"]).await?.ok()?;
+    assert!(
+        told.contains("would remove") && told.contains(&first[..12]) && !told.contains(&second[..12]),
+        "{told}"
+    );
+    let pruned = scratch.hfctl(["cache", "prune", "--yes", "--json"]).await?.json()?;
+    assert_eq!(pruned[0]["revisions"], serde_json::json!([first]), "{pruned}");
+    assert_eq!(
+        (&pruned[0]["blobs_removed"], &pruned[0]["bytes_freed"]),
+        (&1.into(), &2.into()),
+        "{pruned}"
+    );
+    let cache = scratch.cache().display().to_string();
+    let offline = [("HF_HUB_CACHE", cache.as_str()), ("HF_HUB_OFFLINE", "1")];
+    let seen: Value = serde_json::from_str(&python.run(SCAN, &[], &offline).await?)?;
+    assert_eq!(seen["revisions"], serde_json::json!([second]), "{seen}");
+    assert_eq!(
+        (&seen["warnings"], &seen["size"]),
+        (&serde_json::json!([]), &(3 * MIB + 16).into()),
+        "{seen}"
+    );
+    let path = std::path::Path::new(seen["path"].as_str().context("a path")?);
+    assert_eq!(fs::read(path.join("config.json"))?, b"{\"second\": true}");
+    assert_eq!(fs::metadata(path.join(BIG))?.len(), 3 * MIB);
+    scratch.hfctl(["cache", "verify"]).await?.ok()?;
+    daemon.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn pins_jobs_and_open_files_keep_theirs() -> anyhow::Result<()> {
+    let hub = hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let (first, second) = two_revisions(&hub, &scratch).await?;
+    scratch
+        .hfctl(["cache", "pin", &format!("org/model@{}", &first[..8])])
+        .await?
+        .ok()?;
+    let pruned = scratch.hfctl(["cache", "prune", "--yes"]).await?;
+    assert!(
+        pruned.stderr.contains("nothing to remove"),
+        "{}{}",
+        pruned.stdout,
+        pruned.stderr
+    );
+    let kept = scratch
+        .hfctl(["cache", "rm", "org/model", "--yes", "--json"])
+        .await?
+        .json()?;
+    assert_eq!(kept[0]["revisions"], serde_json::json!([second]), "{kept}");
+    assert_eq!(kept[0]["kept"][0]["why"], "it is pinned", "{kept}");
+    scratch.hfctl(["cache", "unpin", "org/model"]).await?.ok()?;
+    // A process that has mapped or opened a file keeps its revision.
+    let snapshot = scratch.cache().join("models--org--model/snapshots").join(&first);
+    let reader = fs::File::open(snapshot.join(BIG))?;
+    let kept = scratch.hfctl(["cache", "rm", "org/model", "--yes"]).await?.ok()?;
+    assert!(kept.contains("open") && snapshot.exists(), "{kept}");
+    drop(reader);
+    // So does a job that is not over, be it paused.
+    let gate = hub.hold_bodies("a.parquet", 0);
+    let job = scratch.submit(&["org/data", "--dataset"]).await?;
+    gate.reached().await;
+    scratch.hfctl(["pause", &job]).await?.ok()?;
+    scratch.until(&job, "paused").await?;
+    let kept = scratch.hfctl(["cache", "rm", "datasets/org/data", "--yes"]).await?;
+    assert!(
+        kept.stdout.contains("not over") || kept.code == 2,
+        "{}{}",
+        kept.stdout,
+        kept.stderr
+    );
+    gate.release();
+    scratch.hfctl(["resume", &job]).await?.ok()?;
+    scratch.wait_done(&[&job]).await?;
+    scratch
+        .hfctl(["cache", "rm", "org/model", "datasets/org/data", "--yes"])
+        .await?
+        .ok()?;
+    assert!(list(&scratch).await?.is_empty());
+    // And all of it can come again.
+    scratch.hfctl(["download", "org/model"]).await?.ok()?;
+    daemon.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_changed_on_the_disk_is_told_and_fetched_again() -> anyhow::Result<()> {
+    let hub = hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let path = scratch.hfctl(["download", "org/model"]).await?.ok()?;
+    let blob = fs::canonicalize(std::path::Path::new(path.trim()).join(BIG))?;
+    let mut bytes = fs::read(&blob)?;
+    bytes[1_000_000] ^= 1;
+    fs::remove_file(&blob)?;
+    fs::write(&blob, &bytes)?;
+    let ran = scratch.hfctl(["cache", "verify", "org/model"]).await?;
+    assert!(
+        ran.stdout.contains("wrong") && ran.stdout.contains(BIG),
+        "{}{}",
+        ran.stdout,
+        ran.stderr
+    );
+    ran.exits(1)?;
+    scratch.hfctl(["download", "org/model"]).await?.ok()?;
+    eventually("a sound cache", async || {
+        let ran = scratch
+            .hfctl(["cache", "verify", "org/model"])
+            .await
+            .map_err(|error| error.to_string())?;
+        if ran.code == 0 { Ok(()) } else { Err(ran.stdout) }
+    })
+    .await?;
+    scratch.hfctl(["cache", "verify", "org/none"]).await?.exits(2)?;
+    daemon.stop().await?;
+    Ok(())
+}
