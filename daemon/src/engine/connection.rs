@@ -299,6 +299,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
 /// Bytes came over the network.
 pub(super) fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
     context.progress.received(bytes);
+    context.shared.forecasts.received(bytes);
     meter.received(bytes);
 }
 

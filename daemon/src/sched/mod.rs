@@ -5,5 +5,6 @@ pub mod budget;
 pub mod calendar;
 pub mod connections;
 pub mod fair;
+pub mod forecast;
 pub mod rate;
 pub mod stall;

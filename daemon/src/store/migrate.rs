@@ -25,6 +25,7 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0006.sql"),
         include_str!("sql/jobs_0008.sql"),
         include_str!("sql/jobs_0009.sql"),
+        include_str!("sql/jobs_0010.sql"),
     ],
 };
 /// Hints on partial and verified files.
@@ -33,6 +34,7 @@ pub(super) const PROGRESS: Schema = Schema {
         include_str!("sql/progress_0001.sql"),
         include_str!("sql/progress_0002.sql"),
         include_str!("sql/progress_0003.sql"),
+        include_str!("sql/progress_0004.sql"),
     ],
 };
 
