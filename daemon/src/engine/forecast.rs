@@ -257,16 +257,13 @@ async fn look(shared: &Shared) -> Result<(), StoreError> {
     let wanted: Vec<(usize, Timestamp)> = wanted
         .filter_map(|(number, job)| Some((number, job.spec.pacing.ready_by?)))
         .collect();
-    let mut fresh = HashMap::new();
+    let (mut fresh, mut news) = (HashMap::new(), Vec::new());
     for (number, deadline) in wanted {
         let id = scene.jobs[number].id.clone();
         let now = scene.foresee(number, deadline);
         let before = lock(&shared.forecasts.told).get(&id).cloned();
         if let Some(word) = before.as_ref().and_then(|before| slipped(before, &now, scene.now)) {
-            shared
-                .store
-                .warn(&id, String::new(), format!("{word}: {}", now.text))
-                .await?;
+            news.push((id.clone(), format!("{word}: {}", now.text)));
         }
         // What was told stays the measure until something is told again.
         let kept = match before {
@@ -281,6 +278,10 @@ async fn look(shared: &Shared) -> Result<(), StoreError> {
         fresh.insert(id, kept);
     }
     *lock(&shared.forecasts.told) = fresh;
+    // Afterwards: who hears of it and looks sees the same.
+    for (id, text) in news {
+        shared.store.warn(&id, String::new(), text).await?;
+    }
     Ok(())
 }
 
