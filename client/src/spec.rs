@@ -1,5 +1,5 @@
-//! From typed arguments to a checked request: paths become absolute, the caller's Hugging Face settings are added, what
-//! this version does not have is refused. Asks nobody.
+//! From typed arguments to a checked request: paths become absolute, the caller's Hugging Face settings are added. Asks
+//! nobody.
 
 use std::path::Path;
 
@@ -15,12 +15,15 @@ use crate::when;
 /// The job that the arguments describe, for a daemon of this machine or (`remote`) of another. Its name is not resolved yet.
 ///
 /// # Errors
-/// A usage error when an option belongs to a later version or a path cannot be used.
+/// A usage error when a time or a path cannot be used; not allowed when a path would be the daemon's on another machine.
 pub(crate) fn job_spec(args: &SubmitArgs, remote: bool, cwd: &Path, env: Env<'_>) -> Result<JobSpec, CliError> {
-    if args.by.is_some() {
-        return Err(CliError::later("--by"));
-    }
-    let start_at = args.at.as_deref().map(when::parse).transpose()?;
+    let moment = |text: &Option<String>| -> Result<Option<prost_types::Timestamp>, CliError> {
+        let at = text.as_deref().map(when::parse).transpose()?;
+        Ok(at.map(|at| prost_types::Timestamp {
+            seconds: at.as_second(),
+            nanos: at.subsec_nanosecond(),
+        }))
+    };
     if remote && args.local_dir.is_some() {
         let message = "--local-dir is not for a daemon of another machine: files go into its cache";
         return Err(CliError::new(Exit::NotAllowed, message));
@@ -51,10 +54,8 @@ pub(crate) fn job_spec(args: &SubmitArgs, remote: bool, cwd: &Path, env: Env<'_>
         preferred_endpoint: preferred_endpoint(env),
         limit: args.limit.clone().unwrap_or_default(),
         window: args.window.clone().unwrap_or_default(),
-        start_at: start_at.map(|at| prost_types::Timestamp {
-            seconds: at.as_second(),
-            nanos: at.subsec_nanosecond(),
-        }),
+        start_at: moment(&args.at)?,
+        ready_by: moment(&args.by)?,
         resolved: None,
     })
 }
@@ -240,15 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn later_options_are_refused_not_ignored() {
-        let error = spec("org/x --by 12:00", &[]).unwrap_err();
-        assert_eq!(error.exit(), Exit::Usage);
-        assert!(error.to_string().contains("not in this version"), "{error}");
-    }
-
-    #[test]
     fn limit_window_and_time_reach_the_wire() {
-        let spec = spec("org/x --limit 5M --window night --at 2030-01-01T00:00:00Z", &[]).expect("parses");
+        let spec = spec(
+            "org/x --limit 5M --window night --at 2030-01-01T00:00:00Z --by 2030-01-01T00:00:05Z",
+            &[],
+        )
+        .expect("parses");
+        assert_eq!(spec.ready_by.map(|at| at.seconds), Some(1_893_456_005));
         let start_at = spec.start_at.map(|at| at.seconds);
         assert_eq!(
             (spec.limit.as_str(), spec.window.as_str(), start_at),

@@ -10,6 +10,7 @@ Examples:
   hfctl submit datasets/rajpurkar/squad --revision refs/convert/parquet
   hfctl submit org/model --local-dir ./model --wait
   hfctl submit org/model --window 23:00-07:00 --limit 20MiB/s
+  hfctl submit org/model --by 08:00
   hfctl submit org/model --dry-run";
 
 /// Shown below `hfctl download --help`.
@@ -82,8 +83,8 @@ pub(crate) struct SubmitArgs {
     /// Begin at this time: 23:30 (the next one), "2026-08-01 23:30", or in a while: +2h
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
-    /// Be ready by this time (not in this version)
-    #[arg(long, value_name = "TIME", help_heading = "Not in this version")]
+    /// Tell whether it will be ready by this time, and what would help: 08:00 (the next one), or as for --at
+    #[arg(long, value_name = "TIME")]
     pub(crate) by: Option<String>,
 
     #[command(flatten)]

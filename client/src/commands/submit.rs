@@ -18,6 +18,7 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
         daemon, job, existing, ..
     } = submitted;
     let id = job.id.clone();
+    let forecast = human::clean(&job.forecast);
     let name = human::clean(&words::repo_name(job.repo_type(), &job.repo_id));
     if !context.out.json {
         context.out.answer(&id)?;
@@ -32,6 +33,9 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
         context
             .out
             .note(&format!("{name} was queued before under this request id, as job {id}"));
+    }
+    if !forecast.is_empty() {
+        context.out.note(&forecast);
     }
     if !args.wait {
         if !existing {

@@ -74,6 +74,10 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
     if let Some(start) = human::time(job.start_at.as_ref()) {
         lines.add("not before", &human::local(start));
     }
+    if let Some(by) = human::time(job.ready_by.as_ref()) {
+        lines.add("ready by", &human::local(by));
+    }
+    lines.add("forecast", &job.forecast);
     lines.add("user", &job.user);
     for (label, wire) in [
         ("created", &job.created_at),

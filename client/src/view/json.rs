@@ -1,9 +1,11 @@
 //! The JSON of the contract. Structs, so that keys keep their order and none is forgotten; absent values are null, times
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
+mod beside;
 pub(crate) mod cache;
 mod changes;
 mod endpoints;
+mod forecast;
 mod identity;
 mod parts;
 mod routes;
@@ -60,6 +62,8 @@ pub(crate) struct JobJson {
     limit: Option<u64>,
     window: Option<String>,
     start_at: Option<Timestamp>,
+    #[serde(flatten)]
+    forecast: ForecastJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<Vec<JobRouteJson>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,24 +242,9 @@ impl JobJson {
             limit: job.limit_bytes_per_sec,
             window: present(job.window),
             start_at: time(job.start_at),
+            forecast: ForecastJson::new(job.ready_by, job.forecast_at, job.late, job.forecast),
             routes: None,
             existing: None,
-        }
-    }
-
-    /// Tells whether the request id was known (`submit`).
-    pub(crate) fn existing(self, existing: bool) -> JobJson {
-        JobJson {
-            existing: Some(existing),
-            ..self
-        }
-    }
-
-    /// Puts what became of every file in place of the names (`show --files`).
-    pub(crate) fn with_files(self, files: Vec<v1::File>) -> JobJson {
-        JobJson {
-            files: FilesJson::Listed(files.into_iter().map(FileJson::new).collect()),
-            ..self
         }
     }
 }
@@ -394,6 +383,7 @@ mod tests;
 
 pub(crate) use changes::{LogoutJson, ReloadJson, RemovedAliasJson, StoppedJson};
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
+use forecast::ForecastJson;
 pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;

@@ -38,7 +38,11 @@ pub(super) fn refusal(id: &str, error: CallError) -> v1::Refusal {
 
 impl JobApi {
     fn to_wire(&self, job: &crate::model::Job) -> v1::Job {
-        convert::job(job, self.engine.progress(&job.id).as_ref())
+        convert::job_with(
+            job,
+            self.engine.progress(&job.id).as_ref(),
+            self.engine.forecast(&job.id),
+        )
     }
 
     /// Acts on each id by itself, so that one bad id does not spoil the others.

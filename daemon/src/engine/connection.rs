@@ -344,6 +344,7 @@ async fn read_what_came(
 /// Bytes came over the network.
 pub(super) fn arrived(context: &JobContext, meter: &SourceMeter, bytes: u64) {
     context.progress.received(bytes);
+    context.shared.forecasts.received(bytes);
     meter.received(bytes);
 }
 

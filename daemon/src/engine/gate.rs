@@ -132,6 +132,11 @@ impl Gate {
         self.0.changed.notify_one();
     }
 
+    /// Whether there is a limit somewhere.
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.limited.load(Relaxed)
+    }
+
     /// Sets all limits but those of jobs, and the shares of users.
     pub(super) fn set_rates(&self, rates: &Rates, weight: impl Fn(&str) -> u32) {
         self.change(|state, now| {

@@ -86,6 +86,21 @@ impl Limits {
     }
 }
 
+/// The global limit for good, and what holds in its place until a moment.
+pub(super) fn lasting(shared: &Shared, config: &Config, now: Timestamp) -> (Limit, Option<(Option<u64>, Timestamp)>) {
+    let set = lock(&shared.limits.set);
+    let read = |set: &Option<SetLimit>| {
+        set.as_ref()
+            .and_then(|set| Some((parse_limit(&set.text).ok()?, set.until)))
+    };
+    let lasting = read(&set.lasting).map_or_else(|| config.bandwidth.limit.clone(), |(limit, _)| limit);
+    let temporary = read(&set.temporary).and_then(|(limit, until)| {
+        let in_force = limit_at(&limit, &timing::zone(config), now);
+        Some((in_force.bytes_per_sec, until.filter(|until| *until > now)?))
+    });
+    (lasting, temporary)
+}
+
 /// The global limit at a moment.
 fn global(limits: &Limits, config: &Config, now: Timestamp) -> GlobalLimit {
     let zone = timing::zone(config);
@@ -185,7 +200,7 @@ pub(super) fn pacing(
     config: &Config,
     limit: &str,
     window: String,
-    start_at: Option<Timestamp>,
+    (start_at, ready_by): (Option<Timestamp>, Option<Timestamp>),
 ) -> Result<Pacing, CallError> {
     if !window.is_empty() {
         timing::periods(config, &window).map_err(|why| CallError::invalid("window", why))?;
@@ -198,6 +213,7 @@ pub(super) fn pacing(
         },
         window: (!window.is_empty()).then_some(window),
         start_at,
+        ready_by,
     })
 }
 

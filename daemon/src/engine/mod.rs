@@ -21,6 +21,7 @@ mod endpoints;
 mod error;
 mod files;
 mod finish;
+mod forecast;
 mod frontier;
 mod gate;
 mod gated;
@@ -79,6 +80,7 @@ pub use self::{
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
     files::FileReading,
+    forecast::Forecast,
     limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
     login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
@@ -182,7 +184,8 @@ impl Engine {
         let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;
         let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
-        let shared = Shared::new(store, hub, tokens, config, mode).with(clock, limits, ledgers);
+        let goodput = store.goodput().await?;
+        let shared = Shared::new(store, hub, tokens, config, mode).with(clock, limits, ledgers, goodput);
         let shared = Arc::new(shared);
         let root = CancellationToken::new();
         let (pulse, asked) = pulse::pulse();
@@ -191,6 +194,7 @@ impl Engine {
         tasks.spawn(limits::run(shared.clone(), root.clone()));
         tasks.spawn(shared.gate.clone().run(root.clone()));
         tasks.spawn(ledger::run(shared.clone(), root.clone()));
+        tasks.spawn(forecast::run(shared.clone(), root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
         let engine = Self {
@@ -200,23 +204,6 @@ impl Engine {
             pulse,
         };
         Ok((engine, Running { root, tasks, threads }))
-    }
-
-    /// Stores a job. The answer means that it survives a power cut.
-    ///
-    /// # Errors
-    /// With the field that is wrong, or why it cannot be stored.
-    pub async fn submit(&self, submit: Submit) -> Result<(Job, bool, Vec<String>), CallError> {
-        let (submitted, warnings) = submit::submit(&self.shared, self.mode, submit).await?;
-        Ok((submitted.job, submitted.existing, warnings))
-    }
-
-    /// What a submit would do. Asks the Hub, changes nothing.
-    ///
-    /// # Errors
-    /// With the field that is wrong; what the Hub refuses is in the preview.
-    pub async fn preview(&self, submit: Submit) -> Result<Preview, CallError> {
-        preview::preview(&self.shared, self.mode, submit).await
     }
 
     /// Finds a job by its id or a prefix of it.

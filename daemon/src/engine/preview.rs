@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Engine,
     access::{self, TokenRule},
     admission::Admission,
     error::CallError,
@@ -22,8 +24,11 @@ use crate::{
     cache::{Check, Found},
     config::Mode,
     hub::{FileTarget, Verdict, classify},
-    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, JobSpec},
+    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec},
 };
+
+/// A submit with a deadline waits for its forecast no longer than this.
+const FORECAST_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A plan that was made and thrown away.
 #[derive(Debug)]
@@ -145,6 +150,29 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     })
 }
 
+/// How many bytes a submit would fetch, for its forecast; with why that is not known.
+///
+/// # Errors
+/// With the field that is wrong.
+pub(super) async fn expected(
+    shared: &Arc<Shared>,
+    mode: Mode,
+    submit: Submit,
+) -> Result<(u64, Option<String>), CallError> {
+    let unknown = |why: &str| format!("when it will be ready is told once its files are listed: {why}");
+    let preview = match timeout(FORECAST_PATIENCE, preview(shared, mode, submit)).await {
+        Ok(preview) => preview?,
+        Err(_) => return Ok((0, Some(unknown("the Hub does not answer now")))),
+    };
+    let missing = preview.files.iter().filter(|file| file.state != FileState::Done);
+    let bytes = missing.map(|file| file.size).sum();
+    let doubt = preview
+        .failure
+        .filter(|_| bytes == 0)
+        .map(|failure| unknown(&failure.message));
+    Ok((bytes, doubt))
+}
+
 /// Why it is not certain that the files may be read.
 enum Doubt {
     /// Every endpoint says no for good.
@@ -198,4 +226,29 @@ fn existing(path: &std::path::Path) -> PathBuf {
         .find(|path| path.is_dir())
         .unwrap_or(std::path::Path::new("/"))
         .to_owned()
+}
+
+impl Engine {
+    /// Stores a job. The answer means that it survives a power cut. With a deadline it is listed before, for its forecast.
+    ///
+    /// # Errors
+    /// With the field that is wrong, or why it cannot be stored.
+    pub async fn submit(&self, submit: Submit) -> Result<(Job, bool, Vec<String>), CallError> {
+        let (expected, doubt) = match submit.wish.ready_by {
+            Some(_) => expected(&self.shared, self.mode, submit.clone()).await?,
+            None => (0, None),
+        };
+        let (submitted, mut warnings) = submit::submit(&self.shared, self.mode, submit, expected).await?;
+        warnings.extend(doubt);
+        self.foresee(&submitted.job).await?;
+        Ok((submitted.job, submitted.existing, warnings))
+    }
+
+    /// What a submit would do. Asks the Hub, changes nothing.
+    ///
+    /// # Errors
+    /// With the field that is wrong; what the Hub refuses is in the preview.
+    pub async fn preview(&self, submit: Submit) -> Result<Preview, CallError> {
+        preview(&self.shared, self.mode, submit).await
+    }
 }

@@ -24,6 +24,7 @@ use super::{
     buffers::Buffers,
     clock::Clock,
     disk_pool::DiskPool,
+    forecast::Forecasts,
     gate::Gate,
     gated::AccessWaits,
     ledger::Ledgers,
@@ -90,6 +91,8 @@ pub(super) struct Shared {
     pub(super) away: Gates,
     /// Who pays for what comes over the network.
     pub(super) ledgers: Ledgers,
+    /// When jobs will be ready.
+    pub(super) forecasts: Forecasts,
     /// Jobs that wait for access to a gated repository.
     pub(super) access_waits: AccessWaits,
 }
@@ -134,13 +137,15 @@ impl Shared {
             gates: Gates::default(),
             away: Gates::default(),
             ledgers: Ledgers::default(),
+            forecasts: Forecasts::default(),
             access_waits: AccessWaits::default(),
         }
     }
 
     /// By a clock, with the limits that were set, and with what a crash left of the accounts.
-    pub(super) fn with(self, clock: Clock, limits: Limits, ledgers: Ledgers) -> Self {
+    pub(super) fn with(self, clock: Clock, limits: Limits, ledgers: Ledgers, goodput: Option<u64>) -> Self {
         Self {
+            forecasts: Forecasts::new(goodput),
             clock,
             limits,
             ledgers,

@@ -46,6 +46,7 @@ pub struct Wish {
     pub limit: String,
     pub window: String,
     pub start_at: Option<jiff::Timestamp>,
+    pub ready_by: Option<jiff::Timestamp>,
     pub connections: Option<u32>,
     pub max_workers: Option<u32>,
     pub force_download: bool,
@@ -80,6 +81,7 @@ pub(super) async fn submit(
     shared: &Arc<Shared>,
     mode: Mode,
     submit: Submit,
+    bytes_expected: u64,
 ) -> Result<(Submitted, Vec<String>), CallError> {
     if submit.request_id.chars().count() > LONGEST_REQUEST_ID {
         return Err(CallError::invalid(
@@ -120,6 +122,7 @@ pub(super) async fn submit(
         .submit(NewJob {
             owner: submit.owner,
             spec: checked.spec,
+            bytes_expected,
             request,
             max_queued,
         })
@@ -127,9 +130,18 @@ pub(super) async fn submit(
     Ok((submitted, checked.warnings))
 }
 
+/// A deadline in the past is a slip of the pen.
+fn check_deadline(shared: &Shared, ready_by: Option<jiff::Timestamp>) -> Result<(), CallError> {
+    match ready_by {
+        Some(by) if by <= shared.clock.now() => Err(CallError::invalid("ready_by", "has passed")),
+        _ => Ok(()),
+    }
+}
+
 /// Checks every field; the first mistake is told with the field's name.
 pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish) -> Result<Checked, CallError> {
     let config = shared.config();
+    check_deadline(shared, wish.ready_by)?;
     let mut warnings = Vec::new();
     let reference = match wish.resolved {
         Some(reference) => reference,
@@ -163,7 +175,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         endpoints: endpoints.iter().map(base_text).collect(),
         own_endpoint: TokenRule::new(mode, &wish.preferred_endpoint).own_of(&endpoints),
         priority: wish.priority,
-        pacing: pacing(&config, &wish.limit, wish.window, wish.start_at)?,
+        pacing: pacing(&config, &wish.limit, wish.window, (wish.start_at, wish.ready_by))?,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,
         max_workers: positive("max_workers", wish.max_workers, 256)?,
         force_download: wish.force_download,

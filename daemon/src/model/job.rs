@@ -320,6 +320,8 @@ pub struct Job {
     pub trust: Option<Trust>,
     /// Bytes of all selected files, once planned.
     pub bytes_total: u64,
+    /// Bytes that were to come when it was submitted; 0: nobody asked.
+    pub bytes_expected: u64,
     /// Bytes of published files.
     pub bytes_done: u64,
     /// Bytes of files that were there before.

@@ -13,6 +13,8 @@ pub struct Pacing {
     pub window: Option<String>,
     /// Not before.
     pub start_at: Option<Timestamp>,
+    /// To be ready by then: nothing is done for it but to tell whether it will be.
+    pub ready_by: Option<Timestamp>,
 }
 
 /// A change of an open job; what is `None` stays.

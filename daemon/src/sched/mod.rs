@@ -5,6 +5,7 @@ pub mod budget;
 pub mod calendar;
 pub mod connections;
 pub mod fair;
+pub mod forecast;
 pub mod queue;
 pub mod rate;
 pub mod stall;

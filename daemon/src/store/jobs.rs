@@ -38,6 +38,8 @@ pub struct NewJob {
     pub owner: Owner,
     /// What.
     pub spec: JobSpec,
+    /// Bytes that are to come, when somebody asked.
+    pub bytes_expected: u64,
     /// Key that makes a repeated call safe.
     pub request: Option<RequestKey>,
     /// Open jobs that the user may have, this one included.
@@ -106,8 +108,8 @@ pub struct Filter {
 
 const INSERT: &str = "INSERT INTO jobs (id, uid, user, repo_id, kind, revision, selection, destination, path, endpoints, \
      priority, connections, max_workers, force_download, token_ref, state, created_at, rate_limit, time_window, start_at, \
-     own_endpoint) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16, ?17, ?18, ?19, ?20)";
+     own_endpoint, ready_by, bytes_expected) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 
 /// In the words of the index `jobs_open`.
 pub(super) const OPEN_JOBS: &str =
@@ -160,6 +162,8 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
                 spec.pacing.window,
                 spec.pacing.start_at.map(Timestamp::as_millisecond),
                 spec.own_endpoint,
+                spec.pacing.ready_by.map(Timestamp::as_millisecond),
+                new.bytes_expected,
             ])
         })
         .act("insert a job")?;

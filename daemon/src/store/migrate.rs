@@ -27,6 +27,7 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0009.sql"),
         include_str!("sql/jobs_0010.sql"),
         include_str!("sql/jobs_0011.sql"),
+        include_str!("sql/jobs_0012.sql"),
     ],
 };
 /// Hints on partial and verified files.
@@ -36,6 +37,7 @@ pub(super) const PROGRESS: Schema = Schema {
         include_str!("sql/progress_0002.sql"),
         include_str!("sql/progress_0003.sql"),
         include_str!("sql/progress_0004.sql"),
+        include_str!("sql/progress_0005.sql"),
     ],
 };
 

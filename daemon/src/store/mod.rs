@@ -6,6 +6,7 @@
 
 mod aliases;
 mod block_checks;
+mod deadlines;
 mod error;
 mod events;
 mod every;

@@ -50,6 +50,7 @@ pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<
             uid,
             user: format!("user{uid}"),
         },
+        bytes_expected: 0,
         spec: JobSpec {
             repo_id: RepoId::parse(repo).unwrap(),
             kind: RepoKind::Model,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::spec::kind_to_wire;
 use crate::{
-    engine::{FileReading, ProgressReading},
+    engine::{FileReading, Forecast, ProgressReading},
     model::{Destination, Failure, FileState, HoldReason, Job, JobState, Priority, Trust},
 };
 
@@ -119,6 +119,25 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         limit_bytes_per_sec: job.spec.pacing.limit,
         window: job.spec.pacing.window.clone().unwrap_or_default(),
         start_at: job.spec.pacing.start_at.map(timestamp),
+        ready_by: job.spec.pacing.ready_by.map(timestamp),
+        forecast_at: None,
+        late: false,
+        forecast: String::new(),
+    }
+}
+
+/// The same with what is foreseen for it.
+pub(crate) fn job_with(job_of: &Job, live: Option<&ProgressReading>, forecast: Option<Forecast>) -> v1::Job {
+    let told = forecast.filter(|_| !job_of.state.is_final());
+    let wire = job(job_of, live);
+    match told {
+        None => wire,
+        Some(Forecast { ready_at, late, text }) => v1::Job {
+            forecast_at: ready_at.map(timestamp),
+            late,
+            forecast: text,
+            ..wire
+        },
     }
 }
 

@@ -112,6 +112,7 @@ pub(crate) fn submit(
         limit: spec.limit,
         window: spec.window,
         start_at: time("start_at", spec.start_at)?,
+        ready_by: time("ready_by", spec.ready_by)?,
         resolved: spec.resolved.map(resolved).transpose()?,
         name: spec.name,
         revision: spec.revision,

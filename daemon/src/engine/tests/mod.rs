@@ -1,6 +1,7 @@
 //! The engine against a simulated Hub, by a clock that the test sets: days pass in seconds.
 
 mod budgets;
+mod forecast;
 mod nights;
 
 use std::{path::Path, sync::Arc};

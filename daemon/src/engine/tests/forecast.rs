@@ -1,0 +1,113 @@
+//! What is foreseen against what was calculated by hand.
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::model::EventKind;
+
+const NOW: &str = "2026-03-26T12:00:00Z";
+
+fn after(seconds: i64) -> Timestamp {
+    NOW.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+/// Seconds from the beginning to what is foreseen.
+fn seconds(forecast: &Forecast) -> f64 {
+    forecast.ready_at.unwrap().duration_since(after(0)).as_secs_f64()
+}
+
+fn near(found: f64, expected: f64) {
+    assert!((found / expected - 1.0).abs() < 0.1, "{found} instead of {expected}");
+}
+
+#[tokio::test]
+async fn a_deadline_is_answered_at_once_and_kept_current() {
+    let hub = hub(30 * MB);
+    // So slow that nothing to speak of comes while the test runs.
+    let toml = |limit: &str| {
+        format!(
+            "[bandwidth]\ntimezone = 'UTC'\nlimit = '{limit}'\n[[endpoints]]\nname = 'hub'\nurl = '{}'\n",
+            hub.endpoint()
+        )
+    };
+    let world = World::start(NOW, &toml("10KB/s")).await;
+    // 30 MB at 10 kB/s.
+    let by = |seconds: i64| move |wish: &mut Wish| wish.ready_by = Some(after(seconds));
+    let id = world.submit((7, "ann"), by(7000)).await;
+    let first = world.engine.forecast(&id).unwrap();
+    near(seconds(&first), 3000.0);
+    assert!(!first.late && first.text.contains("in time"), "{first:?}");
+    // A second one shares the line until the first is done; higher priority would help, no window is in the way.
+    let copy = world.dir.path().join("copy").display().to_string();
+    let id2 = world
+        .submit((7, "ann"), |wish| {
+            wish.local_dir = copy;
+            wish.ready_by = Some(after(3500));
+        })
+        .await;
+    let second = world.engine.forecast(&id2).unwrap();
+    near(seconds(&second), 6000.0);
+    assert!(
+        second.late && second.text.contains("--priority high") && !second.text.contains("--window"),
+        "{second:?}"
+    );
+    // The first slips with it, and an event tells.
+    world.reconfigure(&toml("4KB/s"));
+    let slipped = eventually("an event of the slip", async || {
+        let events = world
+            .engine
+            .events_after(Scope::All, crate::model::EventSeq(0), 1000)
+            .await
+            .map_err(|error| error.to_string())?;
+        let told = events.iter().any(|event| {
+            event.job_id == id
+                && event.what.kind == EventKind::Warning
+                && event.what.detail.starts_with("it slips: not ready by")
+        });
+        if told { Ok(()) } else { Err(format!("{events:?}")) }
+    });
+    slipped.await.unwrap();
+    let now = world.engine.forecast(&id).unwrap();
+    near(seconds(&now), 15_000.0);
+    assert!(now.late, "{now:?}");
+    // And back.
+    world.reconfigure(&toml("20KB/s"));
+    eventually("in time again", async || {
+        let now = world.engine.forecast(&id).unwrap();
+        if now.late { Err(format!("{now:?}")) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+    // In a window: the night it will be.
+    let other = world.dir.path().join("other").display().to_string();
+    let night = world
+        .submit((8, "bob"), |wish| {
+            wish.local_dir = other;
+            wish.window = "23:00-23:10".to_owned();
+            wish.ready_by = Some(after(20 * 3600));
+        })
+        .await;
+    let foreseen = world.engine.forecast(&night).unwrap();
+    // 12 MB a night: in the middle of the third.
+    near(seconds(&foreseen), 11.0 * 3600.0 + 2.0 * 86_400.0 + 300.0);
+    assert!(
+        foreseen.late && foreseen.text.contains("Sat 2026-03-28 23:0") && foreseen.text.contains("--window off"),
+        "{foreseen:?}"
+    );
+    let refused = world.engine.submit(Submit {
+        owner: Owner {
+            uid: 7,
+            user: "ann".to_owned(),
+        },
+        wish: Wish {
+            name: "org/m".to_owned(),
+            ready_by: Some(after(-1)),
+            ..Wish::default()
+        },
+        request_id: String::new(),
+        token: None,
+        no_login: true,
+    });
+    assert!(refused.await.is_err());
+    world.stop().await;
+}
