@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "token",
         "doctor",
         "bandwidth",
+        "usage",
     ];
     let files = names.map(|name| format!("hfetch/v1/{name}.proto"));
     for file in &files {

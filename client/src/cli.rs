@@ -9,6 +9,7 @@ mod names;
 mod route;
 mod submit;
 mod token;
+mod usage;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -21,6 +22,7 @@ pub(crate) use names::{AliasCommand, SearchArgs};
 pub(crate) use route::{ExplainArgs, RouteCommand};
 pub(crate) use submit::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
 pub(crate) use token::{LoginArgs, LogoutArgs, WhoamiArgs};
+pub(crate) use usage::{UsageArgs, UsageByArg};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -29,7 +31,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: schedule, cache, usage, top.
+Not in this version: schedule, cache, top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -115,6 +117,9 @@ pub(crate) enum Command {
     /// Show or set the limit of all downloads together
     #[command(after_help = bandwidth::LIMIT_EXAMPLES)]
     Limit(LimitArgs),
+    /// What came over the network: by day, user, endpoint, host, route
+    #[command(after_help = usage::USAGE_EXAMPLES)]
+    Usage(UsageArgs),
     /// Short names for repositories
     #[command(subcommand, after_help = names::ALIAS_EXAMPLES)]
     Alias(AliasCommand),
@@ -162,9 +167,6 @@ pub(crate) enum Command {
     /// What is on disk (not in this version)
     #[command(hide = true)]
     Cache(LaterArgs),
-    /// Bytes by day, user, endpoint, route (not in this version)
-    #[command(hide = true)]
-    Usage(LaterArgs),
     /// Full-screen view (not in this version)
     #[command(hide = true)]
     Top(LaterArgs),

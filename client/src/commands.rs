@@ -22,6 +22,7 @@ mod set;
 mod show;
 mod submission;
 mod submit;
+mod usage;
 mod wait;
 mod watch;
 
@@ -48,6 +49,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Retry(args) => retry::run(context, &args).await,
         Command::Set(args) => set::run(context, &args).await,
         Command::Limit(args) => limit::run(context, &args).await,
+        Command::Usage(args) => usage::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
@@ -61,7 +63,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Man { dir } => man::run(context, dir.as_deref()),
         Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Cache(_) => Err(CliError::later("`hfctl cache`")),
-        Command::Usage(_) => Err(CliError::later("`hfctl usage`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
     }
 }

@@ -15,6 +15,7 @@ use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
 use hfetch_proto::v1::route_service_client::RouteServiceClient;
 use hfetch_proto::v1::token_service_client::TokenServiceClient;
+use hfetch_proto::v1::usage_service_client::UsageServiceClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -68,6 +69,11 @@ impl Daemon {
     /// Hub tokens.
     pub(crate) fn tokens(&self) -> TokenServiceClient<Channel> {
         TokenServiceClient::new(self.channel.clone())
+    }
+
+    /// The ledger.
+    pub(crate) fn usage(&self) -> UsageServiceClient<Channel> {
+        UsageServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What is wrong.

@@ -71,7 +71,7 @@ fn expand_home(path: &str, env: Env<'_>) -> PathBuf {
 }
 
 /// `$NAME` and `${NAME}` as Python's `expandvars` does: unknown names stay as they are.
-fn expand_vars(text: &str, env: Env<'_>) -> String {
+pub(crate) fn expand_vars(text: &str, env: Env<'_>) -> String {
     let mut result = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {

@@ -1,31 +1,34 @@
 //! What a name means: asks the daemon, offers candidates when nothing fits, and on a terminal lets the user choose.
 
-use hfetch_proto::v1::{JobSpec, RepoSummary, ResolveNameRequest, ResolveNameResponse};
+use hfetch_proto::v1::{JobSpec, RepoSummary, ResolveNameRequest, ResolveNameResponse, ResolvedName};
 
 use crate::connect::Daemon;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::paths::process_env;
 use crate::retry::retrying;
+use crate::spec;
 use crate::view::{Out, details};
 
-/// Puts the repository that `spec.name` means into `spec`. `verb` is the command to suggest.
+/// What the name of `spec` means. `verb` is the command to suggest.
 ///
 /// # Errors
 /// Not found when nothing fits and the user takes no candidate.
 pub(crate) async fn resolve(
     context: &Context,
     daemon: &Daemon,
-    spec: &mut JobSpec,
+    spec: &JobSpec,
     token: &str,
     verb: &str,
-) -> Result<(), CliError> {
+) -> Result<ResolvedName, CliError> {
     let request = ResolveNameRequest {
         name: spec.name.clone(),
         repo_type: spec.repo_type,
         endpoints: spec.endpoints.clone(),
         preferred_endpoint: spec.preferred_endpoint.clone(),
         token: token.to_owned(),
+        no_login: spec::no_login(&process_env),
     };
     let mut answer = retrying(|| {
         let (mut names, request) = (daemon.names(), request.clone());
@@ -44,10 +47,11 @@ pub(crate) async fn resolve(
         answer.repo_id.clone_from(&chosen.repo_id);
         answer.repo_type = chosen.repo_type;
     }
-    if let Some(warning) = apply(spec, &answer)? {
+    let (resolved, warning) = agree(spec, answer)?;
+    if let Some(warning) = warning {
         context.out.warn(&warning);
     }
-    Ok(())
+    Ok(resolved)
 }
 
 async fn choose(
@@ -75,28 +79,30 @@ async fn choose(
 }
 
 /// The command line wins over what the name says, except that a path in the name cannot be combined with files.
-fn apply(spec: &mut JobSpec, answer: &ResolveNameResponse) -> Result<Option<String>, CliError> {
-    if !answer.path_in_repo.is_empty() {
-        if !spec.files.is_empty() {
-            let path = &answer.path_in_repo;
-            return Err(CliError::usage(format!(
-                "NAME already names `{path}`; leave out the other files or that path"
-            )));
-        }
-        spec.files.push(answer.path_in_repo.clone());
+fn agree(spec: &JobSpec, answer: ResolveNameResponse) -> Result<(ResolvedName, Option<String>), CliError> {
+    if !answer.path_in_repo.is_empty() && !spec.files.is_empty() {
+        let path = &answer.path_in_repo;
+        return Err(CliError::usage(format!(
+            "NAME already names `{path}`; leave out the other files or that path"
+        )));
     }
+    let mut resolved = ResolvedName {
+        repo_id: answer.repo_id,
+        repo_type: answer.repo_type,
+        revision: answer.revision,
+        path_in_repo: answer.path_in_repo,
+    };
     let mut warning = None;
-    if spec.revision.is_empty() {
-        spec.revision.clone_from(&answer.revision);
-    } else if !answer.revision.is_empty() && answer.revision != spec.revision {
-        warning = Some(format!(
-            "NAME says revision {}; --revision {} is used",
-            answer.revision, spec.revision
-        ));
+    if !spec.revision.is_empty() {
+        if !resolved.revision.is_empty() && resolved.revision != spec.revision {
+            warning = Some(format!(
+                "NAME says revision {}; --revision {} is used",
+                resolved.revision, spec.revision
+            ));
+        }
+        resolved.revision.clone_from(&spec.revision);
     }
-    spec.name.clone_from(&answer.repo_id);
-    spec.repo_type = answer.repo_type;
-    Ok(warning)
+    Ok((resolved, warning))
 }
 
 #[cfg(test)]
@@ -109,36 +115,40 @@ mod tests {
             repo_id: "org/x".to_owned(),
             repo_type: RepoType::Dataset.into(),
             revision: "v2".to_owned(),
+            path_in_repo: "a/b.json".to_owned(),
             ..ResolveNameResponse::default()
         }
     }
 
     #[test]
-    fn the_answer_fills_what_the_command_line_left_open() {
+    fn the_answer_says_what_the_command_line_left_open() {
         let mut spec = JobSpec {
             name: "short".to_owned(),
             ..JobSpec::default()
         };
-        let answer = ResolveNameResponse {
-            path_in_repo: "a/b.json".to_owned(),
-            ..answer()
-        };
-        assert_eq!(apply(&mut spec, &answer).expect("fits"), None);
+        let (resolved, warning) = agree(&spec, answer()).expect("fits");
+        assert_eq!(warning, None);
         assert_eq!(
-            (spec.name.as_str(), spec.revision.as_str(), spec.repo_type()),
+            (
+                resolved.repo_id.as_str(),
+                resolved.revision.as_str(),
+                resolved.repo_type()
+            ),
             ("org/x", "v2", RepoType::Dataset)
         );
-        assert_eq!(spec.files, ["a/b.json"]);
-        assert_eq!(apply(&mut spec, &answer).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(resolved.path_in_repo, "a/b.json");
+        spec.files.push("c.json".to_owned());
+        assert_eq!(agree(&spec, answer()).unwrap_err().exit(), Exit::Usage);
     }
 
     #[test]
     fn an_explicit_revision_wins_and_says_so() {
-        let mut spec = JobSpec {
+        let spec = JobSpec {
             revision: "main".to_owned(),
             ..JobSpec::default()
         };
-        assert!(apply(&mut spec, &answer()).expect("fits").is_some());
-        assert_eq!(spec.revision, "main");
+        let (resolved, warning) = agree(&spec, answer()).expect("fits");
+        assert!(warning.is_some());
+        assert_eq!(resolved.revision, "main");
     }
 }

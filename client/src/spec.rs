@@ -47,6 +47,7 @@ pub(crate) fn job_spec(args: &SubmitArgs, cwd: &Path, env: Env<'_>) -> Result<Jo
             seconds: at.as_second(),
             nanos: at.subsec_nanosecond(),
         }),
+        resolved: None,
     })
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn habit_notes(args: &SubmitArgs) -> Vec<&'static str> {
 
 /// Explicit files win over patterns, as in `hf download`. Tells so when patterns were dropped.
 pub(crate) fn drop_patterns_beside_files(spec: &mut JobSpec) -> Option<&'static str> {
-    if spec.files.is_empty() || (spec.include.is_empty() && spec.exclude.is_empty()) {
+    if (spec.files.is_empty() && path_in_name(spec).is_none()) || (spec.include.is_empty() && spec.exclude.is_empty()) {
         return None;
     }
     spec.include.clear();
@@ -142,10 +143,18 @@ pub(crate) fn drop_patterns_beside_files(spec: &mut JobSpec) -> Option<&'static 
 
 /// The only file that was asked for, when it is one file and not a folder.
 pub(crate) fn single_file(spec: &JobSpec) -> Option<&str> {
-    match spec.files.as_slice() {
-        [file] if !file.ends_with('/') => Some(file),
-        _ => None,
-    }
+    let file = match (spec.files.as_slice(), path_in_name(spec)) {
+        ([file], _) => file,
+        ([], Some(file)) => file,
+        _ => return None,
+    };
+    (!file.ends_with('/')).then_some(file)
+}
+
+/// The path that the name of the job said.
+fn path_in_name(spec: &JobSpec) -> Option<&str> {
+    let path = spec.resolved.as_ref().map(|resolved| resolved.path_in_repo.as_str());
+    path.filter(|path| !path.is_empty())
 }
 
 /// A fresh request id, so that repeating the call after a lost connection cannot queue the job twice.
@@ -160,6 +169,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use crate::exit::Exit;
     use clap::Parser;
+    use hfetch_proto::v1::ResolvedName;
 
     fn args(line: &str) -> SubmitArgs {
         let cli = Cli::try_parse_from(["hfctl", "submit"].into_iter().chain(line.split(' '))).expect(line);
@@ -249,6 +259,13 @@ mod tests {
             (None, None)
         );
         assert_eq!(single_file(&spec("org/x dir/", &[]).expect("parses")), None);
+        let mut page = spec("page --include *.txt", &[]).expect("parses");
+        page.resolved = Some(ResolvedName {
+            path_in_repo: "a/b.json".to_owned(),
+            ..ResolvedName::default()
+        });
+        assert!(drop_patterns_beside_files(&mut page).is_some() && page.include.is_empty());
+        assert_eq!(single_file(&page), Some("a/b.json"));
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn implicit(cwd: &Path, env: Env<'_>, read: &dyn Fn(&Path) -> io::Result<String>
 /// The file where `hf auth login` puts the token.
 fn token_file(cwd: &Path, env: Env<'_>) -> Option<PathBuf> {
     if let Some(path) = paths::non_empty(env, "HF_TOKEN_PATH") {
-        return Some(paths::absolute(&path, cwd, env));
+        return Some(paths::absolute(&paths::expand_vars(&path, env), cwd, env));
     }
     paths::hf_home(cwd, env)
         .or_else(|| paths::non_empty(env, "XDG_CACHE_HOME").map(|cache| Path::new(&cache).join("huggingface")))
@@ -173,6 +173,8 @@ mod tests {
             &[("HF_TOKEN", "first"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")],
             "",
         );
+        let by_variable = [("HF_TOKEN_PATH", "$HF_HOME/token"), ("HF_HOME", "/hf")];
+        check(None, None, &by_variable, "in-home");
         check(None, Some("given"), &[("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")], "given");
     }
 

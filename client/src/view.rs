@@ -11,6 +11,7 @@ pub(crate) mod progress;
 pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod table;
+pub(crate) mod usage;
 pub(crate) mod words;
 
 use std::io::{IsTerminal, Write};

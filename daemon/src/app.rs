@@ -82,7 +82,13 @@ impl<E: Into<anyhow::Error>> From<E> for Fatal {
 /// # Errors
 /// With every mistake in it.
 pub fn load(args: &Args) -> Result<(Inputs, Loaded), Mistakes> {
-    let inputs = Inputs::from_process(args.config.clone(), args.state_dir.clone(), args.socket.clone());
+    let bad_proxies = ProxyRules::mistakes_of_environment();
+    let inputs = Inputs::from_process(args.config.clone(), args.state_dir.clone(), args.socket.clone())
+        .with_bad_proxies(
+            bad_proxies
+                .into_iter()
+                .map(|bad| (bad.variable, format!("does not name a proxy: {}", bad.why))),
+        );
     let loaded = config::load(&inputs)?;
     Ok((inputs, loaded))
 }

@@ -192,6 +192,41 @@ async fn a_login_serves_jobs_that_bring_no_token_and_never_comes_out_again() -> 
     check::finished(&scratch, &[&hub])
 }
 
+/// A repository's endpoints of one job, in their order; the token must reach only those that the caller trusts.
+#[tokio::test]
+async fn an_endpoint_that_is_only_named_gets_no_token_and_is_no_origin() -> anyhow::Result<()> {
+    let host = |repo| SimHub::builder().repo(repo).token("hf_alice", "alice").start();
+    let (hub, mirror) = (host(small("org/open"))?, host(small("org/open"))?);
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let token = ("HF_TOKEN", "hf_alice");
+    let download = async |dir: &str, endpoints: &[&SimHub], own: &SimHub| {
+        let mut args = vec!["download", "org/open", "--json", "--local-dir", dir];
+        for one in endpoints {
+            args.extend(["--endpoint", one.endpoint()]);
+        }
+        let ran = scratch
+            .hfctl_with(args, &[token, ("HF_ENDPOINT", own.endpoint())])
+            .await?;
+        let heard = ran.stderr.clone();
+        anyhow::Ok((ran.json()?["trust"].clone(), heard))
+    };
+    let dirs = ["one", "two", "three"].map(|name| scratch.path(name).display().to_string());
+    let (trust, _) = download(&dirs[0], &[&mirror, &hub], &hub).await?;
+    assert_eq!(trust, "origin", "the mirror stands first, and the Hub's word counts");
+    let (trust, heard) = download(&dirs[1], &[&mirror], &hub).await?;
+    assert_eq!(trust, "mirror");
+    assert!(heard.contains("your token is not sent to"), "{heard}");
+    assert_eq!(mirror.journal().authorizations(Host::Hub), [] as [&str; 0]);
+    assert!(!hub.journal().authorizations(Host::Hub).is_empty());
+    // Another HF_ENDPOINT than the daemon's is the caller's own choice.
+    let (trust, heard) = download(&dirs[2], &[], &mirror).await?;
+    assert_eq!(trust, "origin", "{heard}");
+    assert!(!mirror.journal().authorizations(Host::Hub).is_empty());
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub, &mirror])
+}
+
 fn small(id: &str) -> RepoBuilder {
     RepoBuilder::model(id).plain("config.json", b"{}".to_vec())
 }

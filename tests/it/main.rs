@@ -23,5 +23,6 @@ mod sources;
 mod startup;
 mod steps;
 mod tidy;
+mod usage;
 mod verbs;
 mod watch;

@@ -44,16 +44,13 @@ async fn a_clean_stop_costs_nothing() -> anyhow::Result<()> {
     // Everything that was sent has arrived before the stop.
     check::taken(&hub).await?;
     daemon.stop().await?;
+    let asked = hub.journal().len();
     gate.release();
     let daemon = scratch.daemon().await?;
     scratch.hfctl(["wait", id.trim()]).await?.ok()?;
     daemon.stop().await?;
     check::finished(&scratch, &[&hub])?;
-    assert_eq!(
-        hub.journal().duplicate_bytes("model.safetensors"),
-        0,
-        "{}",
-        hub.journal().text()
-    );
+    let again = check::sent_again(&hub, "model.safetensors", asked);
+    assert_eq!(again, 0, "{}", hub.journal().text());
     Ok(())
 }

@@ -137,6 +137,19 @@ pub async fn taken(hub: &SimHub) -> anyhow::Result<()> {
     .await
 }
 
+/// Bytes of a file that were sent in one of a Hub's first `count` answers, and in a later one again: what an interruption
+/// has cost. What connections that share a tail have cost beside it is not in it.
+pub fn sent_again(hub: &SimHub, file: &str, count: u64) -> u64 {
+    let sent = hub.journal().filter(|record| record.file.as_deref() == Some(file));
+    let (before, after): (Vec<_>, Vec<_>) = sent.into_iter().partition(|record| record.seq < count);
+    let pairs = after
+        .iter()
+        .flat_map(|late| before.iter().map(move |early| (&early.sent, &late.sent)));
+    pairs
+        .map(|(early, late)| early.end.min(late.end).saturating_sub(early.start.max(late.start)))
+        .sum()
+}
+
 /// Bytes that wait in sockets of these ports, at either end.
 fn queued(ports: &[String]) -> anyhow::Result<u64> {
     let table = fs::read_to_string("/proc/net/tcp")?;

@@ -80,7 +80,7 @@ fn habits_of_older_tools_parse() {
 
 #[test]
 fn later_commands_are_taken_with_whatever_follows() {
-    for line in ["schedule add x --cron a", "usage --by day", "top", "cache list"] {
+    for line in ["schedule add x --cron a", "top", "cache list"] {
         let cli = parse(&format!("hfctl {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(format!("{:?}", cli.command).contains("LaterArgs"), "{line}");
     }
@@ -106,6 +106,9 @@ fn contradictions_are_usage_errors() {
         "hfctl set --limit 1M",
         "hfctl limit --for 2h",
         "hfctl limit 1M --reset",
+        "hfctl usage --by colour",
+        "hfctl usage --since yesterday",
+        "hfctl usage --days 3 --since 2026-08-01",
     ] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
     }

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::paths::process_env;
 use crate::spec;
 use crate::token::{self, Token};
-use crate::view::json::AliasJson;
+use crate::view::json::{AliasJson, RemovedAliasJson};
 use crate::view::{human, table};
 
 pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit, CliError> {
@@ -32,6 +32,7 @@ pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit
                 target,
                 preferred_endpoint: spec::preferred_endpoint(&process_env),
                 token: Token::for_wire(token::find(None, None, &context.cwd, &process_env, &token::read_file)?),
+                no_login: spec::no_login(&process_env),
             };
             let answer = names.set_alias(request).await?.into_inner();
             let alias = answer.alias.unwrap_or_default();
@@ -51,7 +52,11 @@ pub(super) async fn run(context: &Context, command: AliasCommand) -> Result<Exit
         }
         AliasCommand::Remove { name } => {
             names.remove_alias(RemoveAliasRequest { name: name.clone() }).await?;
-            out.note(&format!("removed {}", human::clean(&name)));
+            let removed = true;
+            match out.json {
+                true => out.answer_json(&RemovedAliasJson { name: &name, removed })?,
+                false => out.note(&format!("removed {}", human::clean(&name))),
+            }
         }
     }
     Ok(Exit::Done)

@@ -6,6 +6,8 @@ mod start;
 mod status;
 mod stop;
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,10 +72,20 @@ fn last_lines(text: &str, count: usize) -> String {
 }
 
 /// What was added to a log after byte `from`; nothing when it cannot be read.
-fn added_since(log: &Path, from: u64) -> String {
-    let bytes = std::fs::read(log).unwrap_or_default();
-    let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
-    String::from_utf8_lossy(&bytes[from..]).into_owned()
+fn added_since(log: &Path, from: u64) -> Vec<u8> {
+    let read = || {
+        let mut file = File::open(log)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut added = Vec::new();
+        file.read_to_end(&mut added)?;
+        io::Result::Ok(added)
+    };
+    read().unwrap_or_default()
+}
+
+/// How many of these bytes are whole lines, the last newline among them.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
             let request = ExamineRequest {
                 preferred_endpoint: spec::preferred_endpoint(&process_env),
                 token: Token::for_wire(token),
+                no_login: spec::no_login(&process_env),
             };
             findings.extend(daemon.doctor().examine(request).await?.into_inner().findings);
             let cache = PathBuf::from(&info.cache);

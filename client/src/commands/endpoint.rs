@@ -45,17 +45,21 @@ async fn probe(context: &Context, args: &ProbeArgs) -> Result<Exit, CliError> {
         repo_type: spec::repo_type(&args.kind)?.into(),
         revision: args.revision.clone().unwrap_or_default(),
         token: token.clone(),
+        preferred_endpoint: spec::preferred_endpoint(&process_env),
+        no_login: spec::no_login(&process_env),
         ..ProbeEndpointsRequest::default()
     };
     if let Some(name) = &args.repo {
-        let mut meant = JobSpec {
+        let wanted = JobSpec {
             name: name.clone(),
             repo_type: request.repo_type,
             revision: request.revision.clone(),
+            endpoints: request.endpoints.clone(),
+            preferred_endpoint: request.preferred_endpoint.clone(),
             ..JobSpec::default()
         };
-        resolve::resolve(context, &daemon, &mut meant, &token, "endpoint probe --repo").await?;
-        request.repo_id = meant.name;
+        let meant = resolve::resolve(context, &daemon, &wanted, &token, "endpoint probe --repo").await?;
+        request.repo_id = meant.repo_id;
         request.repo_type = meant.repo_type;
         request.revision = meant.revision;
     }

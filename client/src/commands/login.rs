@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::paths::process_env;
 use crate::spec;
 use crate::token::{self, Token};
-use crate::view::json::IdentityJson;
+use crate::view::json::{IdentityJson, LogoutJson};
 use crate::view::{details, secret};
 
 pub(super) async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit, CliError> {
@@ -61,6 +61,11 @@ pub(super) async fn log_out(context: &Context, args: &LogoutArgs) -> Result<Exit
         preferred_endpoint: spec::preferred_endpoint(&process_env),
     };
     let answer = context.dial().await?.tokens().logout(request).await?.into_inner();
+    if context.out.json {
+        let (endpoint, removed) = (answer.endpoint, answer.removed);
+        context.out.answer_json(&LogoutJson { endpoint, removed })?;
+        return Ok(Exit::Done);
+    }
     let text = match answer.removed {
         true => format!("logged out at {}: the daemon has forgotten the token", answer.endpoint),
         false => format!("you were not logged in at {}", answer.endpoint),
@@ -78,6 +83,7 @@ pub(super) async fn who_am_i(context: &Context, args: &WhoamiArgs) -> Result<Exi
         endpoint: args.endpoint.clone().unwrap_or_default(),
         preferred_endpoint: spec::preferred_endpoint(&process_env),
         token: Token::for_wire(token),
+        no_login: spec::no_login(&process_env),
     };
     let answer = context.dial().await?.tokens().who_am_i(request).await?.into_inner();
     if !answer.problem.is_empty() {

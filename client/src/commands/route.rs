@@ -31,7 +31,7 @@ async fn request(
     args: &ExplainArgs,
     token: String,
 ) -> Result<ExplainRouteRequest, CliError> {
-    let mut spec = JobSpec {
+    let spec = JobSpec {
         name: args.name.clone(),
         repo_type: spec::repo_type(&args.repo)?.into(),
         revision: args.revision.clone().unwrap_or_default(),
@@ -41,15 +41,16 @@ async fn request(
     };
     let mut request = ExplainRouteRequest {
         measure: args.measure,
+        no_login: spec::no_login(&process_env),
         ..ExplainRouteRequest::default()
     };
     if args.name.starts_with("http://") || args.name.starts_with("https://") {
         request.url.clone_from(&args.name);
     } else {
-        resolve::resolve(context, daemon, &mut spec, &token, "route explain").await?;
-        request.repo_id = spec.name;
-        request.repo_type = spec.repo_type;
-        request.revision = spec.revision;
+        let meant = resolve::resolve(context, daemon, &spec, &token, "route explain").await?;
+        request.repo_id = meant.repo_id;
+        request.repo_type = meant.repo_type;
+        request.revision = meant.revision;
         request.token = token;
     }
     request.endpoints = spec.endpoints;

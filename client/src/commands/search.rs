@@ -25,6 +25,7 @@ pub(super) async fn run(context: &Context, args: &SearchArgs) -> Result<Exit, Cl
         endpoints: args.endpoint.clone(),
         preferred_endpoint: spec::preferred_endpoint(&process_env),
         token,
+        no_login: spec::no_login(&process_env),
     };
     let daemon = context.dial().await?;
     let repos = retrying(|| {

@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs, verb: &str) -> Res
         context.out.note(note);
     }
     let daemon = context.dial().await?;
-    resolve::resolve(context, &daemon, &mut spec, &token, verb).await?;
+    spec.resolved = Some(resolve::resolve(context, &daemon, &spec, &token, verb).await?);
     if let Some(warning) = spec::drop_patterns_beside_files(&mut spec) {
         context.out.warn(warning);
     }

@@ -24,6 +24,10 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
     } else if !args.wait {
         context.out.answer_json(&JobJson::new(job).existing(existing))?;
     }
+    if context.out.json && args.wait {
+        // The object comes at the end; who is interrupted before it knows the job.
+        context.out.note(&format!("{name} is queued as job {id}"));
+    }
     if existing {
         context
             .out

@@ -1,6 +1,7 @@
 //! The JSON of the contract. Structs, so that keys keep their order and none is forgotten; absent values are null, times
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
+mod changes;
 mod endpoints;
 mod identity;
 mod parts;
@@ -390,6 +391,7 @@ impl ServerJson {
 #[cfg(test)]
 mod tests;
 
+pub(crate) use changes::{LogoutJson, ReloadJson, RemovedAliasJson, StoppedJson};
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
 pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;

@@ -34,6 +34,7 @@ impl v1::doctor_service_server::DoctorService for DoctorApi {
             endpoint: String::new(),
             preferred_endpoint: request.preferred_endpoint,
             token: convert::token(&request.token)?,
+            no_login: request.no_login,
         };
         let findings = self.engine.examine(call).await?;
         Ok(Response::new(v1::ExamineResponse {

@@ -92,6 +92,8 @@ impl v1::endpoint_service_server::EndpointService for EndpointApi {
             repo,
             revision,
             token: convert::token(&request.token)?,
+            preferred_endpoint: request.preferred_endpoint,
+            no_login: request.no_login,
         };
         let probed = self.engine.probe_endpoints(call).await?;
         let (commit, compared_with) = probed.reference.unwrap_or_default();

@@ -16,6 +16,7 @@ mod route;
 mod server;
 mod status;
 mod token;
+mod usage;
 mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};

@@ -54,6 +54,7 @@ impl v1::name_service_server::NameService for NameApi {
             endpoints: request.endpoints,
             preferred_endpoint: request.preferred_endpoint,
             token: convert::token(&request.token)?,
+            no_login: request.no_login,
         };
         let asked_kind = call.kind;
         let response = match self.engine.resolve_name(call).await? {
@@ -106,6 +107,7 @@ impl v1::name_service_server::NameService for NameApi {
             endpoints: request.endpoints,
             preferred_endpoint: request.preferred_endpoint,
             token: convert::token(&request.token)?,
+            no_login: request.no_login,
         };
         let repos = self.engine.search(call, limit).await?;
         Ok(Response::new(v1::SearchReposResponse {
@@ -139,17 +141,19 @@ impl v1::name_service_server::NameService for NameApi {
     async fn set_alias(&self, request: Request<v1::SetAliasRequest>) -> Result<Response<v1::SetAliasResponse>, Status> {
         let uid = Caller::of(&request)?.owner.uid;
         let request = request.into_inner();
-        let token = convert::token(&request.token)?;
-        let (name, target, replaced) = self.engine.set_alias(uid, &request.name, &request.target).await?;
-        // It is kept, whatever the Hub says.
-        let doubt = self.engine.doubt_alias(HubCall {
+        let mut call = HubCall {
             uid,
-            text: target.clone(),
+            text: request.target,
             kind: None,
             endpoints: Vec::new(),
             preferred_endpoint: request.preferred_endpoint,
-            token,
-        });
+            token: convert::token(&request.token)?,
+            no_login: request.no_login,
+        };
+        let (name, target, replaced) = self.engine.set_alias(&request.name, &call).await?;
+        // It is kept, whatever the Hub says.
+        call.text.clone_from(&target);
+        let doubt = self.engine.doubt_alias(call);
         let warnings = doubt.await.into_iter().collect();
         let alias = v1::Alias {
             name,

@@ -74,6 +74,7 @@ pub(super) const METHODS: &[Method] = &[
     changes("hfetch.v1.TokenService/Login", Right::User),
     changes("hfetch.v1.TokenService/Logout", Right::User),
     reads("hfetch.v1.TokenService/WhoAmI", Right::User),
+    reads("hfetch.v1.UsageService/GetUsage", Right::User),
 ];
 
 /// The entry of a request's path, which is `/package.Service/Method`.

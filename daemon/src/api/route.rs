@@ -73,6 +73,7 @@ impl v1::route_service_server::RouteService for RouteApi {
             endpoints: request.endpoints,
             preferred_endpoint: request.preferred_endpoint,
             measure: request.measure,
+            no_login: request.no_login,
         };
         let explained = self.engine.explain_route(call).await?;
         Ok(Response::new(v1::ExplainRouteResponse {
@@ -93,11 +94,11 @@ impl v1::route_service_server::RouteService for RouteApi {
             routes: routes
                 .into_iter()
                 .map(|one| v1::JobRoute {
-                    host: one.host,
-                    way: one.way,
-                    rule: one.by,
-                    requests: one.requests,
-                    bytes: one.bytes,
+                    host: one.route.host,
+                    way: one.route.way,
+                    rule: one.route.rule,
+                    requests: one.spent.requests,
+                    bytes: one.spent.bytes,
                 })
                 .collect(),
         }))

@@ -23,6 +23,7 @@ use super::{
     name::NameApi,
     route::RouteApi,
     token::TokenApi,
+    usage::UsageApi,
     watch::EventApi,
 };
 use crate::{config::Mode, engine::Engine};
@@ -237,6 +238,9 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     health_reporter
         .set_serving::<v1::token_service_server::TokenServiceServer<TokenApi>>()
         .await;
+    health_reporter
+        .set_serving::<v1::usage_service_server::UsageServiceServer<UsageApi>>()
+        .await;
     let reflection = or_none(described().build_v1());
     // Python's and older tools' reflection clients know this version only.
     let reflection_alpha = or_none(described().build_v1alpha());
@@ -246,6 +250,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     let endpoints = v1::endpoint_service_server::EndpointServiceServer::new(EndpointApi { engine: engine.clone() });
     let routes = v1::route_service_server::RouteServiceServer::new(RouteApi { engine: engine.clone() });
     let tokens = v1::token_service_server::TokenServiceServer::new(TokenApi { engine: engine.clone() });
+    let usage = v1::usage_service_server::UsageServiceServer::new(UsageApi { engine: engine.clone() });
     let doctor = v1::doctor_service_server::DoctorServiceServer::new(DoctorApi { engine: engine.clone() });
     let events = v1::event_service_server::EventServiceServer::new(EventApi {
         engine: engine.clone(),
@@ -272,6 +277,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         .add_service(doctor.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(events.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(bandwidth.max_decoding_message_size(LARGEST_REQUEST))
+        .add_service(usage.max_decoding_message_size(LARGEST_REQUEST))
         .add_service(admin.max_decoding_message_size(LARGEST_REQUEST))
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned())
         .await;

@@ -19,6 +19,7 @@ fn call(uid: u32, endpoint: String, preferred_endpoint: String, token: &str) -> 
         endpoint,
         preferred_endpoint,
         token: convert::token(token)?,
+        no_login: false,
     })
 }
 
@@ -65,7 +66,8 @@ impl v1::token_service_server::TokenService for TokenApi {
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
         let uid = Caller::of(&request)?.owner.uid;
         let request = request.into_inner();
-        let call = call(uid, request.endpoint, request.preferred_endpoint, &request.token)?;
+        let mut call = call(uid, request.endpoint, request.preferred_endpoint, &request.token)?;
+        call.no_login = request.no_login;
         let identity = self.engine.who_am_i(call).await?;
         let mut response = v1::WhoAmIResponse {
             endpoint: identity.endpoint,

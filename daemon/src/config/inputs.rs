@@ -19,6 +19,8 @@ pub struct Inputs {
     pub(super) socket: Option<PathBuf>,
     pub(super) environment: Environment,
     pub(super) current_dir: PathBuf,
+    /// Variables that name no proxy, and why not.
+    pub(super) bad_proxies: Vec<(String, String)>,
 }
 
 impl Inputs {
@@ -37,7 +39,15 @@ impl Inputs {
             socket,
             environment: Environment(variables),
             current_dir: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            bad_proxies: Vec::new(),
         }
+    }
+
+    /// What is wrong with proxy variables, as who reads them says: a mistake unless `[routing]` takes their place.
+    #[must_use]
+    pub fn with_bad_proxies(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.bad_proxies.extend(variables);
+        self
     }
 }
 
@@ -77,6 +87,8 @@ pub(super) struct Context<'a> {
     pub(super) current_dir: &'a Path,
     /// Reads files that keys name.
     pub(super) read_file: &'a NamedFiles,
+    /// Variables that name no proxy, and why not.
+    pub(super) bad_proxies: &'a [(String, String)],
 }
 
 /// A file's text, or why it cannot be read.

@@ -62,7 +62,7 @@ const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 45] = [
+pub(super) const KEYS: [Key; 46] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
@@ -89,6 +89,7 @@ pub(super) const KEYS: [Key; 45] = [
     live("endpoints.token", Shape::Text),
     live("endpoints.limit", Shape::Quantity),
     live("endpoints.max_connections", Shape::Integer),
+    live("endpoints.budget", Shape::Text),
     live("proxies.name", Shape::Text),
     live("proxies.url", Shape::Text),
     live("proxies.password_file", Shape::Text),
@@ -99,7 +100,7 @@ pub(super) const KEYS: [Key; 45] = [
     live("aliases.NAME", Shape::Text),
     live("users.NAME.max_queued", Shape::Integer),
     live("users.NAME.weight", Shape::Integer),
-    not_yet("users.NAME.budget", Shape::Text),
+    live("users.NAME.budget", Shape::Text),
     live("jobs.keep", Shape::Text),
     live("jobs.keep_count", Shape::Integer),
     live("jobs.keep_files", Shape::Text),

@@ -28,6 +28,9 @@ mod week;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+#[cfg(test)]
+pub(crate) use tests::config_of;
+
 pub use clash::ClashRules;
 pub use inputs::Inputs;
 pub use keys::known_keys;
@@ -36,7 +39,7 @@ pub use places::Mode;
 pub use sections::{
     bandwidth::BandwidthOptions,
     control::ControlOptions,
-    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_public_mirror},
+    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_hub, is_public_mirror},
     events::EventOptions,
     jobs::JobOptions,
     log::{LogFormat, LogOptions},
@@ -45,7 +48,7 @@ pub use sections::{
     routing::RoutingOptions,
     storage::{MinFree, PageCache, StorageOptions},
     transfer::TransferOptions,
-    users::{Budget, BudgetPeriod, UserOptions, Users},
+    users::{UserOptions, Users},
     windows::{WindowOptions, parse_period},
 };
 pub use timetable::parse_limit;
@@ -145,6 +148,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Mistakes> {
         environment: &inputs.environment,
         current_dir: &inputs.current_dir,
         read_file: &inputs::read_named,
+        bad_proxies: &inputs.bad_proxies,
     };
     let (config, mistakes) = check(&context, &texts);
     found.extend(mistakes);
@@ -214,6 +218,11 @@ fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) ->
     let endpoints = sections::endpoints::read(reader, &mut root, context);
     let proxies = sections::proxies::read(reader, &mut root, context);
     let routing = sections::routing::read(reader, &mut root, context, &proxies.names);
+    if routing.as_ref().is_some_and(|routing| !routing.is_set) {
+        for (variable, why) in context.bad_proxies {
+            reader.mistake(Origin::variable(variable), "", why.as_str());
+        }
+    }
     let aliases = sections::aliases::read(reader, &mut root);
     let users = sections::users::read(reader, &mut root, context);
     let jobs = sections::jobs::read(reader, &mut root);

@@ -117,6 +117,7 @@ mod tests {
             socket: given.socket.map(PathBuf::from),
             environment: Environment::of(given.variables),
             current_dir: PathBuf::from("/work"),
+            bad_proxies: Vec::new(),
         };
         let (places, mistakes) = find(&inputs);
         assert!(mistakes.is_empty(), "{mistakes:?}");
@@ -200,6 +201,7 @@ mod tests {
             socket: None,
             environment: Environment::default(),
             current_dir: PathBuf::from("/work"),
+            bad_proxies: Vec::new(),
         };
         let (_, mistakes) = find(&inputs);
         assert!(mistakes[0].to_string().contains("--state-dir"), "{mistakes:?}");

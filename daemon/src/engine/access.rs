@@ -2,27 +2,59 @@
 
 use std::sync::Arc;
 
+use url::Origin;
+
 use super::shared::{EndpointAccess, Shared, blocking};
 use crate::{
-    config::{Config, Mode, TokenPolicy, is_public_mirror},
+    config::{Config, Mode, TokenPolicy, is_hub, is_public_mirror},
     hub::Endpoint,
-    model::{Job, Token, Trust},
+    model::{Job, JobSpec, Token, Trust},
     tokens::BoundToken,
 };
 
-/// Whether a user's token may go to an endpoint: what the configuration says of it. One that a user named by address
-/// gets it, as with the Python client, unless it is a known public mirror; on a shared daemon only configured ones do.
-pub(super) fn policy(config: &Config, mode: Mode, endpoint: &Endpoint) -> TokenPolicy {
-    let configured = config
-        .endpoints
-        .iter()
-        .find(|known| known.url.origin() == endpoint.origin());
-    match configured {
-        Some(known) => known.token,
-        None if mode == Mode::System || is_public_mirror(&endpoint.host()) => TokenPolicy::Never,
-        None => TokenPolicy::Own,
+/// Who names endpoints in a call: decides which of those that the configuration does not list may see a token.
+#[derive(Debug, Clone)]
+pub(super) struct TokenRule {
+    mode: Mode,
+    /// The origin of the caller's own HF_ENDPOINT, or of that of a job's submitter.
+    own: Option<Origin>,
+}
+
+impl TokenRule {
+    /// For a caller with this HF_ENDPOINT; empty: none.
+    pub(super) fn new(mode: Mode, preferred_endpoint: &str) -> Self {
+        let own = Endpoint::parse("", preferred_endpoint).ok();
+        Self {
+            mode,
+            own: own.map(|endpoint| endpoint.origin()),
+        }
+    }
+
+    /// The one of these endpoints that is the caller's own, as it is stored with a job.
+    pub(super) fn own_of(&self, endpoints: &[Endpoint]) -> Option<String> {
+        let own = self.own.as_ref()?;
+        let found = endpoints.iter().any(|endpoint| endpoint.origin() == *own);
+        found.then(|| own.ascii_serialization())
     }
 }
+
+/// Whether a user's token may go to an endpoint: what the configuration says of it. Of others the Hub gets it, and what the
+/// user has as HF_ENDPOINT, as with the Python client, unless it is a known public mirror; not what is only named in a
+/// call. On a shared daemon only configured ones do.
+pub(super) fn policy(config: &Config, rule: &TokenRule, endpoint: &Endpoint) -> TokenPolicy {
+    let origin = endpoint.origin();
+    let configured = config.endpoints.iter().find(|known| known.url.origin() == origin);
+    match configured {
+        Some(known) => known.token,
+        None if rule.mode == Mode::System || is_public_mirror(&endpoint.host()) => TokenPolicy::Never,
+        None if is_hub(endpoint.base()) || rule.own.as_ref() == Some(&origin) => TokenPolicy::Own,
+        None => TokenPolicy::Never,
+    }
+}
+
+/// What a user is told whose token goes nowhere.
+pub(super) const NOT_SENT: &str =
+    "only the Hub, your HF_ENDPOINT and [[endpoints]] with `token = \"own\"` are trusted with one";
 
 /// The endpoint's own word counts as the official one where users trust it with their tokens.
 pub(super) fn trust(policy: TokenPolicy) -> Trust {
@@ -33,31 +65,49 @@ pub(super) fn trust(policy: TokenPolicy) -> Trust {
 }
 
 /// The one origin of a call that may see its caller's token: the first whose policy allows it.
-pub(super) fn token_origin(config: &Config, mode: Mode, endpoints: &[Endpoint]) -> Option<String> {
+pub(super) fn token_origin(config: &Config, rule: &TokenRule, endpoints: &[Endpoint]) -> Option<String> {
     let own = endpoints
         .iter()
-        .find(|endpoint| policy(config, mode, endpoint) == TokenPolicy::Own);
+        .find(|endpoint| policy(config, rule, endpoint) == TokenPolicy::Own);
     own.map(|endpoint| endpoint.origin().ascii_serialization())
 }
 
-/// Endpoints for a call that was made with a token at hand.
-pub(super) fn for_call(
+/// Endpoints for a call that was made with a token at hand; what they bring is counted for the caller.
+pub(super) fn for_caller(
+    shared: &Shared,
+    rule: &TokenRule,
+    endpoints: Vec<Endpoint>,
+    uid: u32,
+    token: Option<Token>,
+) -> Vec<EndpointAccess> {
+    let ledger = shared.ledgers.of_user(uid);
+    let counted = endpoints.into_iter().map(|endpoint| endpoint.counted(ledger.clone()));
+    for_call(&shared.config(), rule, counted.collect(), uid, token)
+}
+
+fn for_call(
     config: &Config,
-    mode: Mode,
+    rule: &TokenRule,
     endpoints: Vec<Endpoint>,
     uid: u32,
     token: Option<Token>,
 ) -> Vec<EndpointAccess> {
     let bound =
-        token.and_then(|token| token_origin(config, mode, &endpoints).map(|origin| BoundToken { origin, token }));
+        token.and_then(|token| token_origin(config, rule, &endpoints).map(|origin| BoundToken { origin, token }));
     endpoints
         .into_iter()
-        .map(|endpoint| grant(config, mode, endpoint, uid, bound.as_ref()))
+        .map(|endpoint| grant(config, rule, endpoint, uid, bound.as_ref()))
         .collect()
 }
 
-fn grant(config: &Config, mode: Mode, endpoint: Endpoint, uid: u32, bound: Option<&BoundToken>) -> EndpointAccess {
-    let policy = policy(config, mode, &endpoint);
+fn grant(
+    config: &Config,
+    rule: &TokenRule,
+    endpoint: Endpoint,
+    uid: u32,
+    bound: Option<&BoundToken>,
+) -> EndpointAccess {
+    let policy = policy(config, rule, &endpoint);
     let origin = endpoint.origin().ascii_serialization();
     let token = bound
         .filter(|bound| policy == TokenPolicy::Own && bound.origin == origin)
@@ -68,6 +118,11 @@ fn grant(config: &Config, mode: Mode, endpoint: Endpoint, uid: u32, bound: Optio
         token,
         trust: trust(policy),
     }
+}
+
+/// The rule under which a job was submitted.
+pub(super) fn rule_of(mode: Mode, spec: &JobSpec) -> TokenRule {
+    TokenRule::new(mode, spec.own_endpoint.as_deref().unwrap_or_default())
 }
 
 /// The endpoints of a stored job. A token that cannot be read counts as none: the Hub's answer will say what is missing.
@@ -84,7 +139,8 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
         }
         None => None,
     };
-    let ledger = shared.ledgers.of(&job.id);
+    let rule = rule_of(shared.mode, &job.spec);
+    let ledger = shared.ledgers.of_job(job);
     job.spec
         .endpoints
         .iter()
@@ -93,7 +149,72 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
                 .map_err(|error| tracing::error!(%error, "a stored endpoint"))
                 .ok()?
                 .counted(ledger.clone());
-            Some(grant(&config, shared.mode, endpoint, job.owner.uid, bound.as_ref()))
+            Some(grant(&config, &rule, endpoint, job.owner.uid, bound.as_ref()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::config_of;
+
+    #[test]
+    fn a_token_goes_to_the_hub_to_ones_own_endpoint_and_where_the_configuration_says() {
+        let listed =
+            "[[endpoints]]\nurl = 'https://olah.example'\n[[endpoints]]\nurl = 'https://ours.example'\ntoken = 'own'";
+        let ours = [("HF_ENDPOINT", "https://daemon.example")];
+        let cases = [
+            (config_of(Mode::User, listed, &[]), Mode::User, ""),
+            (
+                config_of(Mode::User, "", &ours),
+                Mode::User,
+                "https://mine.example/hub/",
+            ),
+            (config_of(Mode::User, "", &[]), Mode::User, "https://hf-mirror.com"),
+            (config_of(Mode::User, "", &[]), Mode::User, "http://huggingface.co"),
+            (
+                config_of(Mode::System, listed, &[]),
+                Mode::System,
+                "https://mine.example",
+            ),
+        ];
+        let check = |url: &str, expected: [bool; 5]| {
+            let endpoint = Endpoint::parse("", url).unwrap();
+            let found = cases
+                .each_ref()
+                .map(|(config, mode, own)| policy(config, &TokenRule::new(*mode, own), &endpoint) == TokenPolicy::Own);
+            assert_eq!(found, expected, "{url}");
+        };
+        check("https://huggingface.co", [true, true, true, true, false]);
+        // Anybody on the way could read it.
+        check("http://huggingface.co", [false, false, false, true, false]);
+        check("https://huggingface.co:8443", [false; 5]);
+        check("https://huggingface.co.evil.example", [false; 5]);
+        check("https://some-mirror.example", [false; 5]);
+        check("https://hf-mirror.com", [false; 5]);
+        check("https://olah.example", [false; 5]);
+        check("https://ours.example", [true, false, false, false, true]);
+        check("https://daemon.example", [false, true, false, false, false]);
+        check("https://mine.example", [false, true, false, false, false]);
+        check("http://mine.example", [false; 5]);
+    }
+
+    #[test]
+    fn the_first_that_may_see_it_gets_it_wherever_it_stands() {
+        let config = config_of(Mode::User, "", &[]);
+        let rule = TokenRule::new(Mode::User, "");
+        let named = ["https://some-mirror.example", "https://huggingface.co"]
+            .map(|url| Endpoint::parse("", url).unwrap())
+            .to_vec();
+        let granted = for_call(&config, &rule, named.clone(), 7, Token::new("hf_x"));
+        let seen: Vec<_> = granted
+            .iter()
+            .map(|access| (access.token.is_some(), access.trust))
+            .collect();
+        assert_eq!(seen, [(false, Trust::Mirror), (true, Trust::Origin)]);
+        assert_eq!(rule.own_of(&named), None);
+        let mine = TokenRule::new(Mode::User, "https://some-mirror.example/");
+        assert_eq!(mine.own_of(&named).as_deref(), Some("https://some-mirror.example"));
+    }
 }

@@ -7,6 +7,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    ledger,
     shared::JobContext,
     stop::JobStop,
     transfer::{FileTransfer, hint},
@@ -99,7 +100,16 @@ pub(super) async fn claim_anew(context: &JobContext, transfer: &FileTransfer) ->
         job: context.id.to_string(),
     };
     let path: PathBuf = transfer.staging.path().to_owned();
-    let recorded = hint(context.shared.store.record_claim(path, claim).await).is_some();
+    let recorded = {
+        let _moving = context.shared.ledgers.moving().await;
+        // In one transaction: what is claimed never comes again, so it must not be missing in the ledger.
+        let came = ledger::take_of_job(&context.shared, &context.id);
+        let recorded = hint(context.shared.store.record_claim(path, claim, came.clone()).await);
+        if recorded.is_none() {
+            ledger::not_booked(&context.shared, &came);
+        }
+        recorded.is_some()
+    };
     transfer.frontier.synced(front);
     if !recorded {
         transfer.frontier.not_stored(first_check);

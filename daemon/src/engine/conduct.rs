@@ -11,7 +11,7 @@ use crate::{
 /// A server that is busy with our other connections is left in peace for so long.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// A connection that broke before it brought so much was of no use.
-const OF_USE: u64 = 256 << 10;
+pub(super) const OF_USE: u64 = 256 << 10;
 
 /// Tells the book of sources of a failure. True: it was one connection too many, which is no failure of anything.
 pub(super) fn blame(context: &JobContext, retry: &mut Retry, index: usize, error: &HubError, brought: u64) -> bool {

@@ -1,12 +1,12 @@
 //! One connection of one file: fetches one segment and writes it. The crew tells it when to end earlier.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,11 +15,20 @@ use super::{
     sources::{Slot, SourceMeter},
     stop::JobStop,
     transfer::FileTransfer,
+    writer::SegmentWriter,
 };
-use crate::{cache::CacheError, hub::HubError, model::ByteRange, plan::LeaseId, sched::rate::RateMeter};
+use crate::{
+    hub::{HubError, ReceiveBuffer},
+    model::ByteRange,
+    plan::LeaseId,
+    sched::rate::RateMeter,
+};
 
 /// So long after our own limits let it go on, its speed is still theirs.
 const HELD_LATELY: Duration = Duration::from_secs(15);
+
+/// Under way to a connection that is about to end; about what it needs to read on without a gap.
+const NARROW: usize = 128 << 10;
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -57,6 +66,8 @@ impl<E: Into<JobStop>> From<E> for SegmentEnd {
 pub(super) struct Flow {
     started: Instant,
     ahead: Mutex<Ahead>,
+    /// Where its bytes arrive, once it is answered.
+    buffer: OnceLock<ReceiveBuffer>,
     /// Ends it at once; what came is kept.
     pub(super) cut: CancellationToken,
 }
@@ -112,6 +123,7 @@ impl Flow {
                 meter: RateMeter::default(),
                 recent: 0,
             }),
+            buffer: OnceLock::new(),
             cut: CancellationToken::new(),
         })
     }
@@ -134,6 +146,18 @@ impl Flow {
         let mut ahead = lock(&self.ahead);
         ahead.end = ahead.end.min(ahead.at.saturating_add(keep));
         ahead.end
+    }
+
+    /// Bytes that have come to this machine and were not read yet: who asks for them elsewhere gets them twice.
+    pub(super) fn unread(&self) -> u64 {
+        self.buffer.get().map_or(0, ReceiveBuffer::unread)
+    }
+
+    /// It will be ended before its answer is over: what is under way then comes twice, so there should be little.
+    pub(super) fn narrow(&self) {
+        if let Some(buffer) = self.buffer.get() {
+            buffer.narrow(NARROW);
+        }
     }
 
     /// Our own limits keep it from reading on, or do so no more. The time of that is no silence of the server.
@@ -224,6 +248,11 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         None => transfer.set_link(task.index, opened.link.clone()),
     };
     let mut body = opened.body;
+    let charge = body.charge().clone();
+    transfer.paid_by(task.index, &charge);
+    if let Some(buffer) = body.receive_buffer() {
+        task.flow.buffer.get_or_init(|| buffer);
+    }
     let meter = context.shared.sources.meter(task.slot.source);
     let mut toll = context
         .shared
@@ -233,7 +262,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
         task.flow.hold(held);
         context.shared.sources.held_by_us();
     };
-    let mut writer = SegmentWriter::new(context, transfer, task.lease, task.range.start);
+    let mut writer = SegmentWriter::new(context, transfer, (task.lease, task.range.start), charge.clone());
     let outcome = loop {
         if let Some(window) = toll.new_window() {
             body.set_window(window);
@@ -246,6 +275,10 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 let came = chunk.len() as u64;
                 arrived(context, &meter, came);
                 let last = task.flow.take(&mut chunk);
+                let taken = chunk.len() as u64;
+                // What is cut off comes to somebody else as well.
+                charge.repeated(came - taken + context.progress.repeats(taken));
+                context.progress.to_write(taken);
                 writer.take(chunk).await?;
                 if let Err(end) = unless_cut(context, task, toll.pay(came, on_hold)).await {
                     break Err(end);
@@ -276,97 +309,5 @@ async fn unless_cut<T>(context: &JobContext, task: &Task, future: impl Future<Ou
         () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
         () = task.flow.cut.cancelled() => Err(SegmentEnd::Cut),
         value = future => Ok(value),
-    }
-}
-
-/// Gathers chunks and writes them in the background, one write at a time, while the next ones come.
-struct SegmentWriter<'a> {
-    context: &'a Arc<JobContext>,
-    transfer: &'a Arc<FileTransfer>,
-    lease: LeaseId,
-    /// Where the next gathered byte goes.
-    offset: u64,
-    gathered: Vec<Bytes>,
-    gathered_bytes: usize,
-    /// Bytes that go to the disk in one call.
-    write_bytes: usize,
-    writing: Option<(u64, JoinHandle<Result<(), CacheError>>)>,
-}
-
-impl<'a> SegmentWriter<'a> {
-    fn new(context: &'a Arc<JobContext>, transfer: &'a Arc<FileTransfer>, lease: LeaseId, offset: u64) -> Self {
-        Self {
-            context,
-            transfer,
-            lease,
-            offset,
-            gathered: Vec::new(),
-            gathered_bytes: 0,
-            write_bytes: context.shared.sources.gather_bytes(),
-            writing: None,
-        }
-    }
-
-    async fn take(&mut self, chunk: Bytes) -> Result<(), JobStop> {
-        self.gathered_bytes += chunk.len();
-        self.gathered.push(chunk);
-        if self.gathered_bytes >= self.write_bytes {
-            self.write().await?;
-            self.write_bytes = self.context.shared.sources.gather_bytes();
-        }
-        Ok(())
-    }
-
-    /// Waits for the write under way, then starts the next.
-    async fn write(&mut self) -> Result<(), JobStop> {
-        self.settle().await?;
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        if self.transfer.unclaimed.is_much() {
-            // The disk is behind, not the network.
-            self.context.shared.sources.held_by_us();
-            let waited = self.context.unless_stopped(self.transfer.unclaimed.below_limit()).await;
-            // Stopped: what is in hand is written all the same.
-            waited.or_else(|stop| {
-                if matches!(stop, JobStop::Cancelled) {
-                    Ok(())
-                } else {
-                    Err(stop)
-                }
-            })?;
-        }
-        let turn = self.transfer.writing.clone().acquire_owned().await;
-        let (staging, offset) = (self.transfer.staging.clone(), self.offset);
-        let gathered = std::mem::take(&mut self.gathered);
-        let bytes = std::mem::take(&mut self.gathered_bytes) as u64;
-        let write = self.context.shared.disk.spawn(move || {
-            let written = staging.write_at(offset, &gathered);
-            drop(turn);
-            written
-        });
-        self.writing = Some((bytes, write));
-        self.offset += bytes;
-        Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(), JobStop> {
-        if let Some((bytes, write)) = self.writing.take() {
-            match write.await {
-                Ok(written) => written?,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => return Err(JobStop::Cancelled),
-            }
-            if self.transfer.wrote(self.lease, bytes) {
-                self.transfer.counted.add(bytes);
-                self.transfer.unclaimed.add(bytes);
-            }
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<(), JobStop> {
-        self.write().await?;
-        self.settle().await
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     hub::HubError,
     model::ByteRange,
-    plan::{AtWork, Helper, LeaseId, steal},
+    plan::{AtWork, Helper, LeaseId, spare, steal},
 };
 
 /// Connections are looked at so often.
@@ -36,6 +36,8 @@ struct Flight {
     noted: bool,
     /// Cut because nothing came for so long.
     stalled: Option<Duration>,
+    /// Help was of no use: not looked at again before.
+    helped_not_before: Option<Instant>,
 }
 
 struct Crew<'a> {
@@ -194,6 +196,7 @@ impl Crew<'_> {
             asks: self.transfer.link(index).is_none(),
             noted: false,
             stalled: None,
+            helped_not_before: None,
         };
         self.flights.insert(lease, flight);
         let task = Task {
@@ -216,10 +219,11 @@ impl Crew<'_> {
         if self.transfer.in_one_piece {
             return None;
         }
+        let now = Instant::now();
         let at_work: Vec<AtWork> = self
             .flights
             .iter()
-            .filter(|(_, flight)| flight.stalled.is_none())
+            .filter(|(_, flight)| flight.stalled.is_none() && flight.helped_not_before.is_none_or(|then| then <= now))
             .map(|(lease, flight)| (lease, flight.flow.read()))
             // What our own limits made slow gains nothing by help: the bytes under way to it would come twice.
             .filter(|(_, reading)| !reading.held_by_us)
@@ -241,10 +245,17 @@ impl Crew<'_> {
     fn take_over(&mut self, index: usize, usual: Usual) -> Option<(LeaseId, ByteRange)> {
         let (lease, keep) = self.help(usual)?;
         let flight = self.flights.get_mut(&lease)?;
+        let (unread, reading) = (flight.flow.unread(), flight.flow.read());
+        let Some(keep) = spare(reading.left, keep, unread, reading.bytes_per_sec, usual.first_byte) else {
+            flight.helped_not_before = Some(Instant::now() + TICK);
+            return None;
+        };
         let end = flight.flow.end_after(keep);
         if keep == 0 {
             flight.stalled = Some(flight.flow.read().idle);
             flight.flow.cut.cancel();
+        } else {
+            flight.flow.narrow();
         }
         self.transfer.split(lease, end, index)
     }
@@ -319,7 +330,8 @@ impl Crew<'_> {
             let (source, reading) = (self.context.sources[flight.index], flight.flow.read());
             let waits_longest = reading.idle >= longest[flight.index];
             let in_vain = self.in_vain[flight.index];
-            if stands_still(&self.context, source, &reading, in_vain, waits_longest) {
+            // What lies in the socket says that we are slow, not the server.
+            if stands_still(&self.context, source, &reading, in_vain, waits_longest) && flight.flow.unread() == 0 {
                 flight.stalled = Some(reading.idle);
                 flight.flow.cut.cancel();
             }

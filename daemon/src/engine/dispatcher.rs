@@ -17,9 +17,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Events, access, admission, finish,
+    Events, access, admission, budgets, finish,
     lane::Lane,
-    planner,
+    ledger, planner,
     pulse::PulseAsked,
     shared::{JobContext, Shared},
     small::{Fetched, Looked, Placed},
@@ -37,8 +37,8 @@ use crate::{
 const MOST_IN_MEMORY: usize = 64;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
-/// What came from which host is stored so often.
-const ACCOUNTS: Duration = Duration::from_secs(30);
+/// Budgets are looked at so often while a job is active.
+const BUDGET_TICK: Duration = Duration::from_millis(100);
 
 /// What a task of a job came to.
 pub(super) enum Work {
@@ -137,11 +137,12 @@ impl Dispatcher {
     pub(super) async fn run(mut self, mut events: Events) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut accounts = interval(ACCOUNTS);
+        let mut budget_tick = interval(BUDGET_TICK);
+        budget_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let root = self.root.clone();
         self.look_again().await;
         while !root.is_cancelled() {
-            if std::mem::take(&mut self.look_at_queue) {
+            while std::mem::take(&mut self.look_at_queue) && !root.is_cancelled() {
                 self.hold_untimely().await;
                 self.start_jobs().await;
             }
@@ -159,9 +160,11 @@ impl Dispatcher {
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {
                     self.look_again().await;
                 }
+                _ = budget_tick.tick(), if !self.jobs.is_empty() && budgets::are_set(&shared.config()) => {
+                    self.mind_budgets().await;
+                }
                 () = shared.clock.reaches_if(next_due) => self.look_again().await,
                 rung = shared.bells.rung(&shared.clock) => self.on_bell(rung).await,
-                _ = accounts.tick() => self.store_accounts().await,
             }
         }
         // The job tokens are children of the root: every task is ending now.
@@ -169,6 +172,8 @@ impl Dispatcher {
         while let Some(joined) = self.tasks.join_next_with_id().await {
             self.on_joined(joined).await;
         }
+        // The last: nothing comes any more.
+        ledger::settle(&self.shared).await;
     }
 
     /// Hears one event and those that wait behind it.
@@ -269,8 +274,22 @@ impl Dispatcher {
             }
         };
         let fresh = queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id));
+        let bounded = budgets::are_set(&self.shared.config());
         for job in fresh.take(room).collect::<Vec<_>>() {
-            self.start_job(&job).await;
+            let held = if bounded {
+                self.hold_unaffordable(&job).await
+            } else {
+                None
+            };
+            match held {
+                None => self.start_job(&job).await,
+                // Its place is another's.
+                Some(Ok(())) => self.look_at_queue = true,
+                Some(Err(error)) => {
+                    tracing::error!(job = %job.id, %error, "a job cannot be held");
+                    return self.look_within(STORE_RETRY);
+                }
+            }
         }
     }
 
@@ -289,8 +308,10 @@ impl Dispatcher {
                 return self.look_within(STORE_RETRY);
             }
         };
-        let endpoints = access::endpoints_of(&self.shared, &job).await;
+        let mut endpoints = access::endpoints_of(&self.shared, &job).await;
+        budgets::keep_affordable(&self.shared, &mut endpoints);
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
+        context.progress.lost(self.shared.ledgers.take_lost(&job.id));
         self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());
         let config = self.shared.config();
         self.shared.gate.enter(&job, config.users.of(&job.owner.user).weight);

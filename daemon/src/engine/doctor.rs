@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use rustix::fs::{Access, access as may, statvfs};
 
 use super::{
-    Engine, access,
+    Engine,
+    access::{self, TokenRule},
     error::CallError,
     login::{self, TokenCall},
     shared::{Shared, blocking},
@@ -100,6 +101,11 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
     let ways = shared.hub.routes().ways();
     let proxies = ways.iter().filter(|way| **way != Way::Direct);
     findings.extend(join_all(proxies.map(|way| proxy(shared, way))).await);
+    let ledger = shared.ledgers.of_user(call.uid);
+    let endpoints: Vec<Endpoint> = endpoints
+        .into_iter()
+        .map(|endpoint| endpoint.counted(ledger.clone()))
+        .collect();
     let asked = endpoints.iter().map(|known| endpoint(shared, known, &ways));
     let mut looks: Vec<Vec<Finding>> = join_all(asked).await;
     let answering = looks
@@ -115,9 +121,10 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
         }
     }
     findings.extend(looks.into_iter().flatten());
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
     let may_see_token = endpoints
         .iter()
-        .any(|endpoint| access::policy(&config, mode, endpoint) == crate::config::TokenPolicy::Own);
+        .any(|endpoint| access::policy(&config, &rule, endpoint) == crate::config::TokenPolicy::Own);
     if may_see_token {
         findings.push(token(shared, mode, call).await?);
     }

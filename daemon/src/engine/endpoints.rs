@@ -1,15 +1,15 @@
 //! What is known of the Hub and its mirrors, and finding out anew.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{
-    access,
+    access::{self, TokenRule},
     error::CallError,
     judge::{self, Asked, PlanInfo},
-    planner,
+    login, planner,
     routes::millis,
     shared::{EndpointAccess, Shared},
     stop::chain,
@@ -33,14 +33,18 @@ const PROBE_BYTES: u64 = 4 << 20;
 pub struct ProbeCall {
     /// Who asks.
     pub uid: u32,
-    /// Names or addresses; empty: the configured ones.
+    /// Names or addresses; empty: the caller's own HF_ENDPOINT and the configured ones.
     pub endpoints: Vec<String>,
     /// What to ask for; `None`: the repository of the caller's newest job.
     pub repo: Option<(RepoKind, RepoId)>,
     /// At which revision.
     pub revision: Revision,
+    /// The caller's own HF_ENDPOINT.
+    pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// An endpoint and what is known of it.
@@ -86,6 +90,7 @@ pub(super) async fn list(shared: &Shared, mode: Mode, scope: Scope, uid: u32) ->
     for one in shared.store.endpoint_stats().await? {
         stats.insert(one.endpoint.clone(), one);
     }
+    let rule = TokenRule::new(mode, "");
     let mut views = Vec::new();
     let configured = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
     let configured_keys: Vec<String> = configured.iter().map(judge::key).collect();
@@ -103,7 +108,7 @@ pub(super) async fn list(shared: &Shared, mode: Mode, scope: Scope, uid: u32) ->
         let visible = stored
             .as_ref()
             .is_some_and(|stored| scope == Scope::All || stored.uid == uid);
-        let policy = access::policy(&config, mode, &endpoint);
+        let policy = access::policy(&config, &rule, &endpoint);
         views.push(EndpointView {
             token: policy,
             trust: access::trust(policy),
@@ -127,21 +132,31 @@ fn without_names(mut judgement: Judgement) -> Judgement {
 }
 
 /// Asks each endpoint, all at a time.
-pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Result<Probed, CallError> {
+pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> Result<Probed, CallError> {
     // It costs as much as a dry run, and more.
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
     let mut notes = Vec::new();
-    let endpoints = submit::endpoints(&config, mode, &call.endpoints, "", &mut notes)?;
-    let accesses = access::for_call(&config, mode, endpoints.clone(), call.uid, call.token.clone());
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    let mut endpoints = submit::endpoints(&config, mode, &call.endpoints, &call.preferred_endpoint, &mut notes)?;
+    // What they are held against is the origin's word, also when only a mirror is asked about.
+    let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
+    let mut others: Vec<Endpoint> = all.into_iter().filter(|one| !is_among(one, &endpoints)).collect();
+    if call.endpoints.is_empty() {
+        endpoints.append(&mut others);
+    }
+    let token_for = async |endpoints: &[Endpoint]| {
+        let (own, no_login) = (call.token.clone(), call.no_login);
+        login::token_of(shared, &config, &rule, call.uid, endpoints, own, no_login).await
+    };
+    let token = token_for(&endpoints).await;
+    let accesses = access::for_caller(shared, &rule, endpoints.clone(), call.uid, token);
     let repo = match call.repo.clone() {
         Some(repo) => repo,
         None => usual_repo(shared, call.uid).await?,
     };
-    // What they are held against is the origin's word, also when only a mirror is asked about.
-    let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
-    let others = all.into_iter().filter(|one| !endpoints.contains(one)).collect();
-    let others = access::for_call(&config, mode, others, call.uid, call.token.clone());
+    let token = token_for(&others).await;
+    let others = access::for_caller(shared, &rule, others, call.uid, token);
     let (first, second): (Vec<_>, Vec<_>) = accesses
         .iter()
         .chain(&others)
@@ -190,7 +205,7 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
         };
         probed.endpoints.push(EndpointView {
             endpoint: access.endpoint.clone(),
-            token: access::policy(&config, mode, &access.endpoint),
+            token: access::policy(&config, &rule, &access.endpoint),
             trust: access.trust,
             judgement: Some(judgement),
             about: Some(plan.about(access)),
@@ -198,6 +213,11 @@ pub(super) async fn probe(shared: &Shared, mode: Mode, call: ProbeCall) -> Resul
         });
     }
     Ok(probed)
+}
+
+/// By address: who names it by address gives it no name.
+fn is_among(endpoint: &Endpoint, others: &[Endpoint]) -> bool {
+    others.iter().any(|other| other.base() == endpoint.base())
 }
 
 fn said(access: &EndpointAccess, error: &HubError) -> String {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, access,
+    Engine,
+    access::{self, NOT_SENT, TokenRule},
     error::CallError,
     shared::{Shared, blocking},
     stop::chain,
@@ -27,6 +28,8 @@ pub struct TokenCall {
     pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// Where a token comes from.
@@ -86,6 +89,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
     let endpoint = endpoint(shared, mode, &call)?;
     let (token, source) = match call.token {
         Some(token) => (Some(token), Some(TokenSource::Caller)),
+        None if call.no_login => (None, None),
         None => {
             let kept = kept(shared, call.uid, &endpoint).await;
             let source = kept.as_ref().map(|_| TokenSource::Login);
@@ -107,7 +111,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
 pub(super) async fn token_of(
     shared: &Arc<Shared>,
     config: &Config,
-    mode: Mode,
+    rule: &TokenRule,
     uid: u32,
     endpoints: &[Endpoint],
     own: Option<Token>,
@@ -118,7 +122,7 @@ pub(super) async fn token_of(
     }
     let endpoint = endpoints
         .iter()
-        .find(|endpoint| access::policy(config, mode, endpoint) == TokenPolicy::Own)?;
+        .find(|endpoint| access::policy(config, rule, endpoint) == TokenPolicy::Own)?;
     kept(shared, uid, endpoint).await
 }
 
@@ -144,13 +148,11 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
         .into_iter()
         .collect();
     let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
-    endpoints.retain(|endpoint| access::policy(&config, mode, endpoint) == TokenPolicy::Own);
-    endpoints.into_iter().next().ok_or_else(|| {
-        CallError::invalid(
-            "endpoint",
-            "no token is sent there: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
-        )
-    })
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    endpoints.retain(|endpoint| access::policy(&config, &rule, endpoint) == TokenPolicy::Own);
+    let first = endpoints.into_iter().next();
+    let counted = first.map(|endpoint| endpoint.counted(shared.ledgers.of_user(call.uid)));
+    counted.ok_or_else(|| CallError::invalid("endpoint", format!("no token is sent there: {NOT_SENT}")))
 }
 
 impl Engine {

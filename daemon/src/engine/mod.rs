@@ -3,6 +3,9 @@
 
 mod access;
 mod admission;
+mod board;
+mod budgets;
+mod charged;
 mod checkpoint;
 mod clock;
 mod conduct;
@@ -22,6 +25,7 @@ mod gated;
 mod handout;
 mod judge;
 mod lane;
+mod ledger;
 mod limits;
 mod login;
 mod names;
@@ -48,6 +52,10 @@ mod twins;
 mod unclaimed;
 mod upkeep;
 mod verb;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::{path::Path, sync::Arc};
 
@@ -58,6 +66,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    budgets::BudgetView,
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
@@ -164,13 +173,16 @@ impl Engine {
         }
         let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;
-        let shared = Arc::new(Shared::new(store, hub, tokens, config, mode).timed(clock, limits));
+        let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
+        let shared = Shared::new(store, hub, tokens, config, mode).with(clock, limits, ledgers);
+        let shared = Arc::new(shared);
         let root = CancellationToken::new();
         let (pulse, asked) = pulse::pulse();
         let dispatcher = Dispatcher::new(shared.clone(), root.clone(), asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(limits::run(shared.clone(), root.clone()));
         tasks.spawn(shared.gate.clone().run(root.clone()));
+        tasks.spawn(ledger::run(shared.clone(), root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
         let engine = Self {
@@ -345,13 +357,17 @@ impl Engine {
         Ok(self.shared.store.aliases(uid).await?)
     }
 
-    /// Adds or replaces an alias; gives its stored form and whether it replaced one.
+    /// Adds or replaces an alias whose target is the text of this call; gives its stored form and whether it replaced one.
     ///
     /// # Errors
     /// When the name or the target cannot be used.
-    pub async fn set_alias(&self, uid: u32, name: &str, target: &str) -> Result<(String, String, bool), CallError> {
-        let (name, target) = names::check_alias(name, target)?;
-        let replaced = self.shared.store.set_alias(uid, name.clone(), target.clone()).await?;
+    pub async fn set_alias(&self, name: &str, call: &HubCall) -> Result<(String, String, bool), CallError> {
+        let (name, target) = names::check_alias(&self.shared, self.mode, name, call)?;
+        let replaced = self
+            .shared
+            .store
+            .set_alias(call.uid, name.clone(), target.clone())
+            .await?;
         Ok((name, target, replaced))
     }
 

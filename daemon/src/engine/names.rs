@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::{
-    access,
+    access::{self, TokenRule},
     error::CallError,
     login,
     shared::{EndpointAccess, Shared},
@@ -14,9 +14,9 @@ use super::{
     submit,
 };
 use crate::{
-    config::Mode,
-    hub::{HubError, RepoSummary, Verdict, classify},
-    model::{RepoKind, Revision, Token},
+    config::{Config, Mode},
+    hub::{Endpoint, HubError, RepoSummary, Verdict, classify},
+    model::{RepoKind, Revision, Token, Trust},
     names::{self, NameSource, Names, Reference, Resolved},
 };
 
@@ -41,6 +41,8 @@ pub struct HubCall {
     pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
 }
 
 /// What a name means.
@@ -70,6 +72,7 @@ pub enum MeaningBy {
 
 pub(super) async fn resolve(shared: &Arc<Shared>, mode: Mode, call: HubCall) -> Result<Meaning, CallError> {
     let config = shared.config();
+    submit::check_host(&call.text, &endpoints(&config, mode, &call)?)?;
     let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", chain(&error)))?;
     let aliases = shared.store.aliases(call.uid).await?.into_iter().collect();
     let resolved = names
@@ -85,32 +88,68 @@ pub(super) async fn resolve(shared: &Arc<Shared>, mode: Mode, call: HubCall) -> 
         Resolved::AskHub(reference) => reference,
     };
     let kind = reference.kind.unwrap_or(RepoKind::Model);
-    let mut unreachable = String::new();
-    for access in accesses(shared, mode, &call).await? {
-        let known = shared
-            .hub
-            .exists(&access.endpoint, access.token.as_ref(), kind, &reference.repo_id)
-            .await;
-        match known {
-            Ok(Some(_)) => {
-                return Ok(Meaning::Found {
-                    reference,
-                    by: MeaningBy::Hub,
-                });
-            }
-            Ok(None) => {
-                let words = reference.repo_id.as_str();
-                let found = search_at(shared, &access, kind, words, CANDIDATES).await;
-                // Without a search the answer is still "unknown".
-                return Ok(Meaning::Unknown(found.unwrap_or_default()));
-            }
-            Err(error) => unreachable = chain(&error),
+    let accesses = accesses(shared, mode, &call).await?;
+    let mut answers = Vec::new();
+    for access in &accesses {
+        let (endpoint, token) = (&access.endpoint, access.token.as_ref());
+        let known = match shared.hub.exists(endpoint, token, kind, &reference.repo_id).await {
+            Ok(Some(_)) => Known::Yes,
+            Ok(None) => Known::No,
+            Err(error) => Known::Unasked(chain(&error)),
+        };
+        let is_known = matches!(known, Known::Yes);
+        answers.push((access.trust, known));
+        if is_known {
+            break;
         }
     }
-    Ok(Meaning::Found {
-        reference,
-        by: MeaningBy::Unchecked(unreachable),
-    })
+    let by = match verdict(answers) {
+        Known::Yes => MeaningBy::Hub,
+        Known::Unasked(why) => MeaningBy::Unchecked(why),
+        Known::No => {
+            let words = reference.repo_id.as_str();
+            return Ok(Meaning::Unknown(near(shared, &accesses, kind, words).await));
+        }
+    };
+    Ok(Meaning::Found { reference, by })
+}
+
+/// What an endpoint, or all of them, say of a name.
+#[derive(Debug, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+    /// It did not answer: why.
+    Unasked(String),
+}
+
+/// One that knows the name is enough. "No" is the word of the Hub, or of all: a mirror need not have everything.
+fn verdict(answers: Vec<(Trust, Known)>) -> Known {
+    let mut unasked = None;
+    let mut origin_denies = false;
+    for (trust, known) in answers {
+        match known {
+            Known::Yes => return Known::Yes,
+            Known::No => origin_denies |= trust == Trust::Origin,
+            Known::Unasked(why) => unasked = Some(why),
+        }
+    }
+    match unasked {
+        Some(why) if !origin_denies => Known::Unasked(why),
+        _ => Known::No,
+    }
+}
+
+/// Repositories with nearly this name, from the first endpoint that can search, the Hub before its mirrors; none when there
+/// is none.
+async fn near(shared: &Shared, accesses: &[EndpointAccess], kind: RepoKind, words: &str) -> Vec<RepoSummary> {
+    let (origins, mirrors): (Vec<_>, Vec<_>) = accesses.iter().partition(|access| access.trust == Trust::Origin);
+    for access in origins.into_iter().chain(mirrors) {
+        if let Ok(found) = search_at(shared, access, kind, words, CANDIDATES).await {
+            return found;
+        }
+    }
+    Vec::new()
 }
 
 pub(super) async fn search(
@@ -150,23 +189,30 @@ async fn search_at(
         .await
 }
 
-async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
-    let config = shared.config();
-    let endpoints = submit::endpoints(
-        &config,
-        mode,
-        &call.endpoints,
-        &call.preferred_endpoint,
-        &mut Vec::new(),
-    )?;
-    let token = login::token_of(shared, &config, mode, call.uid, &endpoints, call.token.clone(), false).await;
-    Ok(access::for_call(&config, mode, endpoints, call.uid, token))
+fn endpoints(config: &Config, mode: Mode, call: &HubCall) -> Result<Vec<Endpoint>, CallError> {
+    let unheard = &mut Vec::new();
+    submit::endpoints(config, mode, &call.endpoints, &call.preferred_endpoint, unheard)
 }
 
-/// Checks an alias of a user and gives it in the form that is stored.
-pub(super) fn check_alias(name: &str, target: &str) -> Result<(String, String), CallError> {
+async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {
+    let config = shared.config();
+    let endpoints = endpoints(&config, mode, call)?;
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    let own = call.token.clone();
+    let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, call.no_login).await;
+    Ok(access::for_caller(shared, &rule, endpoints, call.uid, token))
+}
+
+/// Checks an alias whose target is the text of a call, and gives it in the form that is stored.
+pub(super) fn check_alias(
+    shared: &Shared,
+    mode: Mode,
+    name: &str,
+    call: &HubCall,
+) -> Result<(String, String), CallError> {
     names::check_alias_name(name).map_err(|error| CallError::invalid("name", error))?;
-    let reference = names::parse(target).map_err(|error| CallError::invalid("target", chain(&error)))?;
+    let reference = names::parse(&call.text).map_err(|error| CallError::invalid("target", chain(&error)))?;
+    submit::check_host(&call.text, &endpoints(&shared.config(), mode, call)?)?;
     Ok((names::same_name(name), reference.to_string()))
 }
 
@@ -191,4 +237,29 @@ pub(super) async fn doubt_alias(shared: &Arc<Shared>, mode: Mode, call: HubCall)
         doubt.get_or_insert(text);
     }
     doubt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirrors_no_is_not_the_last_word() {
+        use Known::{No, Unasked, Yes};
+        use Trust::{Mirror, Origin};
+        let down = || Unasked("down".to_owned());
+        for (answers, expected) in [
+            (vec![(Mirror, No), (Origin, Yes)], Yes),
+            (vec![(Mirror, No), (Mirror, No)], No),
+            (vec![(Mirror, No), (Origin, No)], No),
+            (vec![(Mirror, No), (Origin, down())], down()),
+            (vec![(Mirror, down()), (Origin, No)], No),
+            (vec![(Origin, No), (Mirror, down())], No),
+            (vec![(Mirror, down()), (Mirror, Yes)], Yes),
+            (vec![(Origin, down())], down()),
+        ] {
+            let shown = format!("{answers:?}");
+            assert_eq!(verdict(answers), expected, "{shown}");
+        }
+    }
 }

@@ -11,8 +11,8 @@ use super::{
     dispatcher::{ActiveJob, Dispatcher, Ending, Work},
     gated,
     handout::Sorted,
+    ledger,
     progress::{Waiting, wall_time},
-    routes,
     shared::blocking,
     stop::JobStop,
     transfer::{Published, hint},
@@ -186,9 +186,9 @@ impl Dispatcher {
             return;
         }
         let Some(active) = self.jobs.get(id) else { return };
-        let (ending, row) = (active.ending.clone(), active.context.row);
+        let ending = active.ending.clone();
         // First: who hears of the end may ask at once where the bytes came from.
-        routes::store(&self.shared, id, row).await;
+        ledger::book_job(&self.shared, id).await;
         let stored = match ending {
             Some(Ending::Move(job_move, note)) => self.store_ending(id, job_move, note).await,
             Some(Ending::Told) => self.disown(id).await,
@@ -200,7 +200,7 @@ impl Dispatcher {
                 self.shared.gate.leave(active.context.row);
                 let kept = active.context.progress.kept();
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
-                routes::close(&self.shared, id, active.context.row).await;
+                ledger::close_job(&self.shared, id).await;
             }
             if let Some(ActiveJob { plan: Some(plan), .. }) = removed {
                 // An empty folder of ours is no use to anybody; one with partial files stays.

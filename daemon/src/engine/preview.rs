@@ -9,7 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    access,
+    access::{self, TokenRule},
     admission::Admission,
     error::CallError,
     login, planner,
@@ -47,16 +47,18 @@ pub struct Preview {
 pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) -> Result<Preview, CallError> {
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
     let config = shared.config();
+    let rule = TokenRule::new(mode, &submit.wish.preferred_endpoint);
     let checked = submit::check(shared, mode, &submit.owner, submit.wish).await?;
     let uid = submit.owner.uid;
     let (own, no_login) = (submit.token, submit.no_login);
-    let token = login::token_of(shared, &config, mode, uid, &checked.endpoints, own, no_login).await;
-    let endpoints = access::for_call(&config, mode, checked.endpoints, uid, token);
+    let token = login::token_of(shared, &config, &rule, uid, &checked.endpoints, own, no_login).await;
+    let endpoints = access::for_caller(shared, &rule, checked.endpoints, uid, token);
     let spec = checked.spec;
     let context = JobContext {
         shared: shared.clone(),
         id: crate::model::JobId::random(&mut fastrand::Rng::new()),
         row: 0,
+        owner: submit.owner.clone(),
         spec: spec.clone(),
         sources: shared.sources_of(&endpoints),
         admission: Arc::new(Admission::new(endpoints.len())),

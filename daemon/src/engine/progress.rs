@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    model::{FileId, FileRecord, HoldReason, Job, JobId},
+    model::{FileId, FileRecord, HoldReason, Job},
     sched::rate::{RateMeter, eta_sec},
-    store::Scope,
 };
 
 /// Why nothing moves right now, told by whoever waits.
@@ -44,6 +43,10 @@ pub(super) struct JobProgress {
     /// Milliseconds after `started` when the last byte came.
     last_byte_ms: AtomicU64,
     bytes_per_sec: AtomicU64,
+    /// Bytes that were lost after they had come: so many come again.
+    again: AtomicU64,
+    /// Bytes that came and are on their way to the disk.
+    to_write: AtomicU64,
     connections: AtomicU32,
     files_done: AtomicU64,
     bytes_total: AtomicU64,
@@ -98,6 +101,8 @@ impl JobProgress {
             received: AtomicU64::default(),
             last_byte_ms: AtomicU64::default(),
             bytes_per_sec: AtomicU64::default(),
+            again: AtomicU64::default(),
+            to_write: AtomicU64::default(),
             connections: AtomicU32::default(),
             files_done: AtomicU64::default(),
             bytes_total: AtomicU64::default(),
@@ -141,6 +146,45 @@ impl JobProgress {
     /// A byte came since the job became active.
     pub(super) fn has_received(&self) -> bool {
         self.received.load(Relaxed) > 0
+    }
+
+    /// Bytes that had come were lost: as many of those that come next are their repetition.
+    pub(super) fn lost(&self, bytes: u64) {
+        self.again.fetch_add(bytes, Relaxed);
+    }
+
+    /// How many of so many bytes that came repeat lost ones.
+    pub(super) fn repeats(&self, bytes: u64) -> u64 {
+        if self.again.load(Relaxed) == 0 {
+            return 0;
+        }
+        let left = |again: u64| Some(again.saturating_sub(bytes));
+        self.again.fetch_update(Relaxed, Relaxed, left).unwrap_or(0).min(bytes)
+    }
+
+    /// Bytes came and are to be written.
+    pub(super) fn to_write(&self, bytes: u64) {
+        self.to_write.fetch_add(bytes, Relaxed);
+    }
+
+    /// They are in the figures, or somebody else's are.
+    pub(super) fn no_more_to_write(&self, bytes: u64) {
+        self.to_write.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Bytes that came and would be lost now if nothing was synced: those in the figures, and those on their way there.
+    pub(super) fn in_hand(&self) -> u64 {
+        self.read().bytes_done.saturating_add(self.to_write.load(Relaxed))
+    }
+
+    /// Bytes that are still to come again.
+    pub(super) fn still_lost(&self) -> u64 {
+        self.again.load(Relaxed)
+    }
+
+    /// Bytes per second over the last seconds.
+    pub(super) fn bytes_per_sec(&self) -> u64 {
+        self.bytes_per_sec.load(Relaxed)
     }
 
     /// Bytes of an unfinished file were written (or, negative, given up).
@@ -192,7 +236,7 @@ impl JobProgress {
     }
 
     /// Bytes of the unfinished files that are on disk.
-    fn unfinished(&self) -> HashMap<FileId, u64> {
+    pub(super) fn unfinished(&self) -> HashMap<FileId, u64> {
         let files = lock(&self.unfinished);
         let bytes = |bytes: &AtomicI64| u64::try_from(bytes.load(Relaxed)).unwrap_or(0);
         files.iter().map(|(id, counted)| (*id, bytes(counted))).collect()
@@ -218,12 +262,12 @@ impl JobProgress {
             .saturating_sub(Duration::from_millis(self.last_byte_ms.load(Relaxed)))
     }
 
-    fn sample(&self) {
+    pub(super) fn sample(&self) {
         let rate = lock(&self.meter).sample(self.started.elapsed(), self.received.load(Relaxed));
         self.bytes_per_sec.store(rate, Relaxed);
     }
 
-    fn read(&self) -> ProgressReading {
+    pub(super) fn read(&self) -> ProgressReading {
         let bytes_total = self.bytes_total.load(Relaxed);
         let partial = u64::try_from(self.partial.load(Relaxed)).unwrap_or(0);
         let bytes_done = (self.published.load(Relaxed) + partial).min(bytes_total);
@@ -296,58 +340,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.progress.written(-self.bytes.load(Relaxed));
         lock(&self.progress.unfinished).remove(&self.file);
-    }
-}
-
-/// The figures of all active jobs.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Board(Arc<Mutex<Figures>>);
-
-/// By job: its owner, and its figures.
-type Figures = HashMap<JobId, (u32, Arc<JobProgress>)>;
-
-impl Board {
-    pub(super) fn put(&self, id: &JobId, uid: u32, progress: Arc<JobProgress>) {
-        lock(&self.0).insert(id.clone(), (uid, progress));
-    }
-
-    pub(super) fn jobs(&self, scope: Scope) -> Vec<JobId> {
-        let visible = |owner: u32| match scope {
-            Scope::All => true,
-            Scope::Uid(uid) => owner == uid,
-        };
-        lock(&self.0)
-            .iter()
-            .filter(|(_, (owner, _))| visible(*owner))
-            .map(|(id, _)| id.clone())
-            .collect()
-    }
-
-    pub(super) fn remove(&self, id: &JobId) {
-        lock(&self.0).remove(id);
-    }
-
-    pub(super) fn read(&self, id: &JobId) -> Option<ProgressReading> {
-        lock(&self.0).get(id).map(|(_, progress)| progress.read())
-    }
-
-    /// Bytes of the unfinished files of a job that are being worked on.
-    pub(super) fn unfinished(&self, id: &JobId) -> HashMap<FileId, u64> {
-        let figures = lock(&self.0).get(id).map(|(_, progress)| progress.clone());
-        figures.map(|progress| progress.unfinished()).unwrap_or_default()
-    }
-
-    /// Sum of the rates of all jobs, bytes per second.
-    pub(super) fn bytes_per_sec(&self) -> u64 {
-        lock(&self.0)
-            .values()
-            .map(|(_, progress)| progress.bytes_per_sec.load(Relaxed))
-            .sum()
-    }
-
-    /// Takes a sample of every rate.
-    pub(super) fn sample(&self) {
-        lock(&self.0).values().for_each(|(_, progress)| progress.sample());
     }
 }
 

@@ -171,7 +171,7 @@ impl Repair {
         }
         retry.leave_out(source);
         let ranges = self.wave.iter().map(|(suspect, _)| suspect.range).collect();
-        give_up(context, transfer, ranges).await?;
+        give_up(context, transfer, ranges, source).await?;
         tracing::info!(job = %context.id, file = %transfer.file.path, pieces = self.wave.len(), "suspect bytes are fetched again");
         Ok(true)
     }
@@ -212,7 +212,7 @@ impl Repair {
 pub(super) async fn changed_on_disk(context: &JobContext, transfer: &FileTransfer, block: u64) -> Result<(), JobStop> {
     let size = transfer.file.size;
     let changed = blocks::range(block, size);
-    give_up(context, transfer, vec![changed]).await?;
+    give_up(context, transfer, vec![changed], None).await?;
     let text = format!(
         "the partial file of {} was changed or damaged on the disk: {}; what is damaged is fetched again, and nothing was published",
         transfer.file.path.as_str().escape_debug(),
@@ -222,9 +222,14 @@ pub(super) async fn changed_on_disk(context: &JobContext, transfer: &FileTransfe
 }
 
 /// Takes ranges for not written. The journal forgets them before they can be written again.
-async fn give_up(context: &JobContext, transfer: &FileTransfer, ranges: Vec<ByteRange>) -> Result<(), JobStop> {
+async fn give_up(
+    context: &JobContext,
+    transfer: &FileTransfer,
+    ranges: Vec<ByteRange>,
+    from: Option<usize>,
+) -> Result<(), JobStop> {
     for range in ranges {
-        transfer.forget(range);
+        transfer.forget(range, from);
     }
     checkpoint::claim_anew(context, transfer).await?;
     transfer.linked.notify_one();

@@ -1,28 +1,23 @@
 //! By which way each host of a repository is reached: told by asking, as a download would.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use url::Url;
 
 use super::{
-    Engine, access,
+    Engine,
+    access::{self, TokenRule},
     error::CallError,
-    login,
-    progress::lock,
+    ledger, login,
     shared::{EndpointAccess, Shared},
     stop::chain,
     submit,
 };
 use crate::{
     config::Mode,
-    hub::{Endpoint, FileTarget, Hop, Ledger, Reading, RouteUse, Way},
-    model::{CommitHash, Digest, Job, JobId, Manifest, RepoId, RepoKind, RepoPath, Revision, Token},
-    store::JobRoute,
+    hub::{Endpoint, FileTarget, Hop, Reading, RouteUse, Way},
+    model::{Booking, CommitHash, Digest, Job, Manifest, RepoId, RepoKind, RepoPath, Revision, Spent, Token},
 };
 
 /// Files of each kind of storage that are asked for: one repository's files may lie at several hosts.
@@ -41,6 +36,8 @@ pub struct RouteCall {
     pub preferred_endpoint: String,
     /// The caller's token.
     pub token: Option<Token>,
+    /// A token that the user has left with the daemon is not used.
+    pub no_login: bool,
     /// Also how fast, by every way.
     pub measure: bool,
 }
@@ -90,9 +87,10 @@ pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -
                 &call.preferred_endpoint,
                 &mut found.notes,
             )?;
+            let rule = TokenRule::new(mode, &call.preferred_endpoint);
             let own = call.token.clone();
-            let token = login::token_of(shared, &config, mode, call.uid, &endpoints, own, false).await;
-            for access in access::for_call(&config, mode, endpoints, call.uid, token) {
+            let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, call.no_login).await;
+            for access in access::for_caller(shared, &rule, endpoints, call.uid, token) {
                 repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
             }
         }
@@ -107,7 +105,9 @@ async fn address(
     url: &Url,
     found: &mut Explanation,
 ) -> Result<(), CallError> {
-    let endpoint = Endpoint::parse("", bare(url).as_str()).map_err(|error| CallError::invalid("url", error))?;
+    let endpoint = Endpoint::parse("", bare(url).as_str())
+        .map_err(|error| CallError::invalid("url", error))?
+        .counted(shared.ledgers.of_user(call.uid));
     let configured = submit::is_configured(&shared.config(), &endpoint);
     if mode == Mode::System && !configured {
         found.notes.push(format!(
@@ -287,78 +287,19 @@ async fn measured(
     host
 }
 
-/// What a job had from each host by each way: what is stored, and what came since.
-pub(super) async fn of_job(shared: &Arc<Shared>, job: &Job) -> Result<Vec<RouteUse>, CallError> {
+/// What a job had from each host by each way, whichever endpoint led there.
+pub(super) async fn of_job(shared: &Shared, job: &Job) -> Result<Vec<RouteUse>, CallError> {
     let mut all: BTreeMap<(String, String), RouteUse> = BTreeMap::new();
-    let stored = shared.store.job_routes(job.row).await?;
-    let stored = stored.into_iter().map(|row| RouteUse {
-        host: row.host,
-        way: row.way,
-        by: row.rule,
-        requests: row.requests,
-        bytes: row.bytes,
-    });
-    let live = shared.ledgers.read(&job.id);
-    for one in stored.chain(live) {
-        match all.entry((one.host.clone(), one.way.clone())) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(one);
-            }
-            std::collections::btree_map::Entry::Occupied(mut entry) => {
-                let known = entry.get_mut();
-                known.requests += one.requests;
-                known.bytes += one.bytes;
-                known.by = one.by;
-            }
-        }
+    for Booking { route, spent, .. } in ledger::of_job(shared, &job.id).await? {
+        let key = (route.host.clone(), route.way.clone());
+        let known = all.entry(key).or_insert_with(|| RouteUse {
+            route: route.clone(),
+            spent: Spent::default(),
+        });
+        known.spent += spent;
+        known.route = route;
     }
     Ok(all.into_values().collect())
-}
-
-/// The accounts of the jobs that are being worked on.
-#[derive(Debug, Default)]
-pub(super) struct Ledgers(Mutex<HashMap<JobId, Arc<Ledger>>>);
-
-impl Ledgers {
-    /// The account of a job; begun when there is none.
-    pub(super) fn of(&self, id: &JobId) -> Arc<Ledger> {
-        lock(&self.0).entry(id.clone()).or_default().clone()
-    }
-
-    /// What is not stored yet.
-    fn read(&self, id: &JobId) -> Vec<RouteUse> {
-        lock(&self.0).get(id).map(|ledger| ledger.read()).unwrap_or_default()
-    }
-
-    fn known(&self, id: &JobId) -> Option<Arc<Ledger>> {
-        lock(&self.0).get(id).cloned()
-    }
-}
-
-/// Stores what was counted for a job. A failure is no loss: it is tried again with the next.
-pub(super) async fn store(shared: &Shared, id: &JobId, row: i64) {
-    let Some(ledger) = shared.ledgers.known(id) else { return };
-    let uses = ledger.take();
-    if uses.is_empty() {
-        return;
-    }
-    let rows = uses.iter().map(|one| JobRoute {
-        host: one.host.clone(),
-        way: one.way.clone(),
-        rule: one.by.clone(),
-        requests: one.requests,
-        bytes: one.bytes,
-    });
-    if let Err(error) = shared.store.add_routes(row, rows.collect()).await {
-        tracing::warn!(job = %id, %error, "the account of its routes is not stored yet");
-        ledger.put_back(&uses);
-    }
-}
-
-/// The same at the end of a job's work.
-pub(super) async fn close(shared: &Shared, id: &JobId, row: i64) {
-    store(shared, id, row).await;
-    lock(&shared.ledgers.0).remove(id);
 }
 
 /// Milliseconds, for the wire.

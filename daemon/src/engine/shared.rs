@@ -20,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::Admission,
+    board::Board,
     clock::Clock,
     disk_pool::DiskPool,
     gate::Gate,
     gated::AccessWaits,
+    ledger::Ledgers,
     limits::Limits,
-    progress::{Board, JobProgress, lock},
-    routes::Ledgers,
+    progress::{JobProgress, lock},
     sources::{SourceId, Sources},
     stop::JobStop,
     timing::Bells,
@@ -36,7 +37,7 @@ use crate::{
     cache::{self, CacheError},
     config::{Config, DEFAULT_MAX_CONNECTIONS, Mode, PageCache},
     hub::{Endpoint, FileTarget, Hub},
-    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Token, Trust},
+    model::{CommitHash, Destination, FileRecord, Job, JobId, JobSpec, JudgedRepo, Owner, Token, Trust},
     store::Store,
     tokens::TokenStore,
 };
@@ -81,7 +82,7 @@ pub(super) struct Shared {
     pub(super) gates: Gates,
     /// Origins that did not answer, so that plans do not wait for them again and again.
     pub(super) away: Gates,
-    /// Which hosts the active jobs ask, and what came from them.
+    /// Who pays for what comes over the network.
     pub(super) ledgers: Ledgers,
     /// Jobs that wait for access to a gated repository.
     pub(super) access_waits: AccessWaits,
@@ -129,9 +130,14 @@ impl Shared {
         }
     }
 
-    /// By a clock, and with the limits that were set.
-    pub(super) fn timed(self, clock: Clock, limits: Limits) -> Self {
-        Self { clock, limits, ..self }
+    /// By a clock, with the limits that were set, and with what a crash left of the accounts.
+    pub(super) fn with(self, clock: Clock, limits: Limits, ledgers: Ledgers) -> Self {
+        Self {
+            clock,
+            limits,
+            ledgers,
+            ..self
+        }
     }
 
     /// Opens the destination of a job; on a shared daemon a local directory must lie below an allowed root. Blocks.
@@ -201,6 +207,7 @@ pub(super) struct JobContext {
     pub(super) shared: Arc<Shared>,
     pub(super) id: JobId,
     pub(super) row: i64,
+    pub(super) owner: Owner,
     pub(super) spec: JobSpec,
     pub(super) endpoints: Vec<EndpointAccess>,
     /// The source that each of them is.
@@ -237,6 +244,7 @@ impl JobContext {
             admission: Arc::new(Admission::new(endpoints.len())),
             id: job.id.clone(),
             row: job.row,
+            owner: job.owner.clone(),
             spec: job.spec.clone(),
             endpoints,
             progress: Arc::new(JobProgress::new(job)),
@@ -253,6 +261,7 @@ impl JobContext {
             shared: self.shared.clone(),
             id: self.id.clone(),
             row: self.row,
+            owner: self.owner.clone(),
             spec: self.spec.clone(),
             endpoints: self.endpoints.clone(),
             sources: self.sources.clone(),

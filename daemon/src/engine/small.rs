@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cache::{self, Check, FileStamp, Found, InMemory, Ready},
-    hub::SMALL_FILE,
+    hub::{Charge, SMALL_FILE},
     model::{CommitHash, Digest, FileRecord},
     store::{FileDone, Verified},
 };
@@ -38,6 +38,36 @@ pub(super) struct Fetched {
     turn: Turn,
     bytes: Vec<Bytes>,
     counted: Counted,
+    came: InVain,
+}
+
+/// Bytes in memory, and where they were counted. Unless they are kept, they will have to come again.
+#[derive(Debug)]
+pub(super) struct InVain {
+    charge: Charge,
+    bytes: u64,
+}
+
+impl InVain {
+    fn new(charge: Charge) -> Self {
+        Self { charge, bytes: 0 }
+    }
+
+    /// They have served.
+    fn kept(mut self) {
+        self.bytes = 0;
+    }
+
+    /// They are wrong.
+    fn wrong(mut self) {
+        self.charge.wasted(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for InVain {
+    fn drop(&mut self) {
+        self.charge.repeated(self.bytes);
+    }
 }
 
 /// What a look at some files found.
@@ -222,7 +252,7 @@ pub(super) async fn publish(
             digest: fetched.file.digest,
             bytes: fetched.bytes,
         });
-        files.push((fetched.file, fetched.turn, fetched.counted));
+        files.push((fetched.file, fetched.turn, fetched.counted, fetched.came));
     }
     let progress = context.clone();
     let published = blocking_until_stopped(&context, move |stopped| {
@@ -234,9 +264,10 @@ pub(super) async fn publish(
     let mut fresh = Vec::new();
     let mut turns = Vec::new();
     let mut placed = Vec::new();
-    for ((file, turn, counted), stamp) in files.into_iter().zip(published) {
+    for ((file, turn, counted, came), stamp) in files.into_iter().zip(published) {
         turns.push(turn);
         let result = stamp.map_err(JobStop::from).map(|stamp| {
+            came.kept();
             fresh.push(verified(&stamp, file.digest));
             let done = FileDone {
                 id: file.id,

@@ -246,12 +246,12 @@ impl Sources {
 
     fn sample(&self, source: SourceId) {
         let (now, held_by_us) = (self.now(), self.is_held());
-        let changed = {
+        let more = {
             let mut book = lock(&self.book);
             let wanted_more = book.waiting.iter().any(|waiting| waiting.wish.any_of.contains(&source));
             let state = &mut book.sources[source];
             state.failures = 0;
-            state.closed_until = None;
+            let reopened = state.closed_until.take().is_some();
             let reading = Reading {
                 bytes: state.counters.bytes.load(Relaxed),
                 active: state.active,
@@ -263,9 +263,9 @@ impl Sources {
             if changed {
                 tracing::debug!(source, limit = state.limit.get(), "connections");
             }
-            changed
+            changed || reopened
         };
-        if changed {
+        if more {
             self.give();
         }
     }

@@ -82,5 +82,6 @@ pub(super) async fn stage(
         }),
         links: Mutex::new(vec![KnownLink::default(); context.endpoints.len()]),
         sources: Mutex::default(),
+        charges: Mutex::default(),
     }))
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    access::token_origin,
+    access::{NOT_SENT, TokenRule, rule_of, token_origin},
     destination::destination,
     error::CallError,
     limits::pacing,
@@ -34,6 +34,7 @@ const MOST_SELECTION_BYTES: usize = 256 << 10;
 #[expect(missing_docs, reason = "as in message JobSpec of job.proto")]
 pub struct Wish {
     pub name: String,
+    pub resolved: Option<Reference>,
     pub kind: Option<RepoKind>,
     pub revision: String,
     pub selection: Selection,
@@ -87,11 +88,12 @@ pub(super) async fn submit(
     }
     let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
+    let rule = TokenRule::new(mode, &submit.wish.preferred_endpoint);
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
     let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
-    let token = login::token_of(shared, &config, mode, uid, endpoints, own, submit.no_login).await;
+    let token = login::token_of(shared, &config, &rule, uid, endpoints, own, submit.no_login).await;
     if let Some(token) = token {
-        match token_origin(&config, mode, &checked.endpoints) {
+        match token_origin(&config, &rule, &checked.endpoints) {
             Some(origin) => {
                 let (tokens, uid) = (shared.tokens.clone(), submit.owner.uid);
                 let kept = blocking(move || tokens.keep(uid, &BoundToken { origin, token })).await;
@@ -99,8 +101,13 @@ pub(super) async fn submit(
                 checked.spec.token_ref = Some(reference);
             }
             None => checked.warnings.push(format!(
-                "your token is not sent to {}: it is a mirror; `token = \"own\"` in its [[endpoints]] section allows it",
-                checked.endpoints.iter().map(Endpoint::host).collect::<Vec<_>>().join(", ")
+                "your token is not sent to {}: {NOT_SENT}",
+                checked
+                    .endpoints
+                    .iter()
+                    .map(Endpoint::host)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )),
         }
     }
@@ -131,7 +138,7 @@ pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, toke
         .iter()
         .filter_map(|base| Endpoint::parse(base, base).ok());
     let endpoints: Vec<Endpoint> = parsed.collect();
-    let Some(origin) = token_origin(&config, shared.mode, &endpoints) else {
+    let Some(origin) = token_origin(&config, &rule_of(shared.mode, &job.spec), &endpoints) else {
         return Ok(());
     };
     let bound = BoundToken { origin, token };
@@ -145,18 +152,10 @@ pub(super) async fn renew_token(shared: &Shared, id: &JobId, owner: &Owner, toke
 pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish) -> Result<Checked, CallError> {
     let config = shared.config();
     let mut warnings = Vec::new();
-    let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", super::stop::chain(&error)))?;
-    let aliases = shared.store.aliases(owner.uid).await?.into_iter().collect();
-    let resolved = names
-        .resolve_offline(&wish.name, wish.kind, &aliases)
-        .map_err(|error| CallError::invalid("name", super::stop::chain(&error)))?;
-    let (source, reference) = match resolved {
-        Resolved::Found { source, reference } => (source, reference),
-        Resolved::AskHub(reference) => (NameSource::Literal, reference),
+    let reference = match wish.resolved {
+        Some(reference) => reference,
+        None => look_up(shared, &config, owner.uid, &wish.name, wish.kind).await?,
     };
-    if source != NameSource::Literal {
-        tracing::debug!(name = wish.name, repo = %reference.repo_id, ?source, "resolved a short name");
-    }
     let kind = one_of("repo_type", wish.kind, reference.kind)?.unwrap_or(RepoKind::Model);
     let asked = match wish.revision.as_str() {
         "" => None,
@@ -183,6 +182,7 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
             &wish.preferred_cache_dir,
         )?,
         endpoints: endpoints.iter().map(base_text).collect(),
+        own_endpoint: TokenRule::new(mode, &wish.preferred_endpoint).own_of(&endpoints),
         priority: wish.priority,
         pacing: pacing(&config, &wish.limit, wish.window, wish.start_at)?,
         connections: positive("connections", wish.connections, config.transfer.max_connections)?,
@@ -197,8 +197,31 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
     })
 }
 
+/// What the tables say of a name, or the name itself.
+async fn look_up(
+    shared: &Shared,
+    config: &Config,
+    uid: u32,
+    name: &str,
+    kind: Option<RepoKind>,
+) -> Result<Reference, CallError> {
+    let names = Names::new(&config.aliases).map_err(|error| CallError::invalid("name", super::stop::chain(&error)))?;
+    let aliases = shared.store.aliases(uid).await?.into_iter().collect();
+    let resolved = names
+        .resolve_offline(name, kind, &aliases)
+        .map_err(|error| CallError::invalid("name", super::stop::chain(&error)))?;
+    let (source, reference) = match resolved {
+        Resolved::Found { source, reference } => (source, reference),
+        Resolved::AskHub(reference) => (NameSource::Literal, reference),
+    };
+    if source != NameSource::Literal {
+        tracing::debug!(name, repo = %reference.repo_id, ?source, "resolved a short name");
+    }
+    Ok(reference)
+}
+
 /// A web address names a page of the Hub or of one of the endpoints; a page of somebody else is no repository.
-fn check_host(name: &str, endpoints: &[Endpoint]) -> Result<(), CallError> {
+pub(super) fn check_host(name: &str, endpoints: &[Endpoint]) -> Result<(), CallError> {
     let Some(host) = url::Url::parse(name)
         .ok()
         .filter(|url| url.scheme() != "hf")
@@ -219,7 +242,7 @@ fn check_host(name: &str, endpoints: &[Endpoint]) -> Result<(), CallError> {
     }
     Err(CallError::invalid(
         "name",
-        format!("{host} is neither the Hub nor an endpoint of this job (--endpoint)"),
+        format!("{host} is neither the Hub nor an endpoint that is asked (--endpoint)"),
     ))
 }
 
@@ -324,7 +347,8 @@ pub(super) fn endpoints(
         .collect()
 }
 
-/// Tells one request from another under the same id. Over the wish, not the checked job: aliases may change between.
+/// Tells one request from another under the same id. Over the wish as it was written, not over what followed from it when
+/// and where it was: a command that is given again after an hour, or from another shell, is the same command.
 fn fingerprint(wish: &Wish) -> Vec<u8> {
     let text = json!([
         wish.name,
@@ -338,11 +362,11 @@ fn fingerprint(wish: &Wish) -> Vec<u8> {
         wish.connections,
         wish.max_workers,
         wish.force_download,
-        wish.preferred_cache_dir,
-        wish.preferred_endpoint,
         wish.limit,
         wish.window,
-        wish.start_at.map(jiff::Timestamp::as_millisecond),
     ]);
     Sha256::digest(text.to_string().as_bytes()).to_vec()
 }
+
+#[cfg(test)]
+mod tests;

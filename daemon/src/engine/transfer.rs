@@ -1,7 +1,7 @@
 //! One file: found or fetched, verified, published. Returns what became of it and changes no stored state but claims.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     cache::{self, Staging},
-    hub::Link,
+    hub::{Charge, Link},
     model::{ByteRange, CommitHash, Failure, FailureKind, FileRecord},
     plan::{LeaseId, SegmentMap, segment_bytes},
     store::{FileDone, StoreError},
@@ -57,6 +57,8 @@ pub(super) struct FileTransfer {
     pub(super) links: Mutex<Vec<KnownLink>>,
     /// Hosts that bytes may have come from, with the number of the endpoint that led there.
     pub(super) sources: Mutex<BTreeSet<(usize, String)>>,
+    /// Where the last bytes of each endpoint were counted.
+    pub(super) charges: Mutex<BTreeMap<usize, Charge>>,
 }
 
 /// Where an endpoint says that the bytes of a file lie.
@@ -145,19 +147,6 @@ impl FileTransfer {
     /// All bytes of a range are in the file.
     pub(super) fn is_written(&self, range: ByteRange) -> bool {
         lock(&self.segments).written().covers(range)
-    }
-
-    /// Takes bytes for not written: they are fetched again.
-    pub(super) fn forget(&self, range: ByteRange) {
-        let gone = {
-            let mut segments = lock(&self.segments);
-            let before = segments.written().len();
-            segments.forget(range);
-            before - segments.written().len()
-        };
-        self.counted.take(gone);
-        self.staging.holds_again(range.start);
-        self.frontier.comes_again(range.start);
     }
 
     pub(super) fn written_ranges(&self) -> Vec<ByteRange> {
@@ -267,6 +256,7 @@ pub(super) async fn run(
             Ok(verdict) => Ok(verdict),
             Err(TransferEnd::WholeFile) => {
                 pieces += 1;
+                transfer.thrown_away(false);
                 if pieces > PIECES {
                     return Err(JobStop::FileFailed(Failure::new(
                         FailureKind::BadEndpoint,
@@ -298,6 +288,7 @@ pub(super) async fn run(
             Ok(Some(wrong)) => {
                 mismatches += 1;
                 let from: Vec<usize> = transfer.came_from().iter().map(|(index, _)| *index).collect();
+                transfer.thrown_away(true);
                 finish::reject(&context, transfer, &wrong).await?;
                 if repair.is_exhausted() || mismatches >= MISMATCHES * context.endpoints.len() {
                     return Err(JobStop::FileFailed(integrity(wrong)));

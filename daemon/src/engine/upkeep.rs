@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{dispatcher::Dispatcher, routes, shared::Shared};
+use super::{dispatcher::Dispatcher, ledger, shared::Shared};
 use crate::store::{Forgotten, Horizon, StoreError};
 
 /// After a failure of the store the queue is looked at again.
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
 /// What is old is looked for so often.
 const FORGET: Duration = Duration::from_secs(3600);
+/// Days of the ledger that are kept: a year can be compared with the one before.
+const LEDGER_DAYS: i64 = 800;
 
 impl Dispatcher {
     /// Held jobs whose time has come go back into the queue; the queue is looked at.
@@ -35,13 +37,6 @@ impl Dispatcher {
     pub(super) fn look_within(&mut self, wait: Duration) {
         let due = Instant::now() + wait;
         self.next_look = Some(self.next_look.map_or(due, |known| known.min(due)));
-    }
-
-    /// What was counted of the hosts of active jobs survives a crash but for the last half minute.
-    pub(super) async fn store_accounts(&self) {
-        for (id, active) in &self.jobs {
-            routes::store(&self.shared, id, active.context.row).await;
-        }
     }
 }
 
@@ -79,8 +74,12 @@ async fn forget(shared: &Shared) -> Result<(), StoreError> {
         files_before: before(config.jobs.keep_files),
     };
     let Forgotten { jobs, files } = shared.store.prune_jobs(horizon).await?;
-    if events + jobs + files > 0 {
-        tracing::debug!(events, jobs, files, "what is old was forgotten");
+    let days = match ledger::today(shared).checked_sub(jiff::Span::new().days(LEDGER_DAYS)) {
+        Ok(before) => shared.store.prune_ledger(before).await?,
+        Err(_) => 0,
+    };
+    if events + jobs + files + days > 0 {
+        tracing::debug!(events, jobs, files, days, "what is old was forgotten");
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ use url::Url;
 use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
+use super::ledger::Charge;
+use super::window::ReceiveBuffer;
 use super::{transport, window};
 use crate::model::SignedUrl;
 
@@ -96,16 +98,15 @@ impl Body {
                 Ok(Ok(Some(chunk))) if chunk.is_empty() => continue,
                 Ok(Ok(Some(chunk))) => chunk,
             };
+            self.taken.charge.got(chunk.len());
             if let Ok(limit) = usize::try_from(left)
                 && chunk.len() > limit
             {
+                self.taken.charge.wasted((chunk.len() - limit) as u64);
                 chunk.truncate(limit);
                 self.surplus = !self.cut_short;
             }
             self.got += chunk.len() as u64;
-            if let Some(tally) = &self.taken.tally {
-                tally.got(chunk.len() as u64);
-            }
             return Ok(Some(chunk));
         }
     }
@@ -115,6 +116,17 @@ impl Body {
         if let Some(info) = self.response.extensions().get::<HttpInfo>() {
             window::set(info.local_addr(), bytes);
         }
+    }
+
+    /// Where its bytes are counted.
+    pub fn charge(&self) -> &Charge {
+        &self.taken.charge
+    }
+
+    /// The receive buffer that it comes by.
+    pub fn receive_buffer(&self) -> Option<ReceiveBuffer> {
+        let info = self.response.extensions().get::<HttpInfo>()?;
+        Some(ReceiveBuffer::of(info.local_addr()))
     }
 
     /// Bytes handed on so far.
@@ -147,6 +159,8 @@ impl Body {
         let patience = COURTESY.min(self.stall_timeout);
         if let Ok(Ok(Some(more))) = timeout(patience, self.response.chunk()).await {
             self.surplus = !more.is_empty();
+            self.taken.charge.got(more.len());
+            self.taken.charge.wasted(more.len() as u64);
         }
     }
 }

@@ -14,11 +14,14 @@ use super::choice::Choices;
 use super::clients::{Clients, Traffic, Wanted};
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
-use super::ledger::Tally;
+use super::ledger::Charge;
 use super::listed::Listed;
 use super::proxy::ProxyRules;
 use super::routes::{RouteTable, Way};
 use super::transport;
+
+/// What decided for a way that no rule chose.
+const MEASURED: &str = "measured";
 
 /// How the Hub client behaves.
 #[derive(Debug, Clone)]
@@ -83,7 +86,7 @@ pub(super) struct Taken {
     pub(super) way: Way,
     /// Whether there was a choice; then what becomes of it is remembered.
     chosen: bool,
-    pub(super) tally: Option<Arc<Tally>>,
+    pub(super) charge: Charge,
     pub(super) listed: Listed,
     host: String,
 }
@@ -161,15 +164,11 @@ impl Hub {
                 &ways[self.choices().choose(&host, &names, Instant::now())]
             }
         };
-        let chosen = decision.ways.len() > 1;
-        let tally = endpoint
-            .ledger()
-            .map(|ledger| ledger.note(&host, way.name(), &decision.by));
         Ok(Taken {
             client: self.client(endpoint, traffic, url, way)?,
             way: way.clone(),
-            chosen,
-            tally,
+            chosen: decision.ways.len() > 1,
+            charge: endpoint.note(&host, way.name(), &decision.by),
             listed: self.inner.listed.clone(),
             host,
         })
@@ -183,13 +182,14 @@ impl Hub {
         url: &Url,
         way: &Way,
     ) -> Result<Taken, HubError> {
+        let host = host_of(url);
         Ok(Taken {
             client: self.client(endpoint, traffic, url, way)?,
             way: way.clone(),
             chosen: false,
-            tally: None,
+            charge: endpoint.note(&host, way.name(), MEASURED),
             listed: self.inner.listed.clone(),
-            host: host_of(url),
+            host,
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use url::{Origin, Url};
 
-use super::ledger::Ledger;
+use super::ledger::{Charge, Ledger};
 use super::quote;
 use super::scrub;
 use crate::model::{CommitHash, RepoId, RepoKind, RepoPath, Revision};
@@ -82,8 +82,11 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn ledger(&self) -> Option<&Ledger> {
-        self.ledger.as_deref()
+    /// Notes a request on its behalf; where nobody pays, nothing is counted.
+    pub(super) fn note(&self, host: &str, way: &str, by: &str) -> Charge {
+        let base = self.base.as_str().trim_end_matches('/');
+        let ledger = self.ledger.as_deref();
+        ledger.map_or_else(Charge::default, |ledger| ledger.note(base, host, way, by))
     }
 
     /// The name from the configuration.

@@ -196,6 +196,7 @@ async fn refusal(
     let Landed {
         url,
         mut response,
+        taken,
         token,
         ..
     } = landed;
@@ -204,7 +205,7 @@ async fn refusal(
     if status == StatusCode::RANGE_NOT_SATISFIABLE {
         return unsatisfied(&url, &headers, target, range);
     }
-    let body = beginning(&mut response).await;
+    let body = beginning(&mut response, &taken).await;
     // Not from the Hub, or from a place found earlier: asking anew may help, and tells the reason if it does not.
     let at_link = known.is_some() || !speaks_for_hub(endpoint, &url, &headers);
     let code = xml_code(&body);

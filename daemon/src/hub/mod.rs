@@ -51,7 +51,7 @@ pub use error::{Changed, HubError, RedirectFault};
 pub use fetch::{FileTarget, Opened, SMALL_FILE};
 pub use info::RepoInfo;
 pub use judge::Tried;
-pub use ledger::{Ledger, RouteUse};
+pub use ledger::{Charge, Ledger, RouteUse};
 pub use link::Link;
 pub use listing::{Listing, ListingSource, MAX_ENTRIES};
 pub use proxy::{BadProxy, ProxyRules};
@@ -61,6 +61,7 @@ pub use routes::{Decision, ProxyPoint, RouteTable, Way};
 pub use search::RepoSummary;
 pub use trace::{Hop, Reading};
 pub use transport::NetworkFault;
+pub use window::ReceiveBuffer;
 pub use wording::failure;
 
 use crate::model::Token;

@@ -1,8 +1,9 @@
 //! Which proxy an address goes through, read from the environment as curl reads it.
 //!
-//! The library's own reading differs from curl's: it honours `HTTP_PROXY` in capitals, lets capitals win over small letters,
-//! and an empty variable hides the other spelling. So it is switched off and the rules are these. Loopback is not exempt by
-//! itself, as in curl; `NO_PROXY` says what is.
+//! The library's own reading differs from curl's: it lets capitals win over small letters, and an empty variable hides the
+//! other spelling. So it is switched off and the rules are these. Loopback is not exempt by itself, as in curl; `NO_PROXY`
+//! says what is. Unlike curl we also read `HTTP_PROXY` in capitals, as Python's client does: it is not read where a web
+//! server could have made it of a request's header (CGI), which curl fears.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -65,29 +66,30 @@ impl ProxyRules {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// Reads `http_proxy` (small letters only: `HTTP_PROXY` can be set by a request header under CGI), `https_proxy`,
-    /// `all_proxy`, `no_proxy` and the last three in capitals. Small letters win; an empty variable counts as unset.
+    /// What of this process's environment is no proxy, each variable once.
+    pub fn mistakes_of_environment() -> Vec<BadProxy> {
+        Self::mistakes(|name| std::env::var(name).ok())
+    }
+
+    /// Reads `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, also in capitals. Small letters win; an empty variable
+    /// counts as unset.
     ///
     /// # Errors
     /// When a variable names something that is no proxy.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadProxy> {
-        let first = |names: &[&'static str]| {
-            names.iter().find_map(|name| {
-                lookup(name)
-                    .filter(|value| !value.is_empty())
-                    .map(|value| (*name, value))
-            })
-        };
-        let read = |names: &[&'static str]| {
-            first(names)
-                .map(|(name, value)| Ok((name, parse_proxy(name, value.trim())?)))
-                .transpose()
-        };
+        let bypass = first(&lookup, &["no_proxy", "NO_PROXY"]);
         Ok(Self {
-            http: read(&["http_proxy", "all_proxy", "ALL_PROXY"])?,
-            https: read(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-            bypass: first(&["no_proxy", "NO_PROXY"]).map_or_else(Bypass::default, |(_, list)| Bypass::parse(&list)),
+            http: read(&lookup, http_variables(&lookup))?,
+            https: read(&lookup, &HTTPS)?,
+            bypass: bypass.map_or_else(Bypass::default, |(_, list)| Bypass::parse(&list)),
         })
+    }
+
+    fn mistakes(lookup: impl Fn(&str) -> Option<String>) -> Vec<BadProxy> {
+        let read = [read(&lookup, http_variables(&lookup)), read(&lookup, &HTTPS)];
+        let mut bad: Vec<BadProxy> = read.into_iter().filter_map(Result::err).collect();
+        bad.dedup();
+        bad
     }
 
     /// What they say of an address.
@@ -128,6 +130,35 @@ impl fmt::Debug for ProxyRules {
             .field("bypass_networks", &bypass.networks)
             .finish()
     }
+}
+
+const HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
+/// Without the one that a request can set.
+const HTTP_UNDER_CGI: [&str; 3] = ["http_proxy", "all_proxy", "ALL_PROXY"];
+const HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+fn http_variables(lookup: impl Fn(&str) -> Option<String>) -> &'static [&'static str] {
+    match lookup("REQUEST_METHOD") {
+        Some(_) => &HTTP_UNDER_CGI,
+        None => &HTTP,
+    }
+}
+
+/// The first of these variables that says something.
+fn first(lookup: impl Fn(&str) -> Option<String>, names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| {
+        let value = lookup(name).filter(|value| !value.is_empty())?;
+        Some((*name, value))
+    })
+}
+
+fn read(
+    lookup: impl Fn(&str) -> Option<String>,
+    names: &[&'static str],
+) -> Result<Option<(&'static str, Url)>, BadProxy> {
+    first(lookup, names)
+        .map(|(name, value)| Ok((name, parse_proxy(name, value.trim())?)))
+        .transpose()
 }
 
 fn parse_proxy(variable: &str, value: &str) -> Result<Url, BadProxy> {
@@ -227,143 +258,4 @@ fn parse_network(entry: &str) -> Option<(IpAddr, u8)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rules(pairs: &[(&str, &str)]) -> ProxyRules {
-        ProxyRules::from_lookup(|name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        })
-        .unwrap()
-    }
-
-    fn via(rules: &ProxyRules, url: &str) -> Option<String> {
-        match rules.ask(&Url::parse(url).unwrap()) {
-            BySetting::Proxy(_, proxy) => Some(proxy.to_string()),
-            BySetting::Exempt(_) | BySetting::Unset => None,
-        }
-    }
-
-    #[test]
-    fn variables_as_curl_reads_them() {
-        let http = "http://h.example/";
-        let https = "https://h.example/";
-        let check = |pairs: &[(&str, &str)], url, expected: Option<&str>| {
-            assert_eq!(via(&rules(pairs), url).as_deref(), expected, "{pairs:?} {url}");
-        };
-        check(&[], https, None);
-        check(&[("https_proxy", "http://p:1")], https, Some("http://p:1/"));
-        check(&[("HTTPS_PROXY", "http://p:1")], https, Some("http://p:1/"));
-        check(
-            &[("HTTPS_PROXY", "http://P:1"), ("https_proxy", "http://p:2")],
-            https,
-            Some("http://p:2/"),
-        );
-        check(
-            &[("HTTPS_PROXY", "http://p:1"), ("https_proxy", "")],
-            https,
-            Some("http://p:1/"),
-        );
-        check(&[("HTTPS_PROXY", "http://p:1")], http, None);
-        check(&[("http_proxy", "http://p:1")], http, Some("http://p:1/"));
-        check(&[("HTTP_PROXY", "http://p:1")], http, None);
-        check(&[("http_proxy", "http://p:1")], https, None);
-        check(&[("ALL_PROXY", "socks5h://p:1")], http, Some("socks5h://p:1"));
-        check(&[("ALL_PROXY", "socks5h://p:1")], https, Some("socks5h://p:1"));
-        check(
-            &[("all_proxy", "http://a:1"), ("ALL_PROXY", "http://b:1")],
-            https,
-            Some("http://a:1/"),
-        );
-        check(
-            &[("all_proxy", "http://a:1"), ("HTTPS_PROXY", "http://b:1")],
-            https,
-            Some("http://b:1/"),
-        );
-        check(
-            &[("https_proxy", "p.example:3128")],
-            https,
-            Some("http://p.example:3128/"),
-        );
-        check(&[("https_proxy", "p.example")], https, Some("http://p.example:1080/"));
-        check(
-            &[("https_proxy", "http://p.example:80")],
-            https,
-            Some("http://p.example/"),
-        );
-        check(
-            &[("https_proxy", "https://p.example")],
-            https,
-            Some("https://p.example/"),
-        );
-        check(
-            &[("https_proxy", "socks5://p.example")],
-            https,
-            Some("socks5://p.example:1080"),
-        );
-        check(
-            &[("https_proxy", "http://u:p%40w@p:1/x")],
-            https,
-            Some("http://u:p%40w@p:1/"),
-        );
-        check(&[("https_proxy", "http://[::1]:8")], https, Some("http://[::1]:8/"));
-    }
-
-    #[test]
-    fn exemptions_as_curl_reads_them() {
-        let check = |list: &str, url: &str, direct: bool| {
-            let rules = rules(&[("all_proxy", "http://p:1"), ("NO_PROXY", list)]);
-            assert_eq!(via(&rules, url).is_none(), direct, "{list} {url}");
-        };
-        check("*", "https://any/", true);
-        check("h.example", "https://h.example/", true);
-        check("h.example", "https://H.EXAMPLE:8443/", true);
-        check("H.Example.", "https://h.example/", true);
-        check("example", "https://h.example/", true);
-        check(".example", "https://h.example/", true);
-        check(".h.example", "https://h.example/", true);
-        check("h.example", "https://h.example./", true);
-        check("ample", "https://h.example/", false);
-        check("other, h.example", "https://h.example/", true);
-        check("other h.example", "https://h.example/", true);
-        check("*,other", "https://h.example/", false);
-        check("*.example", "https://h.example/", false);
-        check("127.0.0.1", "http://127.0.0.1:99/", true);
-        check("127.0.0.0/8", "http://127.9.9.9/", true);
-        check("127.0.0.0/8", "http://128.0.0.1/", false);
-        check("0.0.0.0/0", "http://1.2.3.4/", true);
-        check("10.0.0.0/99", "http://10.0.0.1/", false);
-        check("fd00::/8", "http://[fd12::1]/", true);
-        check("[::1]", "http://[::1]/", true);
-        check("::1", "http://[::1]/", true);
-        check("::1", "http://127.0.0.1/", false);
-        check("", "http://127.0.0.1/", false);
-        check("", "http://localhost/", false);
-        check("0.0.1", "http://127.0.0.1/", false);
-    }
-
-    #[test]
-    fn small_no_proxy_wins() {
-        let both = rules(&[("all_proxy", "http://p:1"), ("no_proxy", "a"), ("NO_PROXY", "b")]);
-        assert!(via(&both, "http://a/").is_none() && via(&both, "http://b/").is_some());
-    }
-
-    #[test]
-    fn mistakes_are_told_without_the_password() {
-        for bad in [
-            "ftp://u:secret@p",
-            "http://",
-            "http://u:secret@",
-            "socks9://u:secret@p",
-            "http://u:secret@p:99999",
-        ] {
-            let error = ProxyRules::from_lookup(|name| (name == "all_proxy").then(|| bad.to_owned())).unwrap_err();
-            assert!(!error.to_string().contains("secret"), "{error}");
-        }
-        let shown = format!("{:?}", rules(&[("all_proxy", "http://u:secret@p:1")]));
-        assert!(!shown.contains("secret") && shown.contains("p:1"), "{shown}");
-    }
-}
+mod tests;

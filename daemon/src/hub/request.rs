@@ -121,7 +121,7 @@ impl Hub {
                     why,
                 })?;
             redirected_by = Some(response.headers().clone());
-            finish_redirect(response).await;
+            finish_redirect(response, &taken).await;
             url = next;
         }
     }
@@ -183,14 +183,12 @@ async fn read_json(mut response: Response, url: &Url, taken: &Taken, silence: Du
         .map_err(|error| transport::fault(error, url, taken.via()))?
     {
         taken.listed.add(chunk.len());
+        taken.charge.got(chunk.len());
         if body.len() + chunk.len() > MAX_JSON {
             return Err(HubError::TooLarge {
                 host: host_of(url),
                 limit: MAX_JSON,
             });
-        }
-        if let Some(tally) = &taken.tally {
-            tally.got(chunk.len() as u64);
         }
         body.extend_from_slice(&chunk);
     }
@@ -219,10 +217,11 @@ pub(super) async fn refused(landed: Landed<'_>, about: About) -> HubError {
     let Landed {
         url,
         mut response,
+        taken,
         token,
         ..
     } = landed;
-    let body = beginning(&mut response).await;
+    let body = beginning(&mut response, &taken).await;
     HubError::Refused(Box::new(Refusal::read(
         &url,
         response.status(),
@@ -234,21 +233,27 @@ pub(super) async fn refused(landed: Landed<'_>, about: About) -> HubError {
 }
 
 /// The first bytes of a body, as many as come in short time; errors end it.
-pub(super) async fn beginning(response: &mut Response) -> Vec<u8> {
+pub(super) async fn beginning(response: &mut Response, taken: &Taken) -> Vec<u8> {
     let mut body = Vec::new();
     let deadline = Instant::now() + COURTESY;
     while body.len() < REFUSAL_BODY {
         match timeout_at(deadline, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BODY - body.len())]),
+            Ok(Ok(Some(chunk))) => {
+                taken.charge.got(chunk.len());
+                taken.charge.wasted(chunk.len() as u64);
+                body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BODY - body.len())]);
+            }
             Ok(Ok(None) | Err(_)) | Err(_) => break,
         }
     }
     body
 }
 
-async fn finish_redirect(mut response: Response) {
+async fn finish_redirect(mut response: Response, taken: &Taken) {
     if response.content_length().is_some_and(|length| length <= REDIRECT_BODY) {
         let deadline = Instant::now() + COURTESY;
-        while let Ok(Ok(Some(_))) = timeout_at(deadline, response.chunk()).await {}
+        while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
+            taken.charge.got(chunk.len());
+        }
     }
 }

@@ -239,7 +239,10 @@ impl Hub {
         let deadline = from + SAMPLE_TIME;
         while reading.bytes < SAMPLE {
             match timeout_at(deadline, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => reading.bytes += chunk.len() as u64,
+                Ok(Ok(Some(chunk))) => {
+                    taken.charge.got(chunk.len());
+                    reading.bytes += chunk.len() as u64;
+                }
                 Ok(Ok(None)) | Err(_) => break,
                 Ok(Err(error)) => return Err(transport::fault(error, url, taken.via())),
             }

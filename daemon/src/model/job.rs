@@ -277,6 +277,8 @@ pub struct JobSpec {
     pub destination: Destination,
     /// Base URLs in order of preference; at least one.
     pub endpoints: Vec<String>,
+    /// The origin among them that is the submitter's own HF_ENDPOINT.
+    pub own_endpoint: Option<String>,
     /// Order among the user's jobs.
     pub priority: Priority,
     /// How fast, and when.

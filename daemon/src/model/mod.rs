@@ -1,5 +1,6 @@
 //! Floor 0: plain data. No async, no I/O, no SQL, no wire types. Everything else is built from these words.
 
+mod budget;
 mod digest;
 mod event;
 mod failure;
@@ -14,8 +15,10 @@ mod repo;
 pub mod route;
 mod secret;
 pub mod units;
+pub mod usage;
 mod week;
 
+pub use budget::{Budget, BudgetPeriod};
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
 pub use failure::{Failure, FailureKind};
@@ -31,4 +34,5 @@ pub use path::{RepoPath, UnsafePath};
 pub use repo::{BadRepoId, BadRevision, CommitHash, RepoId, RepoKind, Revision};
 pub use secret::{ProxyLogin, SignedUrl, Token};
 pub use units::ByteRange;
+pub use usage::{Booking, Spent, TrafficRoute, UsageBy, UsageLine};
 pub use week::{Change, Limit, Period, Weekdays};

@@ -11,4 +11,4 @@ pub use judge::{PlannedFile, Question, Seen, SeenListing, SeenPart, Trouble, jud
 pub use ranges::RangeSet;
 pub use segments::{LeaseId, SegmentMap, segment_bytes};
 pub use select::{MissingEntry, Pattern, SelectError, SelectWarning, Selected, select};
-pub use steal::{AtWork, Helper, steal};
+pub use steal::{AtWork, Helper, spare, steal};

@@ -69,6 +69,17 @@ pub fn steal(at_work: &[AtWork], helper: Helper) -> Option<(LeaseId, u64)> {
     (slowest.left - keep >= LEAST).then_some((slowest.lease, keep))
 }
 
+/// What the owner of a lease keeps, so that nothing comes twice: of the bytes that are left to it, `unread` lie in its socket
+/// already, and what the line carries during one answer is under way. `None` when the rest is not worth a request.
+pub fn spare(left: u64, keep: u64, unread: u64, bytes_per_sec: u64, first_byte: Duration) -> Option<u64> {
+    let keep = match (keep, unread) {
+        // It stands still: nothing is under way.
+        (0, 0) => 0,
+        _ => keep.max(unread.saturating_add(whole(real(bytes_per_sec) * first_byte.as_secs_f64()))),
+    };
+    (keep.saturating_add(LEAST) <= left).then_some(keep)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn real(bytes: u64) -> f64 {
     bytes as f64
@@ -148,6 +159,25 @@ mod tests {
             );
         }
         assert_eq!(steal(&[], HELPER), None);
+    }
+
+    #[test]
+    fn what_has_come_already_is_never_given_away() {
+        let spare = |left, keep, unread| spare(left, keep, unread, 10 * MIB, Duration::from_millis(100));
+        assert_eq!(spare(20 * MIB, 8 * MIB, 0), Some(8 * MIB));
+        assert_eq!(
+            spare(20 * MIB, 8 * MIB, 12 * MIB),
+            Some(13 * MIB),
+            "and one MiB is on the line"
+        );
+        assert_eq!(spare(20 * MIB, 8 * MIB, 18 * MIB + 1), None);
+        assert_eq!(spare(20 * MIB, 0, 0), Some(0), "it stands still");
+        assert_eq!(
+            spare(20 * MIB, 0, 5 * MIB),
+            Some(6 * MIB),
+            "we are slow, not the server"
+        );
+        assert_eq!(spare(MIB / 2, 0, 0), None);
     }
 
     #[test]

@@ -105,8 +105,9 @@ pub struct Filter {
 }
 
 const INSERT: &str = "INSERT INTO jobs (id, uid, user, repo_id, kind, revision, selection, destination, path, endpoints, \
-     priority, connections, max_workers, force_download, token_ref, state, created_at, rate_limit, time_window, start_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16, ?17, ?18, ?19)";
+     priority, connections, max_workers, force_download, token_ref, state, created_at, rate_limit, time_window, start_at, \
+     own_endpoint) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16, ?17, ?18, ?19, ?20)";
 
 pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Submitted, StoreError> {
     let db = context.db;
@@ -154,6 +155,7 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
                 spec.pacing.limit,
                 spec.pacing.window,
                 spec.pacing.start_at.map(Timestamp::as_millisecond),
+                spec.own_endpoint,
             ])
         })
         .act("insert a job")?;

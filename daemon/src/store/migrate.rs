@@ -23,6 +23,8 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0004.sql"),
         include_str!("sql/jobs_0005.sql"),
         include_str!("sql/jobs_0006.sql"),
+        include_str!("sql/jobs_0008.sql"),
+        include_str!("sql/jobs_0009.sql"),
     ],
 };
 /// Hints on partial and verified files.
@@ -30,6 +32,7 @@ pub(super) const PROGRESS: Schema = Schema {
     steps: &[
         include_str!("sql/progress_0001.sql"),
         include_str!("sql/progress_0002.sql"),
+        include_str!("sql/progress_0003.sql"),
     ],
 };
 

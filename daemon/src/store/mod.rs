@@ -11,6 +11,7 @@ mod events;
 mod files;
 mod jobs;
 mod judgements;
+mod ledger;
 mod migrate;
 mod open;
 mod pacing;
@@ -18,7 +19,6 @@ mod progress;
 mod prune;
 mod queries;
 mod refs;
-mod routes;
 mod row;
 mod running;
 mod thread;
@@ -34,10 +34,10 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
+    ledger::InHand,
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
     refs::RefRecord,
-    routes::JobRoute,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
@@ -90,6 +90,7 @@ impl Store {
         let reads_db = open_reader(&jobs_path)?;
         let queue_db = open_reader(&jobs_path)?;
         let progress_db = open_progress(&dir.join("progress.db"))?;
+        ledger::join(&jobs_db, &progress_db)?;
         let io = |source| StoreError::Io {
             act: "start a thread for",
             path: dir.to_owned(),

@@ -78,7 +78,7 @@ fn timed(db: &Connection) -> Result<Vec<Job>, StoreError> {
 fn requeue_timed(context: &mut WriteContext<'_>) -> Result<(), StoreError> {
     let ids: Vec<String> = context
         .db
-        .prepare_cached("SELECT id FROM jobs WHERE state = 'held' AND hold_reason = 'window' ORDER BY row")
+        .prepare_cached("SELECT id FROM jobs WHERE state = 'held' AND hold_reason IN ('window', 'budget') ORDER BY row")
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
         .act("read jobs that wait for their time")?;
     for id in ids.iter().filter_map(|id| JobId::parse(id).ok()) {
@@ -155,7 +155,7 @@ impl Store {
         self.queue.read(timed).await
     }
 
-    /// Queues all jobs again that wait for their window: the windows may have changed.
+    /// Queues all jobs again that wait for their window or for a budget: those may have changed.
     ///
     /// # Errors
     /// When the database refuses; then none is moved.

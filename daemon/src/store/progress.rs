@@ -12,9 +12,10 @@ use super::{
     Store, block_checks,
     block_checks::NewChecks,
     error::{Act as _, StoreError},
+    ledger,
     thread::WriteContext,
 };
-use crate::model::{ByteRange, Digest};
+use crate::model::{Booking, ByteRange, Digest};
 
 /// Synced bytes of one partial file. Valid only for the very file (device, inode, size) that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,12 +223,16 @@ pub(super) fn is_vouched(db: &Connection, verified: &Verified) -> Result<bool, S
 }
 
 impl Store {
-    /// Records which bytes of a partial file are synced. Call it after the sync, never before.
+    /// Records which bytes of a partial file are synced, and books what came of them. Call it after the sync, never before.
     ///
     /// # Errors
     /// When the database refuses; the bytes are then fetched again after a crash.
-    pub async fn record_claim(&self, path: PathBuf, claim: Claim) -> Result<(), StoreError> {
-        self.progress.write(move |context| record(context, &path, &claim)).await
+    pub async fn record_claim(&self, path: PathBuf, claim: Claim, came: Vec<Booking>) -> Result<(), StoreError> {
+        let write = self.progress.write(move |context| {
+            record(context, &path, &claim)?;
+            ledger::book(context.db, &came)
+        });
+        write.await
     }
 
     /// The claim on a partial file.

@@ -11,6 +11,7 @@ use super::{
     error::{Act as _, StoreError},
     events,
     jobs::{self, to_json},
+    ledger,
 };
 
 /// Request ids are remembered for a week, or as long as their jobs.
@@ -92,6 +93,7 @@ fn delete_files(db: &Connection, rows: &str, ended_by: i64) -> Result<usize, Sto
 }
 
 fn delete_jobs(db: &Connection, rows: &str, ended_by: i64) -> Result<usize, StoreError> {
+    ledger::forget_jobs(db, rows, ended_by)?;
     db.execute(
         "DELETE FROM requests WHERE job_id IN (SELECT jobs.id FROM json_each(?1) JOIN jobs ON jobs.row = value \
          WHERE jobs.ended_at <= ?2)",

@@ -77,6 +77,26 @@ pub(super) fn ids_in(db: &Connection, scope: Scope, states: &[JobState]) -> Resu
     Ok(ids.iter().filter_map(|id| JobId::parse(id).ok()).collect())
 }
 
+/// A queued job and, where a user is named, all queued ones of that user, but not some rows; oldest first.
+pub(super) fn queued_ids(
+    db: &Connection,
+    row: i64,
+    of_user: Option<u32>,
+    except: &[i64],
+) -> Result<Vec<JobId>, StoreError> {
+    let ids: Vec<String> = db
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE state = 'queued' AND (row = ?1 OR uid = ?2) \
+             AND row NOT IN (SELECT value FROM json_each(?3)) ORDER BY row",
+        )
+        .and_then(|mut statement| {
+            let rows = statement.query_map(params![row, of_user, to_json(&except)], |row| row.get(0))?;
+            rows.collect()
+        })
+        .act("list queued jobs")?;
+    Ok(ids.iter().filter_map(|id| JobId::parse(id).ok()).collect())
+}
+
 /// The next jobs in line: higher priority first, then the older one.
 pub(super) fn next_queued(db: &Connection, limit: u32) -> Result<Vec<Job>, StoreError> {
     let mut statement = db

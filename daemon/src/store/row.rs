@@ -139,6 +139,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         selection: columns.json("selection")?,
         destination,
         endpoints: columns.json("endpoints")?,
+        own_endpoint: columns.get("own_endpoint")?,
         priority: usize::try_from(priority)
             .ok()
             .and_then(|index| Priority::ALL.get(index).copied())

@@ -1,7 +1,7 @@
 //! What the dispatcher does with the rows of jobs that are being worked on.
 
-use super::{Store, StoreError, jobs, jobs::MoveNote, jobs::Scope};
-use crate::model::{Job, JobId, JobMove, JobState};
+use super::{Store, StoreError, jobs, jobs::MoveNote, jobs::Scope, queries, thread::WriteContext};
+use crate::model::{HoldReason, Job, JobId, JobMove, JobState};
 
 impl Store {
     /// Moves a job that is being worked on, with its event.
@@ -13,6 +13,28 @@ impl Store {
         self.jobs
             .write(move |context| jobs::apply_to_running(context, &id, job_move, &note))
             .await
+    }
+
+    /// Holds a queued job and, where a user is named, all queued ones of that user, but not those of some rows; in one
+    /// transaction, each with its event.
+    ///
+    /// # Errors
+    /// When the database refuses; then none is held.
+    pub async fn hold_queued(
+        &self,
+        row: i64,
+        of_user: Option<u32>,
+        reason: HoldReason,
+        note: MoveNote,
+        except: Vec<i64>,
+    ) -> Result<(), StoreError> {
+        let hold = move |context: &mut WriteContext<'_>| {
+            for id in queries::queued_ids(context.db, row, of_user, &except)? {
+                jobs::apply(context, Scope::All, &id, JobMove::Hold(reason), &note)?;
+            }
+            Ok(())
+        };
+        self.jobs.write(hold).await
     }
 
     /// Notes that bytes came for a job that was stuck.

@@ -60,6 +60,7 @@ pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<
             },
             destination: Destination::Cache("/c".into()),
             endpoints: vec!["https://huggingface.co".into()],
+            own_endpoint: Some("https://hub.example".into()),
             priority,
             pacing: Pacing::default(),
             connections: None,

@@ -81,7 +81,11 @@ async fn claims_and_vouchers_come_back_as_they_were() {
         boot: "b".into(),
         job: "j".into(),
     };
-    fixture.store.record_claim("/p".into(), claim.clone()).await.unwrap();
+    fixture
+        .store
+        .record_claim("/p".into(), claim.clone(), Vec::new())
+        .await
+        .unwrap();
     let seen = Verified {
         dev: u64::MAX,
         ino: 3,
@@ -128,7 +132,7 @@ async fn the_checks_of_blocks_grow_and_shrink_with_the_claim() {
         for path in ["/p", "/q"] {
             fixture
                 .store
-                .record_claim(path.into(), claim(new.clone()))
+                .record_claim(path.into(), claim(new.clone()), Vec::new())
                 .await
                 .unwrap();
         }
@@ -139,7 +143,7 @@ async fn the_checks_of_blocks_grow_and_shrink_with_the_claim() {
     fixture.store.drop_claim("/p".into()).await.unwrap();
     fixture
         .store
-        .record_claim("/p".into(), claim(NewChecks::after(90, &checks(90))))
+        .record_claim("/p".into(), claim(NewChecks::after(90, &checks(90))), Vec::new())
         .await
         .unwrap();
     let read = fixture.store.claim("/p".into()).await.unwrap().unwrap();

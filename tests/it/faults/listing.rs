@@ -6,7 +6,7 @@ use hfetch_tests::{
     sim::{Fault, Host, Matcher, RepoBuilder, Rule, SimHub, Switches},
 };
 
-use super::{Case, FILE, all, at_once, complete, failed, hub, listing, repo, resigning};
+use super::{Case, FILE, PLAIN, all, at_once, complete, failed, hub, listing, repo, resigning};
 
 /// Requests for what the repository is.
 fn info() -> Matcher {
@@ -152,6 +152,13 @@ async fn what_never_gets_better_is_given_up() {
         ),
         ("403 for ever", ends(always(info(), Fault::status(403)), "unauthorized")),
         ("404 for ever", ends(always(info(), Fault::status(404)), "not_found")),
+        (
+            "a small file that is always short",
+            ends(
+                always(Matcher::any().file(PLAIN), Fault::ShortChunked(3)),
+                "bad_endpoint",
+            ),
+        ),
     ])
     .await;
 }

@@ -9,9 +9,10 @@ const NUMBERS: [&str; 8] = [
 /// What a name or a comment says when it tells the unit.
 const UNITS: [&str; 7] = ["byte", "per_sec", "_sec", "_ms", "second", "millisecond", "percent"];
 /// Fields that count things, or number them.
-const COUNTS: [&str; 19] = [
+const COUNTS: [&str; 20] = [
     "after_seq",
     "connections",
+    "days",
     "downloads",
     "event_seq",
     "files_done",

@@ -22,6 +22,8 @@ use super::world::World;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// Bytes that a connection may hold which the other side's system has not taken; twice that, as the kernel counts.
+const SEND_BUFFER: u32 = 128 << 10;
 /// A process out of file descriptors must not spin.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
@@ -34,6 +36,8 @@ pub(crate) fn listen(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<T
         TcpSocket::new_v6()?
     };
     socket.set_reuseaddr(true)?;
+    // Taken over by the connections: what the journal says was sent has left but for so much.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address).with_context(|| format!("cannot bind {address}"))?;
     Ok(socket.listen(BACKLOG)?)
 }

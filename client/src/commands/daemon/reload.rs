@@ -6,12 +6,17 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::view::details;
+use crate::view::json::ReloadJson;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
     let daemon = context.dial().await?;
     match daemon.admin().reload(ReloadRequest {}).await {
         Ok(answer) => {
-            context.out.answer(&details::reload(&answer.into_inner()))?;
+            let answer = answer.into_inner();
+            match context.out.json {
+                true => context.out.answer_json(&ReloadJson::new(answer))?,
+                false => context.out.answer(&details::reload(&answer))?,
+            }
             Ok(Exit::Done)
         }
         // The files are wrong, not the command line: no usage error.

@@ -132,6 +132,8 @@ fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log
         "WATCHDOG_PID",
         "LISTEN_FDS",
         "LISTEN_PID",
+        "JOURNAL_STREAM",
+        "INVOCATION_ID",
     ] {
         command.env_remove(name);
     }
@@ -183,7 +185,7 @@ async fn wait_for_answer(child: &mut Child, socket: &PathBuf) -> Result<connect:
 }
 
 fn explain(failure: StartFailure, log: &Path, log_begins: u64) -> CliError {
-    let lines = last_lines(&added_since(log, log_begins), 20);
+    let lines = last_lines(&String::from_utf8_lossy(&added_since(log, log_begins)), 20);
     let with_log = |message: String| match lines.is_empty() {
         true => message,
         false => format!("{message}; its last words:\n{lines}"),

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::retry::Backoff;
+use crate::view::json::StoppedJson;
 
 /// A clean stop takes at most 5 s; twice that is a daemon in trouble.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,6 +23,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
         // As `systemctl stop` of a unit that does not run.
         Err(error) if error.exit() == Exit::Unreachable => {
             context.out.note("hfetchd does not run");
+            tell(context, false)?;
             return Ok(Exit::Done);
         }
         Err(error) => return Err(error),
@@ -51,7 +53,15 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
         tokio::time::sleep(backoff.step().min(Duration::from_millis(200))).await;
     }
     context.out.note("hfetchd has stopped; jobs go on when it runs again");
+    tell(context, true)?;
     Ok(Exit::Done)
+}
+
+fn tell(context: &Context, stopped: bool) -> Result<(), CliError> {
+    match context.out.json {
+        true => context.out.answer_json(&StoppedJson { stopped }),
+        false => Ok(()),
+    }
 }
 
 /// Whether the process runs; one that has ended and waits for its parent (`Z`) does not.

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use crate::{
     engine::{CallError, Submit, Wish},
-    model::{JobState, Owner, Priority, RepoKind, Selection, Token},
+    model::{JobState, Owner, Priority, RepoId, RepoKind, Revision, Selection, Token},
+    names::Reference,
 };
 
 pub(crate) fn kind_to_wire(kind: RepoKind) -> v1::RepoType {
@@ -83,6 +84,19 @@ pub(crate) fn token(text: &str) -> Result<Option<Token>, CallError> {
     }
 }
 
+fn resolved(wire: v1::ResolvedName) -> Result<Reference, CallError> {
+    let bad = |error: &dyn std::fmt::Display| CallError::invalid("resolved", error);
+    Ok(Reference {
+        kind: kind(wire.repo_type)?,
+        repo_id: RepoId::parse(&wire.repo_id).map_err(|error| bad(&error))?,
+        revision: match wire.revision.as_str() {
+            "" => None,
+            text => Some(Revision::parse(text).map_err(|error| bad(&error))?),
+        },
+        path: (!wire.path_in_repo.is_empty()).then_some(wire.path_in_repo),
+    })
+}
+
 pub(crate) fn submit(
     owner: Owner,
     spec: Option<v1::JobSpec>,
@@ -98,6 +112,7 @@ pub(crate) fn submit(
         limit: spec.limit,
         window: spec.window,
         start_at: time("start_at", spec.start_at)?,
+        resolved: spec.resolved.map(resolved).transpose()?,
         name: spec.name,
         revision: spec.revision,
         selection: Selection {

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::users::budget_of;
 use crate::config::{
     inputs::Context,
     origin::Origin,
@@ -12,7 +13,7 @@ use crate::config::{
     tree::{Entry, Node, Table},
     values,
 };
-use crate::model::Limit;
+use crate::model::{Budget, Limit};
 
 /// The Hub itself.
 const HUB: &str = "https://huggingface.co";
@@ -37,6 +38,8 @@ pub struct EndpointOptions {
     pub limit: Limit,
     /// Connections at a time.
     pub max_connections: u32,
+    /// What may come from it and from wherever it leads, for all users together; `None` is no bound.
+    pub budget: Option<Budget>,
 }
 
 /// Whether a user's Hub token may be sent to an endpoint.
@@ -46,6 +49,11 @@ pub enum TokenPolicy {
     Never,
     /// The token of the user whose job it is.
     Own,
+}
+
+/// Whether an address is the Hub's own, reached as nobody can listen to.
+pub fn is_hub(url: &Url) -> bool {
+    url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(|host| HUB_HOSTS.contains(&host))
 }
 
 /// Whether a host, perhaps with a port, is a public mirror: no token goes there unless the configuration says so.
@@ -116,6 +124,7 @@ fn read_one(
     let token = section.read("token", token, values::word(&policies));
     let limit = section.read("limit", "off", |node| values::parsed(node, parse_limit));
     let max_connections = section.read("max_connections", DEFAULT_MAX_CONNECTIONS, values::number(1..=4096));
+    let budget = section.read("budget", "off", budget_of);
     section.finish();
     Some(EndpointOptions {
         name: name?,
@@ -123,6 +132,7 @@ fn read_one(
         token: token?,
         limit: limit?,
         max_connections: max_connections?,
+        budget: budget?,
     })
 }
 
@@ -157,7 +167,7 @@ fn read_default(reader: &mut Reader, context: &Context<'_>) -> Option<EndpointOp
 
 /// Who names an endpoint in the configuration may name one for all users: only the Hub has their tokens by default.
 fn configured_token(url: &Url) -> TokenPolicy {
-    match url.host_str().is_some_and(|host| HUB_HOSTS.contains(&host)) {
+    match is_hub(url) {
         true => TokenPolicy::Own,
         false => TokenPolicy::Never,
     }

@@ -12,7 +12,7 @@ use crate::config::{
     tree::{Node, Table},
     values,
 };
-use crate::model::units::parse_size;
+use crate::model::{Budget, BudgetPeriod, units::parse_size};
 
 const DEFAULT: &str = "default";
 
@@ -28,6 +28,12 @@ impl Users {
     pub fn of(&self, name: &str) -> UserOptions {
         self.named.get(name).unwrap_or(&self.default).clone()
     }
+
+    /// Whether anybody has a budget.
+    pub fn have_budgets(&self) -> bool {
+        let mut all = self.named.values().chain([&self.default]);
+        all.any(|user| user.budget.is_some())
+    }
 }
 
 /// One of `[users]`.
@@ -39,24 +45,6 @@ pub struct UserOptions {
     pub weight: u32,
     /// What may be downloaded; `None` is no bound.
     pub budget: Option<Budget>,
-}
-
-/// A bound on downloaded bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// So many.
-    pub bytes: u64,
-    /// In this time.
-    pub period: BudgetPeriod,
-}
-
-/// How often a budget begins anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BudgetPeriod {
-    /// At midnight.
-    Day,
-    /// On the first.
-    Month,
 }
 
 pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &Context<'_>) -> Option<Users> {
@@ -121,7 +109,8 @@ fn read_one(
     })
 }
 
-fn budget_of(node: &Node) -> Checked<Option<Budget>> {
+/// `500GiB/month`, `20GB/day` or `off`.
+pub(in crate::config) fn budget_of(node: &Node) -> Checked<Option<Budget>> {
     values::parsed(node, |text| {
         if text.trim().eq_ignore_ascii_case("off") {
             return Ok(None);

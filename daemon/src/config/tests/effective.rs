@@ -2,9 +2,9 @@
 
 use super::{Case, EVERYTHING, system, user, with};
 use crate::{
-    config::{BudgetPeriod, Config, Loaded, Mode, PageCache, known_keys, settings::Setting},
+    config::{Config, Loaded, Mode, PageCache, known_keys, settings::Setting},
     model::{
-        Limit,
+        BudgetPeriod, Limit,
         route::{Matcher, Target},
     },
 };
@@ -101,6 +101,7 @@ fn print_is_read_back_to_the_same() {
             mode: case.mode,
             texts: &[&text],
             variables: &[],
+            bad_proxies: &[],
         };
         let again = again.config();
         assert_eq!(config.diff(&again), (vec![], vec![]), "{text}");
@@ -197,12 +198,11 @@ fn what_is_not_in_force_is_said() {
             "control.client_ca",
             "bandwidth.yield",
             "/etc/clash/config.yaml: rules of kinds that are not read: GEOIP (1); the rules after them decide",
-            "users.default.budget",
             "metrics.listen",
         ]
     );
     // What says the default changes nothing.
-    let defaults = ["bandwidth.yield = false\nusers.default.budget = 'off'"];
+    let defaults = ["bandwidth.yield = false"];
     assert_eq!(not_in_force(user(&defaults)), [""; 0]);
     assert_eq!(
         not_in_force(with(&[("HFETCH_BANDWIDTH__YIELD", "true")])),

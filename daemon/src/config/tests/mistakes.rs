@@ -278,3 +278,30 @@ fn routes() {
         config.warnings
     );
 }
+
+#[test]
+fn a_bad_proxy_is_a_mistake_beside_others_unless_routing_takes_its_place() {
+    let bad = [("https_proxy".to_owned(), "does not name a proxy".to_owned())];
+    let case = |text| Case {
+        bad_proxies: &bad,
+        ..user(text)
+    };
+    let proxy = ("https_proxy: ", "does not name a proxy");
+    told(&case(&[]), &[proxy]);
+    told(
+        &case(&["[transfer]\nconnections = 0"]),
+        &[("a.toml:2:15: transfer.connections: ", ""), proxy],
+    );
+    case(&["routing.rules = ['MATCH,DIRECT']"]).config();
+}
+
+#[test]
+fn variables_of_our_tests_are_no_keys() {
+    with(&[
+        ("HFETCH_KILLS", "200"),
+        ("HFETCH_NO_SKIP", "1"),
+        ("HFETCH_STEPS", "all"),
+        ("HFETCH_TEST_PYTHON", "/p"),
+    ])
+    .config();
+}

@@ -99,6 +99,7 @@ pub(super) struct Case<'a> {
     pub(super) texts: &'a [&'a str],
     /// On top of `HOME=/h`.
     pub(super) variables: &'a [(&'a str, &'a str)],
+    pub(super) bad_proxies: &'a [(String, String)],
 }
 
 impl Case<'_> {
@@ -113,6 +114,7 @@ impl Case<'_> {
             environment: &environment,
             current_dir: Path::new("/work"),
             read_file: &named_file,
+            bad_proxies: self.bad_proxies,
         };
         let names = ["a.toml", "b.toml", "c.toml"].map(PathBuf::from).into_iter();
         let texts: Vec<_> = names
@@ -132,11 +134,23 @@ impl Case<'_> {
     }
 }
 
+/// For tests of what follows from a configuration.
+pub(crate) fn config_of(mode: Mode, text: &str, variables: &[(&str, &str)]) -> Config {
+    Case {
+        mode,
+        texts: &[text],
+        variables,
+        bad_proxies: &[],
+    }
+    .config()
+}
+
 pub(super) fn user<'a>(texts: &'a [&'a str]) -> Case<'a> {
     Case {
         mode: Mode::User,
         texts,
         variables: &[],
+        bad_proxies: &[],
     }
 }
 

@@ -145,6 +145,7 @@ fn where_tokens_may_go() {
             variables: &[("HF_ENDPOINT", "https://hf-mirror.com")],
             mode: Mode::System,
             texts: &[listed],
+            bad_proxies: &[],
         },
         &[
             ("hub", "https://huggingface.co/", Own),

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::{Fetched, Wanted};
+use super::{Fetched, InVain, Wanted};
 use crate::{
     cache::Hasher,
     engine::{
-        conduct,
+        conduct::{self, OF_USE},
         connection::{Flow, SegmentEnd, arrived},
         progress::Counted,
         retry::{Retry, say},
@@ -18,14 +18,16 @@ use crate::{
         stop::{JobStop, integrity},
         transfer::MISMATCHES,
     },
-    hub::HubError,
-    model::{ByteRange, CommitHash, Digest, FileRecord},
+    hub::{Charge, HubError},
+    model::{ByteRange, CommitHash, Digest, Failure, FailureKind, FileRecord},
 };
 
 /// So many bytes are hashed where they are; more of them on a thread of their own.
 const HASHED_AT_ONCE: u64 = 128 << 10;
 /// How often a connection is looked at that may stand still.
 const LOOK: Duration = Duration::from_millis(250);
+/// A file that broke off less often is not given up.
+const BREAKS: u32 = 5;
 /// How often who waits for a connection says why.
 const SAY: Duration = Duration::from_secs(1);
 
@@ -38,23 +40,31 @@ pub(in crate::engine) async fn fetch(
     let Wanted { file, turn } = wanted;
     let _in_hand = context.progress.file_in_hand(&file);
     context.progress.file_stage(&file, "downloading");
-    let fetched = right_bytes(&context, &commit, &file).await.map(|bytes| Fetched {
-        file: file.clone(),
-        turn,
-        bytes,
-        counted: Counted::new(context.progress.clone(), file.id, file.size),
-    });
+    let fetched = right_bytes(&context, &commit, &file)
+        .await
+        .map(|(bytes, came)| Fetched {
+            file: file.clone(),
+            turn,
+            bytes,
+            counted: Counted::new(context.progress.clone(), file.id, file.size),
+            came,
+        });
     (file, fetched)
 }
 
-async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &FileRecord) -> Result<Vec<Bytes>, JobStop> {
+async fn right_bytes(
+    context: &Arc<JobContext>,
+    commit: &CommitHash,
+    file: &FileRecord,
+) -> Result<(Vec<Bytes>, InVain), JobStop> {
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
     let mut wrong = 0;
+    let mut breaks = Breaks::default();
     if file.size == 0 {
         // What has no bytes needs no request, and its hash no second look.
         return match hash(file, Vec::new()).await {
-            (bytes, actual) if actual == file.digest => Ok(bytes),
+            (bytes, actual) if actual == file.digest => Ok((bytes, InVain::new(Charge::default()))),
             (_, actual) => Err(JobStop::FileFailed(integrity(wrong_bytes(
                 file,
                 "the listing",
@@ -71,16 +81,17 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
             let took = reading.age.saturating_sub(first_byte);
             let sources = &context.shared.sources;
             sources.observed(slot.source, reading.received, took, first_byte);
-            retry.progressed(index);
             in_vain[index] = 0;
         }
         let error = match outcome {
-            Ok((bytes, host)) => {
+            Ok((bytes, host, came)) => {
                 drop(slot);
+                retry.progressed(index);
                 let (bytes, actual) = hash(file, bytes).await;
                 if actual == file.digest {
-                    return Ok(bytes);
+                    return Ok((bytes, came));
                 }
+                came.wrong();
                 wrong += 1;
                 reject(context, file, wrong_bytes(file, &host, &actual), wrong).await?;
                 retry.wrong_bytes(context, &[index]);
@@ -97,10 +108,48 @@ async fn right_bytes(context: &Arc<JobContext>, commit: &CommitHash, file: &File
                 }
             }
         };
+        let again = breaks.count(context, file, &error, reading.received)?;
+        // A file that breaks off each time says nothing more of the connection.
+        let brought = if again { OF_USE } else { reading.received };
         // While the slot is held: the refused connection counts.
-        if !conduct::blame(context, &mut retry, index, &error, reading.received) {
-            retry.failed(context, index, &error, reading.received)?;
+        if !conduct::blame(context, &mut retry, index, &error, brought) {
+            // Of a small file nothing is kept: what it brought is no progress.
+            retry.failed(context, index, &error, 0)?;
         }
+    }
+}
+
+/// How often the answer broke off after its first bytes, and since when. Bytes count as life of the job: this is what ends a
+/// file that no server has whole.
+#[derive(Default)]
+struct Breaks {
+    count: u32,
+    since: Option<Instant>,
+}
+
+impl Breaks {
+    /// Counts a failed attempt that had brought `brought` bytes; true when it is not the first such.
+    fn count(
+        &mut self,
+        context: &JobContext,
+        file: &FileRecord,
+        error: &HubError,
+        brought: u64,
+    ) -> Result<bool, JobStop> {
+        if brought == 0 {
+            return Ok(false);
+        }
+        self.count += 1;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if self.count >= BREAKS && since.elapsed() > context.shared.config().transfer.give_up_after {
+            let path = file.path.as_str().escape_debug();
+            return Err(JobStop::FileFailed(Failure::new(
+                FailureKind::BadEndpoint,
+                format!("{path} broke off {} times: {error}", self.count),
+                "use another endpoint",
+            )));
+        }
+        Ok(self.count > 1)
     }
 }
 
@@ -144,12 +193,9 @@ async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
 async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
     loop {
         retry.next_open(context).await?;
+        let asked = retry.open(context, false);
         let wish = Wish {
-            any_of: retry
-                .open(context, false)
-                .iter()
-                .map(|index| context.sources[*index])
-                .collect(),
+            any_of: asked.iter().map(|index| context.sources[*index]).collect(),
             has: 0,
             bytes: file.size,
         };
@@ -158,17 +204,25 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
             tokio::select! {
                 biased;
                 () = context.cancel.cancelled() => return Err(JobStop::Cancelled),
-                slot = request.granted() => break slot,
-                () = sleep(SAY) => if retry.open(context, false).is_empty()
-                    && let Some(closed) = retry.opens(context, false)
-                {
-                    say(context, &closed);
-                },
+                slot = request.granted() => break Some(slot),
+                () = sleep(SAY) => {}
+            }
+            // Sources close and open again while one waits: nothing but asking anew finds the one that opened.
+            let open = retry.open(context, false);
+            if open.is_empty()
+                && let Some(closed) = retry.opens(context, false)
+            {
+                say(context, &closed);
+            }
+            if open != asked {
+                break None;
             }
         };
         // A gate may have closed while we waited.
         let open = retry.open(context, false);
-        if let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source) {
+        if let Some(slot) = slot
+            && let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source)
+        {
             return Ok((index, slot));
         }
     }
@@ -182,7 +236,7 @@ async fn once(
     (index, slot): (usize, &Slot),
     flow: &Flow,
     in_vain: u32,
-) -> Result<(Vec<Bytes>, String), SegmentEnd> {
+) -> Result<(Vec<Bytes>, String, InVain), SegmentEnd> {
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
@@ -197,7 +251,7 @@ async fn read(
     file: &FileRecord,
     (index, slot): (usize, &Slot),
     flow: &Flow,
-) -> Result<(Vec<Bytes>, String), HubError> {
+) -> Result<(Vec<Bytes>, String, InVain), HubError> {
     let access = &context.endpoints[index];
     let target = context.target(commit, file);
     let _counted = context.progress.connected();
@@ -218,14 +272,18 @@ async fn read(
     };
     toll.new_window().into_iter().for_each(|window| body.set_window(window));
     let mut bytes = Vec::new();
+    let mut in_memory = InVain::new(body.charge().clone());
     while let Some(mut chunk) = body.chunk().await? {
         let came = chunk.len() as u64;
         arrived(context, &meter, came);
+        let again = context.progress.repeats(came);
+        in_memory.charge.repeated(again);
+        in_memory.bytes += came - again;
         flow.take(&mut chunk);
         bytes.push(chunk);
         toll.pay(came, on_hold).await;
     }
-    Ok((bytes, host))
+    Ok((bytes, host, in_memory))
 }
 
 async fn stands_still(context: &JobContext, slot: &Slot, flow: &Flow, in_vain: u32) {
