@@ -108,7 +108,7 @@ const ROWS: [Row; 43] = [
         "proxy variables in the daemon's environment",
         By(&[
             "tests/it/routes.rs: without_rules_the_variables_count",
-            "daemon/src/hub/proxy.rs: variables_as_curl_reads_them",
+            "daemon/src/hub/proxy/tests.rs: variables_as_curl_reads_them",
         ]),
     ),
     row(
