@@ -25,6 +25,7 @@ mod forecast;
 mod frontier;
 mod gate;
 mod gated;
+mod gates;
 mod handout;
 mod judge;
 mod lane;
