@@ -84,7 +84,7 @@ impl From<Status> for CliError {
     fn from(status: Status) -> CliError {
         let reason = reason_of(&status);
         let (exit, hint) = verdict(reason.as_deref(), status.code());
-        if let (None, Code::Unknown, Some(cause)) = (&reason, status.code(), status.source()) {
+        if let (None, Code::Unknown | Code::Cancelled, Some(cause)) = (&reason, status.code(), status.source()) {
             return CliError::new(
                 Exit::Unreachable,
                 format!("the connection to hfetchd was lost: {}", last(cause)),

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 const CLIENT: &str = include_str!("../data/python/grpc_client.py");
 const PROTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 11] = [
     "AdminService",
     "BandwidthService",
+    "CacheService",
     "DoctorService",
     "EndpointService",
     "EventService",
@@ -20,6 +21,7 @@ const SERVICES: [&str; 9] = [
     "NameService",
     "RouteService",
     "TokenService",
+    "UsageService",
 ];
 const MIB: u64 = 1 << 20;
 

@@ -19,7 +19,19 @@ use self::{
 };
 
 /// What a reader may be told to run, and the test runs.
-const KNOWN: [&str; 6] = ["hfctl", "hfetchd", "sim-hub", "jq", "ls", "echo"];
+const KNOWN: [&str; 11] = [
+    "hfctl",
+    "hfetchd",
+    "sim-hub",
+    "jq",
+    "ls",
+    "echo",
+    "head",
+    "base64",
+    "printf",
+    "sha256sum",
+    "cut",
+];
 /// What the test may leave out: it would build, install, or test itself.
 const SKIPPABLE: [&str; 6] = ["cargo", "sudo", "systemctl", "apt", "install", "loginctl"];
 

@@ -330,9 +330,8 @@ impl Daemon<'_> {
         let threads = PathBuf::from(format!("/proc/{}/task", self.pid()));
         eventually("a stopped daemon", async || {
             for thread in std::fs::read_dir(&threads).map_err(|error| error.to_string())? {
-                let stat = thread.map_err(|error| error.to_string())?.path().join("stat");
-                // The state stands after the name, which may hold anything. A thread that ended stands still too.
-                let stat = std::fs::read_to_string(stat).unwrap_or_default();
+                let path = thread.map_err(|error| error.to_string())?.path().join("stat");
+                let stat = std::fs::read_to_string(path).unwrap_or_default();
                 let state = stat.rsplit_once(") ").map_or("T", |(_, rest)| &rest[..1]);
                 if !matches!(state, "T" | "t" | "Z" | "X") {
                     return Err(stat);

@@ -29,7 +29,6 @@ const LEAVE_AFTER: Duration = Duration::from_secs(60);
 /// How much later: a part of the time that it is stuck already, between these.
 const RETURN_AFTER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(300));
 
-/// What became of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Moved,

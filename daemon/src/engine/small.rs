@@ -3,6 +3,7 @@
 //! They have no partial files and no claims: what a kill takes of them is fetched again sooner than it would have been recorded.
 
 mod fetch;
+mod turns;
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub(super) use self::fetch::fetch;
+pub(super) use self::{fetch::fetch, turns::wait_for_others};
 use super::{
     finish,
     progress::Counted,
@@ -255,20 +256,6 @@ fn link_all(
     for (file, stamp) in nameless.iter_mut().zip(linked) {
         file.1 = stamp.map(Found::Published);
     }
-}
-
-/// Waits until the other jobs that worked on these files have ended with them. It holds nothing meanwhile, so two jobs never
-/// wait for each other.
-pub(super) async fn wait_for_others(
-    context: Arc<JobContext>,
-    store: Arc<cache::Store>,
-    files: Vec<FileRecord>,
-) -> Result<Vec<FileRecord>, JobStop> {
-    for file in &files {
-        let turn = context.shared.turns.take(store.staging_key(&file.digest));
-        drop(context.unless_stopped(turn).await?);
-    }
-    Ok(files)
 }
 
 /// Brings fetched files to the disk and gives them their names; then their twins, whose bytes are there by then.

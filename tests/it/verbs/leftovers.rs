@@ -67,8 +67,8 @@ async fn a_job_that_needs_room_takes_it_from_those_that_ended() -> anyhow::Resul
     scratch.hfctl(["daemon", "reload"]).await?.ok()?;
     hub.put_repo(RepoBuilder::model("org/other").seeded(BIG, 2 * MIB, 8));
     let next = scratch.submit(&["org/other"]).await?;
-    let held = scratch.until(&next, "held").await?;
-    assert_eq!(held["reason"], "disk", "{held}");
+    let held = scratch.until(&next, "held (disk)").await?;
+    assert_eq!(held["state"], "held", "{held}");
     let left = check::staging(&scratch.cache())?;
     let is_partial = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "part");
     assert!(!left.iter().any(is_partial), "{left:?}");
