@@ -159,11 +159,7 @@ async fn a_kill_takes_no_more_than_its_last_second_from_the_ledger() -> anyhow::
     // And it is where a power cut does not reach it once it was settled.
     daemon.stop().await?;
     let after = eventually("a ledger at rest", async || {
-        let db = rusqlite::Connection::open_with_flags(
-            scratch.state().join("jobs.db"),
-            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
-        )
-        .map_err(|error| error.to_string())?;
+        let db = check::open(&scratch.state().join("jobs.db")).map_err(|error| error.to_string())?;
         db.query_row("SELECT sum(bytes) FROM ledger", [], |row| row.get::<_, u64>(0))
             .map_err(|error| error.to_string())
     })
