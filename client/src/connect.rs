@@ -132,8 +132,8 @@ impl Daemon {
     }
 
     /// The ledger.
-    pub(crate) fn usage(&self) -> UsageServiceClient<Channel> {
-        UsageServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    pub(crate) fn usage(&self) -> UsageServiceClient<Wire> {
+        UsageServiceClient::new(self.wire()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What is wrong.

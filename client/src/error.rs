@@ -89,7 +89,7 @@ impl From<Status> for CliError {
                 Exit::Unreachable,
                 format!("the connection to hfetchd was lost: {}", last(cause)),
             )
-            .hint("`hfctl daemon status` tells whether it runs");
+            .hint("if it does not run, start it with `hfctl daemon start`");
         }
         let message = match (reason.is_some(), status.code()) {
             (false, Code::Unavailable) => format!("the connection to hfetchd was lost: {}", status.message()),
@@ -163,7 +163,10 @@ pub(crate) fn verdict(reason: Option<&str>, code: Code) -> (Exit, Option<&'stati
             Some("this is a bug of hfetchd; `hfctl daemon logs` has more"),
         ),
         Some(_) | None => match code {
-            Code::Unavailable => (Exit::Unreachable, Some("`hfctl daemon status` tells whether it runs")),
+            Code::Unavailable => (
+                Exit::Unreachable,
+                Some("if it does not run, start it with `hfctl daemon start`"),
+            ),
             Code::NotFound => (Exit::NotFound, None),
             Code::PermissionDenied | Code::Unauthenticated => (Exit::NotAllowed, None),
             Code::InvalidArgument => (Exit::Usage, None),

@@ -127,6 +127,8 @@ impl Day {
                         scratch.hfctl(["pause", id]).await?;
                         scratch.hfctl(["resume", id]).await?;
                     }
+                    // The daemon ended between the two.
+                    Some("paused") => drop(scratch.hfctl(["resume", id]).await?),
                     Some("failed") if push => drop(scratch.hfctl(["retry", id]).await?),
                     Some("failed") => bail!("{job}\n{}", scratch.log()),
                     _ => {}
