@@ -79,13 +79,13 @@ pub struct Verified {
 }
 
 /// Repositories with jobs that are not over, by cache and folder: their revisions have no refs yet.
-type Busy = HashSet<(PathBuf, String)>;
+pub(super) type Busy = HashSet<(PathBuf, String)>;
 
-fn failed(error: &CacheError) -> CallError {
+pub(super) fn failed(error: &CacheError) -> CallError {
     CallError::Internal(chain(error))
 }
 
-fn open(cache: &Path, kind: RepoKind, repo: &RepoId) -> Result<CacheStore, CallError> {
+pub(super) fn open(cache: &Path, kind: RepoKind, repo: &RepoId) -> Result<CacheStore, CallError> {
     let destination = Destination::Cache(cache.to_owned());
     CacheStore::open(&destination, kind, repo, Options::default()).map_err(|error| failed(&error))
 }
@@ -151,7 +151,7 @@ fn chosen(repo: &CachedRepo, targets: &[CacheTarget]) -> BTreeSet<CommitHash> {
     revisions.map(|revision| revision.commit.clone()).collect()
 }
 
-async fn busy(shared: &Shared) -> Result<Busy, CallError> {
+pub(super) async fn busy(shared: &Shared) -> Result<Busy, CallError> {
     let states = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
     let mut filter = Filter {
         scope: Scope::All,

@@ -166,7 +166,8 @@ impl Dispatcher {
                     detail,
                     retry_after,
                 } => {
-                    let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or_default();
+                    // For ever is no time at all: somebody has to say so.
+                    let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or(jiff::SignedDuration::MAX);
                     let next_attempt_at = self.shared.clock.now().checked_add(wait).ok();
                     let stuck = stuck(active, reason);
                     Ending::Move(
@@ -328,7 +329,9 @@ fn stuck(active: &ActiveJob, reason: HoldReason) -> Stuck {
     match reason {
         HoldReason::Endpoint | HoldReason::RateLimited if !active.context.progress.has_received() => Stuck::Yes,
         HoldReason::Endpoint | HoldReason::RateLimited => Stuck::No,
-        HoldReason::Window | HoldReason::Disk | HoldReason::Access | HoldReason::Budget => Stuck::AsBefore,
+        HoldReason::Window | HoldReason::Disk | HoldReason::Access | HoldReason::Budget | HoldReason::Approval => {
+            Stuck::AsBefore
+        }
     }
 }
 
@@ -376,25 +379,4 @@ fn held_move(active: &ActiveJob) -> Option<(JobMove, MoveNote)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stuck_job_comes_back_more_and_more_seldom_and_never_too_late() {
-        let secs = Duration::from_secs;
-        let day = secs(86_400);
-        for (stuck_for, wished, give_up_after, wait) in [
-            (secs(60), secs(0), day, secs(30)),
-            (secs(400), secs(0), day, secs(100)),
-            (secs(40_000), secs(0), day, secs(300)),
-            // A server's wish.
-            (secs(60), secs(700), day, secs(700)),
-            // To be given up before.
-            (secs(86_390), secs(0), day, secs(10)),
-            (secs(90), secs(500), secs(100), secs(10)),
-            (secs(200), secs(0), secs(100), secs(0)),
-        ] {
-            assert_eq!(return_after(stuck_for, wished, give_up_after), wait, "{stuck_for:?}");
-        }
-    }
-}
+mod tests;

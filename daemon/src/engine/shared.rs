@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -93,6 +93,8 @@ pub(super) struct Shared {
     pub(super) forecasts: Forecasts,
     /// Jobs that wait for access to a gated repository.
     pub(super) access_waits: AccessWaits,
+    /// Wakes who runs them.
+    pub(super) schedules_changed: Notify,
 }
 
 impl Shared {
@@ -137,6 +139,7 @@ impl Shared {
             ledgers: Ledgers::default(),
             forecasts: Forecasts::default(),
             access_waits: AccessWaits::default(),
+            schedules_changed: Notify::new(),
         }
     }
 
