@@ -116,7 +116,7 @@ mod tests {
             state_dir: given.state_dir.map(PathBuf::from),
             socket: given.socket.map(PathBuf::from),
             environment: Environment::of(given.variables),
-            current_dir: PathBuf::from("/work"),
+            current_dir: PathBuf::from("/cwd"),
             bad_proxies: Vec::new(),
         };
         let (places, mistakes) = find(&inputs);
@@ -200,7 +200,7 @@ mod tests {
             state_dir: None,
             socket: None,
             environment: Environment::default(),
-            current_dir: PathBuf::from("/work"),
+            current_dir: PathBuf::from("/cwd"),
             bad_proxies: Vec::new(),
         };
         let (_, mistakes) = find(&inputs);
