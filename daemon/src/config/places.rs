@@ -165,7 +165,7 @@ mod tests {
                 config: &["a.toml", "/b.toml"],
                 ..NOTHING
             },
-            "User /work/st /work/st/hfetchd.sock a.toml,/b.toml! -",
+            "User /cwd/st /cwd/st/hfetchd.sock a.toml,/b.toml! -",
         );
         check(
             &Given {

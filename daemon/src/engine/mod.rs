@@ -56,6 +56,7 @@ mod submit;
 mod timed;
 mod timing;
 mod transfer;
+mod turns;
 mod twins;
 mod unclaimed;
 mod upkeep;
@@ -181,6 +182,9 @@ impl Engine {
             .await?;
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
+        }
+        if let Err(error) = store.recall_partials().await {
+            tracing::warn!(%error, "how far the waiting jobs are is not known");
         }
         let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;

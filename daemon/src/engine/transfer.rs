@@ -237,8 +237,11 @@ pub(super) async fn run(
 ) -> Result<Published, JobStop> {
     let _in_hand = context.progress.file_in_hand(&file);
     context.progress.file_stage(&file, "waiting for another transfer of");
-    let turn = context.shared.turns.take(store.staging_key(&file.digest));
-    let _turn = context.unless_stopped(turn).await?;
+    let key = store.staging_key(&file.digest);
+    // What another job fetches of it is as good as this one's own.
+    let seen = context.progress.see(file.id, context.shared.partials.of(key.clone()));
+    let _turn = context.unless_stopped(context.shared.turns.take(key)).await?;
+    drop(seen);
     context.progress.file_stage(&file, "looking for");
     let mut retry = Retry::new(&context);
     let mut mismatches = 0;
