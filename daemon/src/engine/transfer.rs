@@ -19,6 +19,7 @@ use super::{
     sources::Usual,
     stage::stage,
     stop::{JobStop, integrity},
+    turns::Turn,
     twins,
     unclaimed::Unclaimed,
 };
@@ -234,14 +235,9 @@ pub(super) async fn run(
     store: Arc<cache::Store>,
     commit: CommitHash,
     file: FileRecord,
+    _turn: Turn,
 ) -> Result<Published, JobStop> {
     let _in_hand = context.progress.file_in_hand(&file);
-    context.progress.file_stage(&file, "waiting for another transfer of");
-    let key = store.staging_key(&file.digest);
-    // What another job fetches of it is as good as this one's own.
-    let seen = context.progress.see(file.id, context.shared.partials.of(key.clone()));
-    let _turn = context.unless_stopped(context.shared.turns.take(key)).await?;
-    drop(seen);
     context.progress.file_stage(&file, "looking for");
     let mut retry = Retry::new(&context);
     let mut mismatches = 0;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::spec::kind_to_wire;
 use crate::{
-    engine::{FileReading, Forecast, ProgressReading},
+    engine::{Engine, FileReading, Forecast, ProgressReading},
     model::{Destination, Failure, FileState, HoldReason, Job, JobState, Priority, Trust},
 };
 
@@ -57,7 +57,7 @@ fn priority(priority: Priority) -> v1::Priority {
 }
 
 /// A stored job, with its live figures when it is being worked on.
-pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
+fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
     let path = match (&job.spec.destination, &job.commit) {
         (Destination::LocalDir(path), _) => path.display().to_string(),
         (Destination::Cache(cache), Some(commit)) => {
@@ -127,8 +127,13 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
     }
 }
 
+/// A job as it is now, with its live figures and what is foreseen for it.
+pub(crate) fn job_now(engine: &Engine, of: &Job) -> v1::Job {
+    job_with(of, engine.progress(&of.id).as_ref(), engine.forecast(&of.id))
+}
+
 /// The same with what is foreseen for it.
-pub(crate) fn job_with(job_of: &Job, live: Option<&ProgressReading>, forecast: Option<Forecast>) -> v1::Job {
+fn job_with(job_of: &Job, live: Option<&ProgressReading>, forecast: Option<Forecast>) -> v1::Job {
     let told = forecast.filter(|_| !job_of.state.is_final());
     let wire = job(job_of, live);
     match told {
