@@ -77,7 +77,10 @@ pub(super) async fn wait_for_another(
     let _in_hand = context.progress.file_in_hand(file);
     context.progress.file_stage(file, "waiting for another transfer of");
     let key = store.staging_key(&file.digest);
-    let _seen = context.progress.see(file.id, context.shared.partials.of(key.clone()));
-    context.unless_stopped(context.shared.turns.take(key)).await?;
-    Ok(())
+    let seen = context.progress.see(file.id, context.shared.partials.of(key.clone()));
+    let waited = context.unless_stopped(context.shared.turns.take(key)).await;
+    if waited.is_err() {
+        seen.keep();
+    }
+    waited.map(drop)
 }

@@ -56,7 +56,14 @@ impl Drop for Counted {
 }
 
 /// Another job's bytes, shown as this one's until it is dropped.
-pub(in crate::engine) struct Seen(Arc<JobProgress>, FileId);
+pub(in crate::engine) struct Seen(Arc<JobProgress>, FileId, Arc<AtomicI64>);
+
+impl Seen {
+    /// This job stops: they are there when it goes on.
+    pub(in crate::engine) fn keep(&self) {
+        self.0.kept.fetch_add(count(&self.2), Relaxed);
+    }
+}
 
 impl Drop for Seen {
     fn drop(&mut self) {
@@ -73,8 +80,8 @@ impl JobProgress {
 
     /// Counts what another job has of a file, until this one has its turn or gives up.
     pub(in crate::engine) fn see(self: &Arc<Self>, file: FileId, bytes: Arc<AtomicI64>) -> Seen {
-        lock(&self.seen).insert(file, bytes);
-        Seen(self.clone(), file)
+        lock(&self.seen).insert(file, bytes.clone());
+        Seen(self.clone(), file, bytes)
     }
 }
 
