@@ -65,15 +65,15 @@ async fn peak_with(connections: usize, size: u64) -> anyhow::Result<u64> {
 }
 
 #[tokio::test]
-async fn sixteen_connections_take_less_than_80_mib() -> anyhow::Result<()> {
+async fn sixteen_connections_take_less_than_64_mib() -> anyhow::Result<()> {
     let peak = peak_with(16, 384 * MIB).await?;
-    assert!(peak < 80 * MIB, "{} MiB", peak / MIB);
+    assert!(peak < 64 * MIB, "{} MiB", peak / MIB);
     Ok(())
 }
 
 #[tokio::test]
-async fn sixty_four_connections_take_less_than_160_mib() -> anyhow::Result<()> {
+async fn sixty_four_connections_take_less_than_128_mib() -> anyhow::Result<()> {
     let peak = peak_with(64, 512 * MIB).await?;
-    assert!(peak < 160 * MIB, "{} MiB", peak / MIB);
+    assert!(peak < 128 * MIB, "{} MiB", peak / MIB);
     Ok(())
 }

@@ -38,11 +38,7 @@ pub(super) fn refusal(id: &str, error: CallError) -> v1::Refusal {
 
 impl JobApi {
     fn to_wire(&self, job: &crate::model::Job) -> v1::Job {
-        convert::job_with(
-            job,
-            self.engine.progress(&job.id).as_ref(),
-            self.engine.forecast(&job.id),
-        )
+        convert::job_now(&self.engine, job)
     }
 
     /// Acts on each id by itself, so that one bad id does not spoil the others.

@@ -95,6 +95,12 @@ impl Ledgers {
         lock(&self.lost).remove(id).unwrap_or(0)
     }
 
+    /// Closes the accounts of jobs that nobody works for, and that are booked at last.
+    fn close_idle(&self) {
+        let is_idle = |account: &Known| Arc::strong_count(&account.ledger) == 1 && account.ledger.read().is_empty();
+        lock(&self.known).retain(|payer, account| matches!(payer, Payer::User(_)) || !is_idle(account));
+    }
+
     /// To be held while rows move.
     pub(super) async fn moving(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.moving.lock().await
@@ -204,10 +210,11 @@ pub(super) async fn book_job(shared: &Shared, id: &JobId) {
     book(shared, |known| *known == payer).await;
 }
 
-/// The same at the end of a job's work; its account is closed.
+/// The same at the end of a job's work; its account is closed when nothing is left in it.
 pub(super) async fn close_job(shared: &Shared, id: &JobId) {
     book_job(shared, id).await;
-    lock(&shared.ledgers.known).remove(&Payer::Job(id.clone()));
+    let gone = Payer::Job(id.clone());
+    lock(&shared.ledgers.known).retain(|payer, account| *payer != gone || !account.ledger.read().is_empty());
 }
 
 /// Books everything, and brings it to where it stays.
@@ -257,6 +264,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             book(&shared, |_| true).await;
         } else {
             settle(&shared).await;
+            shared.ledgers.close_idle();
             settled = Instant::now();
         }
     }

@@ -28,6 +28,7 @@ mod gate;
 mod gated;
 mod gates;
 mod handout;
+mod heard;
 mod judge;
 mod keep;
 mod lane;
@@ -57,9 +58,11 @@ mod sources;
 mod stage;
 mod stop;
 mod submit;
+mod tick;
 mod timed;
 mod timing;
 mod transfer;
+mod turns;
 mod twins;
 mod unclaimed;
 mod upkeep;
@@ -186,6 +189,9 @@ impl Engine {
             .await?;
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
+        }
+        if let Err(error) = store.recall_partials().await {
+            tracing::warn!(%error, "how far the waiting jobs are is not known");
         }
         let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;

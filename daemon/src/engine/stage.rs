@@ -80,7 +80,12 @@ pub(super) async fn stage(
         commit: commit.clone(),
         staging: Arc::new(staging),
         in_one_piece: whole,
-        counted: Counted::new(context.progress.clone(), file.id, written.len()),
+        counted: Counted::new(
+            context.progress.clone(),
+            file.id,
+            context.shared.partials.of(store.staging_key(&file.digest)),
+            written.len(),
+        ),
         frontier: Frontier::new(
             (&file.digest, file.size),
             claim.as_ref(),

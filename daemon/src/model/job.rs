@@ -75,7 +75,7 @@ impl JobState {
             (Self::Queued | Self::Active | Self::Held | Self::Paused, M::Cancel) => Self::Cancelled,
             (Self::Active, M::Finish) => Self::Done,
             (Self::Queued | Self::Active | Self::Held, M::Fail) => Self::Failed,
-            (Self::Failed | Self::Cancelled, M::Retry) => Self::Queued,
+            (Self::Held | Self::Failed | Self::Cancelled, M::Retry) => Self::Queued,
             _ => return Err(IllegalMove { from: self, job_move }),
         };
         Ok(to)
@@ -109,7 +109,7 @@ pub enum JobMove {
     Finish,
     /// It is given up.
     Fail,
-    /// A user wants it once more.
+    /// A user wants it once more, or at once.
     Retry,
 }
 

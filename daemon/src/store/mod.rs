@@ -19,6 +19,7 @@ mod leftovers;
 mod migrate;
 mod open;
 mod pacing;
+mod partials;
 mod progress;
 mod prune;
 mod queries;

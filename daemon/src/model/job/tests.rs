@@ -22,7 +22,7 @@ fn every_pair_of_state_and_move_is_decided() {
     let table = [
         (S::Queued, "active held - paused - - cancelled - failed -"),
         (S::Active, "- held queued paused - - cancelled done failed -"),
-        (S::Held, "active held queued paused - queued cancelled - failed -"),
+        (S::Held, "active held queued paused - queued cancelled - failed queued"),
         (S::Paused, "- - - - queued - cancelled - - -"),
         (S::Done, "- - - - - - - - - -"),
         (S::Failed, "- - - - - - - - - queued"),
