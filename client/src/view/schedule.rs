@@ -294,8 +294,27 @@ mod tests {
     #[test]
     fn what_comes_and_what_was_is_told() {
         let out = Out::new(false, false, ColorArg::Never, false);
-        insta::assert_snapshot!(details(&out, &schedule()), @r"");
-        insta::assert_snapshot!(list(&out, &[schedule()]), @r"");
+        insta::assert_snapshot!(details(&out, &schedule()), @r"
+        id:            7f3m2c9v4e
+        repository:    org/model
+        revision:      main
+        cron:          15 0 * * * (Asia/Shanghai)
+        window:        night
+        priority:      normal
+        keeps:         1 earlier revision
+        hold above:    50GiB
+        user:          ann
+        next runs:     Sun 2026-08-02 00:15 CST
+                       Mon 2026-08-03 00:15 CST
+
+        RAN                       RESULT     JOB                 TO FETCH  WHY
+        Sat 2026-08-01 00:15 CST  unchanged  -                          -  main still means the same commit
+        Fri 2026-07-31 00:15 CST  done       5d2k8q0x1a  2 files, 3.0 GiB  due
+        ");
+        insta::assert_snapshot!(list(&out, &[schedule()]), @r"
+        ID          CRON        NEXT                      LAST       REPOSITORY
+        7f3m2c9v4e  15 0 * * *  Sun 2026-08-02 00:15 CST  unchanged  org/model
+        ");
         let paused = Schedule {
             paused: true,
             next_runs: Vec::new(),
@@ -307,6 +326,6 @@ mod tests {
     #[test]
     fn scripts_find_all_keys() {
         let text = serde_json::to_string(&ScheduleJson::new(schedule())).expect("plain data");
-        insta::assert_snapshot!(text, @r"");
+        insta::assert_snapshot!(text, @r#"{"id":"7f3m2c9v4e","repo_id":"org/model","repo_type":"model","revision":"main","cron":"15 0 * * *","timezone":"Asia/Shanghai","paused":false,"next_runs":["2026-08-01T16:15:00Z","2026-08-02T16:15:00Z"],"last_runs":[{"due_at":"2026-07-31T16:15:00Z","ran_at":"2026-07-31T16:15:00Z","outcome":"unchanged","detail":"main still means the same commit","job":null,"state":null,"commit":null,"files_to_fetch":null,"bytes_to_fetch":null},{"due_at":"2026-07-30T16:15:00Z","ran_at":"2026-07-30T16:15:00Z","outcome":"job","detail":null,"job":"5d2k8q0x1a","state":"done","commit":null,"files_to_fetch":2,"bytes_to_fetch":3221225472}],"window":"night","priority":"normal","limit":null,"keep":1,"hold_above":"50GiB","files":[],"include":[],"exclude":[],"local_dir":null,"cache_dir":null,"endpoints":[],"user":"ann","uid":0,"created_at":null}"#);
     }
 }
