@@ -39,7 +39,7 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
-    ledger::InHand,
+    ledger::{Asked, InHand},
     leftovers::{Claimants, Place},
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
