@@ -5,10 +5,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert,
-    gate::about,
     identity::Caller,
     job::refusal,
-    selection::{Selection, Told, all, selection},
+    selection::{Selection, Told, all, answer, selection},
 };
 use crate::{
     engine::{CallError, Engine, GlobalLimit, JobWish, LimitSource, LimitWish},
@@ -94,12 +93,6 @@ impl v1::bandwidth_service_server::BandwidthService for BandwidthApi {
                 Err(error) => told.refusals.push(refusal(&text, error)),
             }
         }
-        let ids = told.ids();
-        let answer = v1::UpdateJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, UpdateJobsResponse))
     }
 }

@@ -8,7 +8,7 @@ use super::{
     convert,
     gate::about,
     identity::Caller,
-    selection::{Selection, Told, all, cut, selection},
+    selection::{Selection, Told, all, answer, cut, selection},
 };
 use crate::{
     engine::{CallError, Chosen, Engine, FileReading, Renewal, Verb},
@@ -248,13 +248,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.into_inner().selector, Verb::Pause, None)
             .await?;
-        let ids = told.ids();
-        let answer = v1::PauseJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, PauseJobsResponse))
     }
 
     async fn resume_jobs(
@@ -265,13 +259,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.into_inner().selector, Verb::Resume, None)
             .await?;
-        let ids = told.ids();
-        let answer = v1::ResumeJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, ResumeJobsResponse))
     }
 
     async fn cancel_jobs(
@@ -282,13 +270,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.into_inner().selector, Verb::Cancel, None)
             .await?;
-        let ids = told.ids();
-        let answer = v1::CancelJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, CancelJobsResponse))
     }
 
     async fn retry_jobs(
@@ -302,13 +284,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.selector, Verb::Retry, Some(&mut renewal))
             .await?;
-        let ids = told.ids();
-        let answer = v1::RetryJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, RetryJobsResponse))
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct JobProgress {
     files: Mutex<BTreeMap<(u64, FileId), String>>,
     /// Bytes of each unfinished file that are in its partial file.
     unfinished: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
+    /// Bytes of unfinished files that an earlier run left, until the first of them is taken up again.
+    recalled: AtomicU64,
     /// Of each file that another job is fetching, while this one waits for it.
     seen: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
     meter: Mutex<RateMeter>,
@@ -94,6 +96,7 @@ impl JobProgress {
     pub(super) fn new(job: &Job) -> Self {
         let progress = Self::unstored();
         progress.recorded(job);
+        progress.recalled.store(job.bytes_partial, Relaxed);
         progress
     }
 
@@ -118,6 +121,7 @@ impl JobProgress {
             stage: Mutex::default(),
             files: Mutex::default(),
             unfinished: Mutex::default(),
+            recalled: AtomicU64::default(),
             seen: Mutex::default(),
             meter: Mutex::default(),
         }
@@ -139,9 +143,9 @@ impl JobProgress {
         self.moved();
     }
 
-    /// Bytes of the files whose transfers ended early.
+    /// Bytes of the files whose transfers ended early, or were not begun again.
     pub(super) fn kept(&self) -> u64 {
-        self.kept.load(Relaxed)
+        self.kept.load(Relaxed) + self.recalled.load(Relaxed)
     }
 
     /// A byte came since the job became active.
@@ -279,7 +283,7 @@ impl JobProgress {
     pub(super) fn read(&self) -> ProgressReading {
         let bytes_total = self.bytes_total.load(Relaxed);
         let seen: u64 = lock(&self.seen).values().map(|bytes| count(bytes)).sum();
-        let bytes_done = (self.own_bytes() + seen).min(bytes_total);
+        let bytes_done = (self.own_bytes() + seen + self.kept()).min(bytes_total);
         let bytes_per_sec = self.bytes_per_sec.load(Relaxed);
         ProgressReading {
             bytes_done,

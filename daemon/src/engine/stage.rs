@@ -74,6 +74,7 @@ pub(super) async fn stage(
     let config = context.shared.config();
     let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
     let missing = file.size - written.len();
+    context.progress.taken_up();
     let worthwhile = u32::try_from(missing.div_ceil(BYTES_PER_CONNECTION)).unwrap_or(u32::MAX);
     Ok(Arc::new(FileTransfer {
         file: file.clone(),

@@ -43,7 +43,7 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, Scope, Stuck},
     judgements::{EndpointStats, StoredJudgement},
-    ledger::InHand,
+    ledger::{Asked, InHand},
     leftovers::{Claimants, Place},
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},

@@ -78,8 +78,14 @@ impl JobProgress {
         self.kept.fetch_add(bytes, Relaxed);
     }
 
+    /// What an earlier run left is counted file by file from now on.
+    pub(in crate::engine) fn taken_up(&self) {
+        self.recalled.store(0, Relaxed);
+    }
+
     /// Counts what another job has of a file, until this one has its turn or gives up.
     pub(in crate::engine) fn see(self: &Arc<Self>, file: FileId, bytes: Arc<AtomicI64>) -> Seen {
+        self.taken_up();
         lock(&self.seen).insert(file, bytes.clone());
         Seen(self.clone(), file, bytes)
     }
