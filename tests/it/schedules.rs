@@ -82,7 +82,8 @@ async fn a_schedule_is_added_run_paused_and_removed() -> anyhow::Result<()> {
         "{}",
         waited.stderr
     );
-    let overlap = answer(&scratch, &format!("schedule run {id}")).await?;
+    let overlap = scratch.hfctl(["schedule", "run", &id, "--json"]).await?.exits(1)?;
+    let overlap: Value = serde_json::from_str(&overlap)?;
     assert_eq!(
         (&overlap["outcome"], &overlap["job"]),
         (&"overlap".into(), &Value::Null)
