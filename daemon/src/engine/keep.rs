@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{caches, error::CallError, schedules::wish_of, shared::Shared, stop::chain, submit};
+use super::{caches, error::CallError, leftovers::place_of, schedules::wish_of, shared::Shared, stop::chain, submit};
 use crate::{
     cache::{OpenFiles, Removed},
     config::Mode,
@@ -69,32 +69,33 @@ async fn tidy_one(shared: &Arc<Shared>, schedule: &Schedule, job: Option<&JobId>
     let spec = submit::check(shared, mode, &schedule.owner, wish_of(schedule))
         .await?
         .spec;
-    let Destination::Cache(cache) = spec.destination else {
-        return Ok(());
-    };
-    if !cache.join(spec.repo_id.folder(spec.kind)).is_dir() {
+    if !matches!(spec.destination, Destination::Cache(_)) {
         return Ok(());
     }
-    let busy = caches::busy(shared).await?;
-    if busy.contains(&(cache.clone(), spec.repo_id.folder(spec.kind))) {
+    let place = place_of(&spec);
+    if !caches::folder_of(&place).is_dir() {
         return Ok(());
     }
-    let (kind, repo) = (spec.kind, spec.repo_id);
+    let turn = shared.turns.take(caches::folder_of(&place)).await;
+    if shared.store.is_worked_on(place.clone()).await? {
+        return Ok(());
+    }
+    let sweeping = shared.sweeps.begin(turn);
     let sweep = move || {
-        let store = caches::open(&cache, kind, &repo)?;
+        // To the end of this, also when nobody waits for it any more.
+        let _sweeping = sweeping;
+        let open_files = OpenFiles::look();
+        let store = caches::open(&place)?;
         let survey = store.survey().map_err(|error| caches::failed(&error))?;
-        let meant = survey.revisions.iter().filter(|revision| !revision.refs.is_empty());
-        for revision in meant {
+        for revision in survey.revisions.iter().filter(|revision| !revision.refs.is_empty()) {
             victims.remove(&revision.commit);
         }
         let there = |commit: &CommitHash| survey.revisions.iter().any(|revision| revision.commit == *commit);
         if !victims.iter().any(there) {
             return Ok(None);
         }
-        let swept = store.sweep(&survey, &victims, &OpenFiles::look(), false);
-        swept
-            .map(Some)
-            .map_err(|error: crate::cache::CacheError| caches::failed(&error))
+        let swept = store.sweep(&survey, &victims, &open_files, false);
+        swept.map(Some).map_err(|error| caches::failed(&error))
     };
     let Some(swept) = shared.hash_pool.run(sweep).await? else {
         return Ok(());

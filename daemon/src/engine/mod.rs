@@ -9,6 +9,7 @@ mod buffers;
 mod caches;
 mod charged;
 mod checkpoint;
+mod clearing;
 mod clock;
 mod conduct;
 mod connection;
@@ -58,6 +59,7 @@ mod sources;
 mod stage;
 mod stop;
 mod submit;
+mod sweeps;
 mod tick;
 mod timed;
 mod timing;
@@ -82,7 +84,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     budgets::BudgetView,
-    caches::{CacheTarget, CachedRepo, SweptRepo, Verified},
+    caches::{CacheTarget, CachedRepo, Verified},
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
@@ -99,6 +101,7 @@ pub use self::{
     schedules::{AddSchedule, ScheduleView},
     stop::chain,
     submit::{Submit, Wish},
+    sweeps::SweptRepo,
     verb::{Chosen, Verb},
 };
 use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
