@@ -89,7 +89,10 @@ async fn a_run_is_written_once_and_with_its_job() {
     assert_eq!((first.outcome, first.state), (RunOutcome::Job, Some(JobState::Queued)));
     // The same decision again, by who did not hear the answer.
     assert_eq!(store.run_schedule(run).await.unwrap(), None);
-    assert_eq!(store.runs_of(schedule.row, 9).await.unwrap(), [first.clone()]);
+    assert_eq!(
+        store.runs_of(schedule.row, 9).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
     let settled = store.schedules(Scope::Uid(1)).await.unwrap().pop().unwrap();
     assert_eq!(settled.settled_until, at(2001));
     // Its job is not over.
