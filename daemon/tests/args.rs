@@ -113,7 +113,7 @@ fn files_named_on_the_command_line_replace_the_default_ones_and_must_be_there() 
     );
     std::fs::write(
         &one,
-        "[transfer]\nconnections = 3\nmax_workers = 3\n[bandwidth]\nyield = true\n",
+        "[transfer]\nconnections = 3\nmax_workers = 3\n[metrics]\nlisten = '127.0.0.1:9100'\n",
     )
     .unwrap();
     std::fs::write(&two, "[transfer]\nconnections = 4\n").unwrap();
@@ -123,7 +123,7 @@ fn files_named_on_the_command_line_replace_the_default_ones_and_must_be_there() 
     );
     assert_eq!(
         text(printed.stderr),
-        "warning: `bandwidth.yield` is checked but not in force in this version\n"
+        "warning: `metrics.listen` is checked but not in force in this version\n"
     );
     let shown = text(printed.stdout);
     for line in [

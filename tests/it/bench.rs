@@ -6,6 +6,40 @@ use hfetch_tests::harness::{PATIENCE, programs};
 use tokio::process::Command;
 
 #[tokio::test]
+async fn measures_how_limits_hold() {
+    programs();
+    let folder = tempfile::tempdir().expect("folder");
+    let bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["--no-build", "--limits", "--quick", "--folder"])
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, bench)
+        .await
+        .expect("it ends")
+        .expect("it runs");
+    let (said, told) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{told}");
+    let rows: Vec<&str> = said.lines().skip(2).collect();
+    // Without root nobody can be played.
+    let expected = if told.contains("fairness: left out") { 6 } else { 8 };
+    assert_eq!(rows.len(), expected, "{said}\n{told}");
+    let figures = rows.iter().filter(|row| {
+        row.split(" | ")
+            .nth(1)
+            .is_some_and(|found| found.contains(['%', 'x', 'm']))
+    });
+    assert_eq!(figures.count(), expected, "{said}");
+    assert!(!said.contains("NaN") && !said.contains("inf"), "{said}");
+    let left = std::fs::read_dir(folder.path()).expect("readable").count();
+    assert_eq!(left, 0, "it cleans up");
+}
+
+#[tokio::test]
 async fn measures_rows_with_and_without_a_daemon() {
     // It takes what lies beside it.
     programs();

@@ -1,5 +1,6 @@
 //! Limits as they are felt at the server: how many bytes left it in every second.
 
+mod shares;
 mod windows;
 
 use std::time::Duration;

@@ -95,6 +95,26 @@ pub fn ip(words: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Makes loopback a line of so many bytes per second, in packets as lines have them, before which so many bytes may wait: for
+/// both directions together. `None`, and a visible line, where the system cannot.
+///
+/// # Errors
+/// When it cannot be made for another reason.
+pub fn slow_line(bytes_per_sec: u64, queue: u64) -> anyhow::Result<Option<()>> {
+    ip("link set lo mtu 1500")?;
+    let bits = bytes_per_sec * 8;
+    let words = format!("qdisc add dev lo root tbf rate {bits} burst 16000 limit {queue}");
+    let made = Command::new("tc").args(words.split(' ')).output();
+    let made = made.map(|output| (output.status.success(), output.stderr));
+    if !matches!(made, Ok((true, _))) {
+        skip(&format!("no line can be shaped: {made:?}"));
+        return Ok(None);
+    }
+    // As most senders do. Where it cannot be chosen, the system's own will do.
+    let _kept = std::fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
+    Ok(Some(()))
+}
+
 /// Makes a network in which packets vanish: `198.51.100.0/24` and `2001:db8:100::/64`, where only `.1` and `::1` are we.
 ///
 /// # Errors

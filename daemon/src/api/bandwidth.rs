@@ -1,5 +1,7 @@
 //! `BandwidthService`.
 
+use std::time::Duration;
+
 use hfetch_proto::v1;
 use tonic::{Request, Response, Status};
 
@@ -10,8 +12,9 @@ use super::{
     selection::{Selection, Told, all, answer, selection},
 };
 use crate::{
-    engine::{CallError, Engine, GlobalLimit, JobWish, LimitSource, LimitWish},
+    engine::{CallError, Courtesy, Engine, GlobalLimit, JobWish, LimitSource, LimitWish, millis},
     model::{Job, JobId, JobState},
+    sched::ledbat::Seen,
     store::Scope,
 };
 
@@ -32,6 +35,18 @@ fn to_wire(limit: &GlobalLimit) -> v1::GlobalLimit {
         text: limit.text.clone(),
         until: limit.until.map(convert::timestamp),
         current_bytes_per_sec: limit.bytes_per_sec,
+        giving_way: limit.courtesy.map(giving_way),
+    }
+}
+
+fn giving_way(courtesy: Courtesy) -> v1::GivingWay {
+    let told = |time: fn(&Seen) -> Duration| courtesy.seen.as_ref().map(|seen| millis(time(seen)));
+    v1::GivingWay {
+        bytes_per_sec: courtesy.bytes_per_sec,
+        queueing_ms: told(|seen| seen.queueing),
+        target_ms: told(|seen| seen.target),
+        round_trip_ms: told(|seen| seen.base),
+        hidden: courtesy.hidden,
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) const KEYS: [Key; 48] = [
     live("control.operators", Shape::List),
     live("bandwidth.limit", Shape::Quantity),
     live("bandwidth.timezone", Shape::Text),
-    not_yet("bandwidth.yield", Shape::Flag),
+    live("bandwidth.yield", Shape::Flag),
     live("windows.NAME.periods", Shape::List),
     live("windows.NAME.limit", Shape::Quantity),
     live("endpoints.name", Shape::Text),

@@ -80,6 +80,11 @@ impl Forecasts {
         self.received.fetch_add(bytes, Relaxed);
     }
 
+    /// Bytes of files that all jobs received since the start.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
     /// Takes a sample, to be done now and then while a job is active; with whether something but the line may hold it.
     pub(super) fn sample(&self, held_by_us: bool) {
         let received = self.received.load(Relaxed);

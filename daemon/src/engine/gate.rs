@@ -27,6 +27,9 @@ use crate::{
 
 /// Bounds of what may be under way on a connection under a limit. The system makes its buffer twice as large.
 const WINDOW: (u64, u64) = (16 << 10, 48 << 10);
+/// The same while we give way to others. What comes at once when a connection reads on makes others wait: it is a hundredth of
+/// a second of the line, and more where the line is so fast that a long way would not be filled otherwise.
+const COURTEOUS_WINDOW: (u64, u64) = (16 << 10, 256 << 10);
 /// Above this rate the system's own windows are of no account.
 const FAST: u64 = 32_000_000;
 /// The window of a connection that was under a limit and is no more.
@@ -51,6 +54,9 @@ struct Inner {
 #[derive(Default)]
 struct State {
     allocator: Allocator,
+    /// The limit of everything, and what we go down to for the sake of others, in bytes per second.
+    limit: Option<u64>,
+    giving_way: Option<u64>,
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
     /// When the timer will look.
     wakes_at: Option<Duration>,
@@ -79,6 +85,15 @@ pub(super) struct Rates {
 fn window(bytes_per_sec: u64) -> Option<usize> {
     let bytes = (bytes_per_sec / 10).clamp(WINDOW.0, WINDOW.1);
     usize::try_from(bytes).ok().filter(|_| bytes_per_sec < FAST)
+}
+
+/// The same while it is for others' sake that we go slowly. Powers of two: the rate changes often, and each change of a window
+/// takes a while.
+fn courteous_window(bytes_per_sec: u64) -> Option<usize> {
+    let bytes = (bytes_per_sec / 100).clamp(COURTEOUS_WINDOW.0, COURTEOUS_WINDOW.1);
+    usize::try_from(1_u64 << bytes.ilog2())
+        .ok()
+        .filter(|_| bytes_per_sec < FAST)
 }
 
 /// The name of an endpoint's limit.
@@ -140,7 +155,8 @@ impl Gate {
     /// Sets all limits but those of jobs, and the shares of users.
     pub(super) fn set_rates(&self, rates: &Rates, weight: impl Fn(&str) -> u32) {
         self.change(|state, now| {
-            state.allocator.set_all(now, rates.all);
+            state.limit = rates.all;
+            state.set_all(now);
             for name in rates.across.keys() {
                 state.cap(name);
             }
@@ -151,6 +167,16 @@ impl Gate {
                 state.allocator.set_weight(known.user, weight(&known.name));
             }
         });
+    }
+
+    /// Keeps everything below a rate for the sake of others on the line, beside all limits.
+    pub(super) fn give_way(&self, bytes_per_sec: Option<u64>) {
+        if lock(&self.0.state).giving_way != bytes_per_sec {
+            self.change(|state, now| {
+                state.giving_way = bytes_per_sec;
+                state.set_all(now);
+            });
+        }
     }
 
     /// A job is worked on, or its terms have changed.
@@ -225,6 +251,20 @@ impl Gate {
 }
 
 impl State {
+    fn set_all(&mut self, now: Duration) {
+        let all = [self.limit, self.giving_way].into_iter().flatten().min();
+        self.allocator.set_all(now, all);
+    }
+
+    /// What may be under way on one connection; `None`: as much as the system likes.
+    fn window(&self, payer: &Payer) -> Option<usize> {
+        let tightest = self.allocator.tightest(payer)?;
+        match self.giving_way == Some(tightest) {
+            true => courteous_window(tightest),
+            false => window(tightest),
+        }
+    }
+
     /// The number of a limit across; made when it is new.
     fn cap(&mut self, name: &str) -> CapKey {
         if let Some(cap) = self.caps.get(name) {
@@ -244,8 +284,7 @@ impl Toll {
             return None;
         }
         let state = lock(&self.gate.0.state);
-        let tightest = state.allocator.tightest(&self.payer(&state));
-        let window = tightest.and_then(window);
+        let window = state.window(&self.payer(&state));
         let before = std::mem::replace(&mut self.seen.1, window);
         // One that was small does not become as large as the system would have made it, but large enough for most lines.
         if before == window { None } else { window.or(Some(WIDE)) }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine,
+    courtesy::Courtesy,
     error::CallError,
     gate::{Rates, endpoint_cap, window_cap},
     progress::lock,
@@ -55,6 +56,8 @@ pub struct GlobalLimit {
     pub until: Option<Timestamp>,
     /// Bytes per second of all jobs over the last seconds.
     pub bytes_per_sec: u64,
+    /// How we give way to others on the line; `None`: we do not.
+    pub courtesy: Option<Courtesy>,
 }
 
 /// What to do with the global limit.
@@ -123,6 +126,7 @@ fn global(limits: &Limits, config: &Config, now: Timestamp) -> GlobalLimit {
         until: set.as_ref().and_then(|set| set.until),
         text: set.map(|set| set.text).unwrap_or_default(),
         bytes_per_sec: 0,
+        courtesy: None,
     }
 }
 
@@ -266,6 +270,7 @@ impl Engine {
         let shared = &self.shared;
         GlobalLimit {
             bytes_per_sec: self.bytes_per_sec(),
+            courtesy: *lock(&shared.courtesy),
             ..global(&shared.limits, &shared.config(), shared.clock.now())
         }
     }

@@ -13,6 +13,7 @@ mod clearing;
 mod clock;
 mod conduct;
 mod connection;
+mod courtesy;
 mod crew;
 mod destination;
 mod difference;
@@ -86,6 +87,7 @@ pub use self::{
     budgets::BudgetView,
     caches::{CacheTarget, CachedRepo, Verified},
     clock::Clock,
+    courtesy::Courtesy,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
@@ -208,6 +210,7 @@ impl Engine {
         let mut tasks = JoinSet::new();
         tasks.spawn(limits::run(shared.clone(), root.clone()));
         tasks.spawn(shared.gate.clone().run(root.clone()));
+        tasks.spawn(courtesy::run(shared.clone(), root.clone()));
         tasks.spawn(ledger::run(shared.clone(), root.clone()));
         tasks.spawn(forecast::run(shared.clone(), root.clone()));
         tasks.spawn(pulls::run(shared.clone(), events.subscribe(), root.clone()));

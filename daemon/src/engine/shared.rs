@@ -18,6 +18,7 @@ use super::{
     board::Board,
     buffers::Buffers,
     clock::Clock,
+    courtesy,
     disk_pool::DiskPool,
     forecast::Forecasts,
     gate::Gate,
@@ -67,6 +68,8 @@ pub(super) struct Shared {
     /// Where bytes are paid for, and the limits that count there.
     pub(super) gate: Gate,
     pub(super) limits: Limits,
+    /// How we give way to others on the line.
+    pub(super) courtesy: courtesy::Told,
     /// When the windows of the jobs at work close.
     pub(super) bells: Bells,
     /// The servers that bytes come from, and the connections to them.
@@ -112,6 +115,7 @@ impl Shared {
             gate: Gate::new(hub.clone()),
             clock: Clock::system(),
             limits: Limits::default(),
+            courtesy: courtesy::Told::default(),
             bells: Bells::default(),
             disk: DiskPool::for_writing(),
             hash_pool: DiskPool::for_hashing(HASHING_THREADS),

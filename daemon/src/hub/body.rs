@@ -9,6 +9,7 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use super::canary::Reading;
 use super::client::{Hub, Taken};
 use super::endpoint::host_of;
 use super::error::HubError;
@@ -34,6 +35,8 @@ pub struct Body {
     cut_short: bool,
     surplus: bool,
     ended: bool,
+    /// The canary flies to where bytes come from.
+    _reading: Option<Reading>,
 }
 
 impl Body {
@@ -49,6 +52,9 @@ impl Body {
         Self {
             ended: response.content_length() == Some(wanted),
             surplus: !cut_short && response.content_length().is_some_and(|length| length > wanted),
+            _reading: response
+                .remote_addr()
+                .map(|peer| hub.peers().reading(peer, taken.via().is_some())),
             response,
             url: SignedUrl::new(url.clone()),
             hub,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::address::Home;
+use super::canary::Peers;
 use super::choice::Choices;
 use super::clients::{Clients, Traffic, Wanted};
 use super::endpoint::{Endpoint, host_of};
@@ -77,6 +78,7 @@ struct Inner {
     clients: Clients,
     choices: Mutex<Choices>,
     listed: Listed,
+    peers: Peers,
 }
 
 /// The way of one request, once it is chosen.
@@ -111,6 +113,7 @@ impl Hub {
                 options,
                 choices: Mutex::default(),
                 listed: Listed::default(),
+                peers: Peers::default(),
             }),
         };
         // A mistake in the options is told now, and not by every request.
@@ -128,6 +131,10 @@ impl Hub {
 
     pub(super) fn listed(&self) -> &Listed {
         &self.inner.listed
+    }
+
+    pub(super) fn peers(&self) -> &Peers {
+        &self.inner.peers
     }
 
     /// The rules in force.

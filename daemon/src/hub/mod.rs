@@ -10,6 +10,7 @@ mod account;
 mod address;
 mod addresses;
 mod body;
+mod canary;
 mod choice;
 mod classify;
 mod client;
@@ -44,6 +45,7 @@ mod wording;
 
 pub use account::{Account, GitRef, Refs};
 pub use body::Body;
+pub use canary::{ActivePeers, round_trip};
 pub use classify::{Blame, RetryReason, Verdict, classify};
 pub use client::{Hub, HubOptions};
 pub use endpoint::{BadEndpoint, Endpoint};

@@ -1,10 +1,14 @@
 //! When downloads will be done, when nothing but time passes: what the line brings, shared as the allocator shares it, within
-//! limits and windows. Pure: the moment and the zone are parameters.
+//! limits, windows and budgets. Pure: the moment and the zone are parameters.
+
+mod purse;
 
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use self::purse::Purses;
+pub use self::purse::{Purse, Spends};
 use super::calendar::{Opening, limit_at, window_at};
 use crate::model::{Limit, Period, Priority};
 
@@ -28,6 +32,8 @@ pub struct Road<'a> {
     pub zone: &'a TimeZone,
     /// Jobs at a time.
     pub most_at_once: usize,
+    /// What is left of the budgets.
+    pub purses: &'a [Purse],
 }
 
 /// What is left of one job.
@@ -47,6 +53,8 @@ pub struct Load {
     pub periods: Option<Vec<Period>>,
     /// It does nothing before.
     pub not_before: Option<Timestamp>,
+    /// Whose budgets it spends.
+    pub spends: Spends,
 }
 
 /// What is foreseen.
@@ -221,6 +229,7 @@ pub fn forecast_all(road: &Road<'_>, queue: &[Load], now: Timestamp) -> Vec<Outl
 fn run(road: &Road<'_>, queue: &[Load], wanted: Option<usize>, now: Timestamp) -> Vec<Outlook> {
     let mut outlooks = vec![Outlook::Never; queue.len()];
     let mut windows = Windows::new(queue);
+    let mut purses = Purses::new(road.purses, road.zone, now);
     let mut left: Vec<f64> = queue.iter().map(|load| float(load.left_bytes)).collect();
     let mut open: Vec<usize> = (0..queue.len()).collect();
     let mut at = now;
@@ -230,12 +239,22 @@ fn run(road: &Road<'_>, queue: &[Load], wanted: Option<usize>, now: Timestamp) -
         let mut next: Option<Timestamp> = None;
         let mut sooner = |candidate: Option<Timestamp>| next = [next, candidate].into_iter().flatten().min();
         let mut running = Vec::new();
+        purses.fill(at);
         for number in &open {
             // Who comes after those waits for one of them, whatever its window says.
             if running.len() >= road.most_at_once.max(1) {
                 break;
             }
-            match windows.gate(*number, &queue[*number], road.zone, at) {
+            let load = &queue[*number];
+            let gate = match windows.gate(*number, load, road.zone, at) {
+                // What is all there costs nothing more.
+                Gate::Open(until) if left[*number] > 0.0 => match purses.shut_until(&load.spends) {
+                    Some(filled) => Gate::Shut(Some(filled)),
+                    None => Gate::Open(until),
+                },
+                gate => gate,
+            };
+            match gate {
                 Gate::Shut(opens) => sooner(opens),
                 Gate::Open(until) => {
                     sooner(until);
@@ -260,6 +279,15 @@ fn run(road: &Road<'_>, queue: &[Load], wanted: Option<usize>, now: Timestamp) -
             let soonest = lasts
                 .filter(|seconds| seconds.is_finite())
                 .fold(f64::INFINITY, f64::min);
+            let spenders: Vec<(&Spends, f64)> = loads
+                .iter()
+                .map(|load| &load.spends)
+                .zip(rates.iter().copied())
+                .collect();
+            let spending = purses.spending(&spenders);
+            // A budget begins anew while it is spent from, or comes to its end.
+            next = [next, purses.next_filling(&spending)].into_iter().flatten().min();
+            let soonest = soonest.min(purses.last(&spending));
             let until_next = next.map_or(f64::INFINITY, |next| next.duration_since(at).as_secs_f64());
             let seconds = soonest.min(until_next);
             if seconds.is_infinite() {
@@ -272,6 +300,7 @@ fn run(road: &Road<'_>, queue: &[Load], wanted: Option<usize>, now: Timestamp) -
                     left[*number] = 0.0;
                 }
             }
+            purses.spend(&spending, seconds);
             at = match next {
                 Some(next) if until_next <= soonest => next,
                 _ => SignedDuration::try_from_secs_f64(seconds)

@@ -7,6 +7,7 @@ pub mod connections;
 pub mod cron;
 pub mod fair;
 pub mod forecast;
+pub mod ledbat;
 pub mod queue;
 pub mod rate;
 pub mod stall;

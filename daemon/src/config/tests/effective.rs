@@ -193,16 +193,12 @@ fn what_is_not_in_force_is_said() {
     assert_eq!(
         not_in_force(system(&[EVERYTHING])),
         [
-            "bandwidth.yield",
             "/etc/clash/config.yaml: rules of kinds that are not read: GEOIP (1); the rules after them decide",
             "metrics.listen",
         ]
     );
-    // What says the default changes nothing.
-    let defaults = ["bandwidth.yield = false"];
-    assert_eq!(not_in_force(user(&defaults)), [""; 0]);
     assert_eq!(
-        not_in_force(with(&[("HFETCH_BANDWIDTH__YIELD", "true")])),
-        ["bandwidth.yield"]
+        not_in_force(with(&[("HFETCH_METRICS__LISTEN", "127.0.0.1:9100")])),
+        ["metrics.listen"]
     );
 }

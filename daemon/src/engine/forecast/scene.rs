@@ -1,15 +1,20 @@
 //! What a forecast is made of at one moment, what it says of each job, and what would help those that are late.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Forecast;
 use crate::{
     config::Config,
-    engine::{limits, shared::Shared, timing},
+    engine::{
+        budgets::{self, BudgetView},
+        limits,
+        shared::Shared,
+        timing,
+    },
     model::{HoldReason, Job, JobId, JobState, Limit, Priority},
-    sched::forecast::{Load, Outlook, Road, forecast, forecast_all},
+    sched::forecast::{Load, Outlook, Purse, Road, Spends, forecast, forecast_all},
 };
 
 /// For so many jobs that are late it is worked out what would help; each is a forecast or four of its own.
@@ -22,14 +27,16 @@ enum Help {
     HighPriority,
     NoOwnLimit,
     NoGlobalLimit,
+    NoBudget,
 }
 
 impl Help {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::HighPriority,
         Self::NoOwnLimit,
         Self::NoWindow,
         Self::NoGlobalLimit,
+        Self::NoBudget,
     ];
 
     fn told(self, id: &JobId) -> String {
@@ -38,6 +45,7 @@ impl Help {
             Self::HighPriority => format!("before your other jobs (`hfctl set {id} --priority high`)"),
             Self::NoOwnLimit => format!("without its own limit (`hfctl set {id} --limit off`)"),
             Self::NoGlobalLimit => "without the global limit (`hfctl limit off`, for operators)".to_owned(),
+            Self::NoBudget => "without a budget (`users.NAME.budget`, `endpoints.budget`, for operators)".to_owned(),
         }
     }
 
@@ -48,6 +56,7 @@ impl Help {
             Self::HighPriority => load.priority != Priority::High && others > 0,
             Self::NoOwnLimit => load.limit.is_some(),
             Self::NoGlobalLimit => limited,
+            Self::NoBudget => load.spends.is_bounded(),
         }
     }
 }
@@ -61,6 +70,7 @@ pub(super) struct Scene {
     goodput: Option<u64>,
     jobs: Vec<Job>,
     loads: Vec<Load>,
+    purses: Vec<Purse>,
     /// Jobs whose size nobody knows yet.
     unknown: usize,
 }
@@ -69,7 +79,12 @@ impl Scene {
     /// What is so now, for jobs in the order in which they are begun. Takes its time.
     pub(super) fn now(shared: &Shared, jobs: Vec<Job>) -> Self {
         let (config, now) = (shared.config(), shared.clock.now());
-        let loads = jobs.iter().map(|job| load(shared, &config, job)).collect();
+        let mut wallets = Wallets::now(shared, &config);
+        let loads = jobs.iter().map(|job| Load {
+            spends: wallets.of(shared, job),
+            ..load(shared, &config, job)
+        });
+        let loads = loads.collect();
         let unknown = jobs
             .iter()
             .filter(|job| job.commit.is_none() && job.bytes_expected == 0);
@@ -81,6 +96,7 @@ impl Scene {
             goodput: shared.forecasts.goodput(),
             unknown: unknown.count(),
             loads,
+            purses: wallets.purses,
             config,
             jobs,
         }
@@ -117,6 +133,7 @@ impl Scene {
             until: self.until.filter(|_| !lifted),
             zone,
             most_at_once: self.config.transfer.max_active_jobs as usize,
+            purses: &self.purses,
         }
     }
 
@@ -129,6 +146,7 @@ impl Scene {
             Help::NoWindow => load.periods = None,
             Help::HighPriority => load.priority = Priority::High,
             Help::NoOwnLimit => load.limit = None,
+            Help::NoBudget => load.spends = Spends::default(),
             Help::NoGlobalLimit => {}
         }
         // As the queue is read: higher priority first, then the older one.
@@ -194,8 +212,9 @@ fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
     };
     let pacing = &job.spec.pacing;
     let window = pacing.window.as_deref();
-    // A hold for another reason than its window ends when it is tried again.
-    let held = job.state == JobState::Held && job.hold_reason != Some(HoldReason::Window);
+    // A hold for another reason than its window or a budget ends when it is tried again.
+    let foreseen = matches!(job.hold_reason, Some(HoldReason::Window | HoldReason::Budget));
+    let held = job.state == JobState::Held && !foreseen;
     let window_limit = window.and_then(|name| config.windows.get(name)?.limit);
     Load {
         user: job.owner.uid,
@@ -205,5 +224,53 @@ fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
         limit: [pacing.limit, window_limit].into_iter().flatten().min(),
         periods: window.and_then(|name| timing::periods(config, name).ok()),
         not_before: pacing.start_at.max(job.next_attempt_at.filter(|_| held)),
+        spends: Spends::default(),
+    }
+}
+
+/// The budgets, and whose they are.
+struct Wallets {
+    purses: Vec<Purse>,
+    users: HashMap<u32, Option<usize>>,
+    /// By base address.
+    endpoints: HashMap<String, usize>,
+}
+
+impl Wallets {
+    fn now(shared: &Shared, config: &Config) -> Self {
+        let mut wallets = Self {
+            purses: Vec::new(),
+            users: HashMap::new(),
+            endpoints: HashMap::new(),
+        };
+        if budgets::are_set(config) {
+            for view in budgets::of_endpoints(shared) {
+                let number = wallets.add(&view);
+                wallets.endpoints.insert(view.name, number);
+            }
+        }
+        wallets
+    }
+
+    fn add(&mut self, view: &BudgetView) -> usize {
+        self.purses.push(Purse {
+            budget: view.budget,
+            left_bytes: view.budget.bytes.saturating_sub(view.used_bytes),
+        });
+        self.purses.len() - 1
+    }
+
+    fn of(&mut self, shared: &Shared, job: &Job) -> Spends {
+        let known = self.users.get(&job.owner.uid).copied();
+        let user = known.unwrap_or_else(|| {
+            let number = budgets::of_user(shared, &job.owner).map(|view| self.add(&view));
+            self.users.insert(job.owner.uid, number);
+            number
+        });
+        let purse_of = |base: &String| self.endpoints.get(base).copied();
+        Spends {
+            user,
+            endpoints: job.spec.endpoints.iter().map(purse_of).collect(),
+        }
     }
 }

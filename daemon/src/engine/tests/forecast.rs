@@ -21,6 +21,37 @@ fn near(found: f64, expected: f64) {
 }
 
 #[tokio::test]
+async fn a_budget_is_part_of_it() {
+    let hub = hub(30 * MB);
+    let toml = |budgets: &str| {
+        format!(
+            "[bandwidth]\ntimezone = 'UTC'\nlimit = '10KB/s'\n[[endpoints]]\nname = 'hub'\nurl = '{}'\n{budgets}",
+            hub.endpoint()
+        )
+    };
+    let user = "[users.default]\nbudget = '11MB/day'\n";
+    let world = World::start(NOW, &toml(user)).await;
+    let id = world.submit((7, "ann"), |wish| wish.ready_by = Some(after(7000))).await;
+    let foreseen = world.engine.forecast(&id).unwrap();
+    // 11 MB today, 11 after midnight, and 8 after the next.
+    near(seconds(&foreseen) - 36.0 * 3600.0, 800.0);
+    assert!(
+        foreseen.late && foreseen.text.contains("; in time without a budget"),
+        "{foreseen:?}"
+    );
+    // Of the endpoint instead, and enough for today.
+    world.reconfigure(&toml("budget = '31MB/month'\n"));
+    eventually("a forecast with another budget", async || {
+        let now = world.engine.forecast(&id).unwrap();
+        if now.late { Err(format!("{now:?}")) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+    near(seconds(&world.engine.forecast(&id).unwrap()), 3000.0);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_deadline_is_answered_at_once_and_kept_current() {
     let hub = hub(30 * MB);
     // So slow that nothing to speak of comes while the test runs.

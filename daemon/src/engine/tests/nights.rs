@@ -53,15 +53,21 @@ async fn a_week_of_nights() {
                 journal.body_bytes(hfetch_tests::sim::Host::Cdn) > evening + 2 * MB
             })
             .await;
+        let (rang, before) = (tokio::time::Instant::now(), sent(&hub));
         world.set_time(closes);
         // Once it is shown as held every connection is gone.
         world.until(&id, JobState::Held, Some(HoldReason::Window)).await;
+        let passed = rang.elapsed().as_secs_f64();
         eventually("closed connections", async || match hub.journal().open_exchanges() {
             open if open.is_empty() => Ok(()),
             open => Err(format!("{open:?}")),
         })
         .await
         .unwrap();
+        // After the bell comes what is under way to two connections, and what the limit lets through until all have heard it.
+        let after = (sent(&hub) - before) as f64;
+        let may = (2 * IN_FLIGHT) as f64 + passed * 4.0 * MB as f64;
+        assert!(after <= may, "{after} bytes in {passed} s after bell {number}");
     }
     assert_eq!(hub.journal().bytes_sent_for(FILE), sent(&hub));
     // What was in the sockets at each bell came again, and nothing else did.
@@ -84,4 +90,29 @@ async fn a_week_of_nights() {
         "{all} sent, {booked:?}"
     );
     world.stop().await;
+}
+
+#[tokio::test]
+async fn timetables_change_the_rate_in_mid_file_when_their_time_comes() {
+    for of_endpoint in [false, true] {
+        let hub = hub(30 * MB);
+        let (all, endpoint) = match of_endpoint {
+            true => ("off", "00:00,100K 12:00,off"),
+            false => ("00:00,100K 12:00,off", "off"),
+        };
+        let toml = format!(
+            "[bandwidth]\ntimezone = 'UTC'\nlimit = '{all}'\n[[endpoints]]\nname = 'hub'\nurl = '{}'\nlimit = '{endpoint}'\n",
+            hub.endpoint()
+        );
+        let world = World::start("2026-03-24T11:59:59Z", &toml).await;
+        let id = world.submit((7, "ann"), |_| {}).await;
+        hub.journal()
+            .wait_for("some bytes", |journal| journal.bytes_sent_for(FILE) > 0)
+            .await;
+        assert_eq!(world.job(&id).await.state, JobState::Active);
+        world.set_time("2026-03-24T12:00:00Z");
+        // The rest would take five minutes.
+        world.until(&id, JobState::Done, None).await;
+        world.stop().await;
+    }
 }

@@ -1,5 +1,7 @@
 //! Tables of what is foreseen, and what holds of every forecast.
 
+mod budgets;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -16,6 +18,7 @@ fn load(left_bytes: u64) -> Load {
         limit: None,
         periods: None,
         not_before: None,
+        spends: Spends::default(),
     }
 }
 
@@ -39,6 +42,7 @@ fn seconds(queue: &[Load], wanted: usize, goodput: u64) -> f64 {
         until: None,
         zone: &TimeZone::UTC,
         most_at_once: 4,
+        purses: &[],
     };
     let now = at("2026-03-01T12:00:00Z");
     match forecast(&road, queue, wanted, now) {
@@ -97,6 +101,7 @@ fn windows_limits_and_beginnings_are_heeded() {
             until: None,
             zone: &zone,
             most_at_once: 4,
+            purses: &[],
         };
         assert_eq!(forecast(&road, &[load], 0, at(now)), expected, "{now}");
     };
@@ -212,6 +217,7 @@ fn thousands_of_windows_are_foreseen_together() {
         until: None,
         zone: &TimeZone::UTC,
         most_at_once: 4,
+        purses: &[],
     };
     let outlooks = forecast_all(&road, &queue, at("2026-03-01T12:00:00Z"));
     let ready: Vec<Timestamp> = outlooks
@@ -243,6 +249,7 @@ fn what_is_left_of_nothing_is_done_when_it_may_run() {
         until: None,
         zone: &TimeZone::UTC,
         most_at_once: 1,
+        purses: &[],
     };
     let now = at("2026-03-01T12:00:00Z");
     let windowed = Load {
@@ -278,7 +285,7 @@ proptest! {
         prop_assert!((last - expected).abs() < 0.1 + expected / 1000.0, "{last} {expected}");
         // All together are what each is alone.
         let limit = Limit::Off;
-        let road = Road { goodput: Some(1000), limit: &limit, until: None, zone: &TimeZone::UTC, most_at_once: 4 };
+        let road = Road { goodput: Some(1000), limit: &limit, until: None, zone: &TimeZone::UTC, most_at_once: 4, purses: &[] };
         let together = forecast_all(&road, &queue, at("2026-03-01T12:00:00Z"));
         for (number, outlook) in together.iter().enumerate() {
             prop_assert_eq!(*outlook, forecast(&road, &queue, number, at("2026-03-01T12:00:00Z")));

@@ -40,6 +40,10 @@ impl Daemon {
             .arg(folder.join("s"))
             .env_clear()
             .envs(env.iter().map(|(name, value)| (name, value)));
+        let config = folder.join("hfetch.toml");
+        if config.is_file() {
+            command.arg("--config").arg(config);
+        }
         let mut group = Group::start(&mut command, &log)?;
         let deadline = Instant::now() + START;
         while UnixStream::connect(socket(folder)).await.is_err() {

@@ -20,6 +20,7 @@
 
 mod build;
 mod daemon;
+mod limits;
 mod measure;
 mod nginx;
 mod report;
@@ -49,7 +50,7 @@ use self::{
     after_help = "Rows: big, shards, per-connection, refusing, total-cap, small, resets, stalls, kill, two-hubs, warm.\n\
                   Tools: hfctl, hfctl-x16, aria2, hf, curl, floor-null, floor-sync.\n\nExamples:\n  cargo bench -p \
                   hfetch-tests\n  cargo bench -p hfetch-tests -- --quick\n  cargo bench -p hfetch-tests -- --rows \
-                  small,kill --tools hfctl,aria2 --runs 5"
+                  small,kill --tools hfctl,aria2 --runs 5\n  cargo bench -p hfetch-tests --bench limits"
 )]
 struct Options {
     /// Only these rows
@@ -82,6 +83,9 @@ struct Options {
     /// Use the programs beside this one as they are
     #[arg(long)]
     no_build: bool,
+    /// Measure how well limits hold instead: accuracy, changes, shares, cost
+    #[arg(long)]
+    limits: bool,
     /// Cargo says that this is a benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -100,6 +104,11 @@ async fn main() -> ExitCode {
 
 async fn measure(options: Options) -> anyhow::Result<()> {
     let programs = build::programs(!options.no_build)?;
+    if options.limits {
+        let table = limits::measure(&programs, options.folder.as_deref(), options.quick).await?;
+        let told = std::io::stdout().write_all(table.as_bytes());
+        return told.context("nobody reads the table");
+    }
     let (runs, divide) = if options.quick {
         (1, options.divide.max(8))
     } else {
