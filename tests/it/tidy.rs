@@ -180,7 +180,7 @@ fn numbers_on_the_wire_have_units() {
 }
 
 #[test]
-fn the_top_level_is_the_contracts() {
+fn the_top_level_is_fixed() {
     let mut faults = Vec::new();
     for entry in std::fs::read_dir(root()).expect("readable") {
         let name = entry.expect("readable").file_name().to_string_lossy().into_owned();
