@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "bandwidth",
         "cache",
         "usage",
+        "schedule",
     ];
     let files = names.map(|name| format!("hfetch/v1/{name}.proto"));
     for file in &files {

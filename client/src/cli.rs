@@ -8,6 +8,7 @@ mod jobs;
 mod later;
 mod names;
 mod route;
+mod schedule;
 mod submit;
 mod token;
 mod usage;
@@ -22,6 +23,7 @@ pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs
 pub(crate) use later::LaterArgs;
 pub(crate) use names::{AliasCommand, SearchArgs};
 pub(crate) use route::{ExplainArgs, RouteCommand};
+pub(crate) use schedule::{ScheduleAddArgs, ScheduleCommand};
 pub(crate) use submit::{PriorityArg, RepoArgs, RepoTypeArg, SubmitArgs, TokenArgs};
 pub(crate) use token::{LoginArgs, LogoutArgs, WhoamiArgs};
 pub(crate) use usage::{UsageArgs, UsageByArg};
@@ -33,7 +35,7 @@ Examples:
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
 
-Not in this version: schedule, top.
+Not in this version: top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -104,7 +106,7 @@ pub(crate) enum Command {
     /// Stop jobs until they are resumed
     #[command(after_help = jobs::PAUSE_EXAMPLES)]
     Pause(IdsArgs),
-    /// Let paused jobs go on
+    /// Let paused jobs go on, and say yes to those held for approval
     #[command(after_help = jobs::RESUME_EXAMPLES)]
     Resume(IdsArgs),
     /// End jobs; what is on disk stays
@@ -119,6 +121,9 @@ pub(crate) enum Command {
     /// Show or set the limit of all downloads together
     #[command(after_help = bandwidth::LIMIT_EXAMPLES)]
     Limit(LimitArgs),
+    /// Recurring pulls: what is looked at again and again, and downloaded when it has changed
+    #[command(subcommand, after_help = schedule::SCHEDULE_EXAMPLES)]
+    Schedule(ScheduleCommand),
     /// What came over the network: by day, user, endpoint, host, route
     #[command(after_help = usage::USAGE_EXAMPLES)]
     Usage(UsageArgs),
@@ -166,9 +171,6 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<std::path::PathBuf>,
     },
-    /// Recurring pulls (not in this version)
-    #[command(hide = true)]
-    Schedule(LaterArgs),
     /// Full-screen view (not in this version)
     #[command(hide = true)]
     Top(LaterArgs),

@@ -18,6 +18,7 @@ mod pause;
 mod resume;
 mod retry;
 mod route;
+mod schedule;
 mod search;
 mod set;
 mod show;
@@ -50,6 +51,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Retry(args) => retry::run(context, &args).await,
         Command::Set(args) => set::run(context, &args).await,
         Command::Limit(args) => limit::run(context, &args).await,
+        Command::Schedule(command) => schedule::run(context, command).await,
         Command::Usage(args) => usage::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
@@ -63,7 +65,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
-        Command::Schedule(_) => Err(CliError::later("`hfctl schedule`")),
         Command::Top(_) => Err(CliError::later("`hfctl top`")),
     }
 }

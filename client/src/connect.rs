@@ -17,6 +17,7 @@ use hfetch_proto::v1::event_service_client::EventServiceClient;
 use hfetch_proto::v1::job_service_client::JobServiceClient;
 use hfetch_proto::v1::name_service_client::NameServiceClient;
 use hfetch_proto::v1::route_service_client::RouteServiceClient;
+use hfetch_proto::v1::schedule_service_client::ScheduleServiceClient;
 use hfetch_proto::v1::token_service_client::TokenServiceClient;
 use hfetch_proto::v1::usage_service_client::UsageServiceClient;
 use hyper_util::rt::TokioIo;
@@ -134,6 +135,11 @@ impl Daemon {
     /// The ledger.
     pub(crate) fn usage(&self) -> UsageServiceClient<Wire> {
         UsageServiceClient::new(self.wire()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    /// Recurring pulls.
+    pub(crate) fn schedules(&self) -> ScheduleServiceClient<Wire> {
+        ScheduleServiceClient::new(self.wire()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// What is wrong.

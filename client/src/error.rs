@@ -129,6 +129,11 @@ pub(crate) fn verdict(reason: Option<&str>, code: Code) -> (Exit, Option<&'stati
         Some(reason::NOT_IN_THIS_VERSION) => (Exit::Usage, None),
         Some(reason::JOB_NOT_FOUND) => (Exit::NotFound, Some("`hfctl list` shows the ids of your jobs")),
         Some(reason::JOB_ID_AMBIGUOUS) => (Exit::Usage, Some("give more characters of the id")),
+        Some(reason::SCHEDULE_NOT_FOUND) => (
+            Exit::NotFound,
+            Some("`hfctl schedule list` shows the ids of your schedules"),
+        ),
+        Some(reason::SCHEDULE_ID_AMBIGUOUS) => (Exit::Usage, Some("give more characters of the id")),
         Some(reason::ALIAS_NOT_FOUND) => (Exit::NotFound, Some("`hfctl alias list` shows all aliases")),
         Some(reason::REQUEST_ID_REUSED) => (
             Exit::Failed,

@@ -45,9 +45,9 @@ pub(crate) fn has_ended(state: JobState) -> bool {
 }
 
 /// Whether nothing more will come of a job unless somebody does something: it has ended, or its user must first be given
-/// access.
+/// access, or say yes.
 pub(crate) fn has_settled(state: JobState, reason: HoldReason) -> bool {
-    has_ended(state) || (state == JobState::Held && reason == HoldReason::Access)
+    has_ended(state) || (state == JobState::Held && matches!(reason, HoldReason::Access | HoldReason::Approval))
 }
 
 /// Where a follower stands in the stream.

@@ -56,6 +56,7 @@ pub(crate) fn job_spec(args: &SubmitArgs, remote: bool, cwd: &Path, env: Env<'_>
         window: args.window.clone().unwrap_or_default(),
         start_at: moment(&args.at)?,
         ready_by: moment(&args.by)?,
+        hold_above: args.hold_above.clone().unwrap_or_default(),
         resolved: None,
     })
 }

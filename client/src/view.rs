@@ -10,6 +10,7 @@ pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod routes;
+pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod table;
 pub(crate) mod usage;

@@ -63,7 +63,7 @@ fn stopping_what_does_not_run_is_done() {
 
 #[test]
 fn what_is_not_in_this_version_says_so() {
-    for args in [&["top"][..], &["schedule", "list"]] {
+    for args in [&["top"][..], &["top", "--sort", "speed"]] {
         check(args, 2, "not in this version");
     }
 }

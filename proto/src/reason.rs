@@ -12,6 +12,10 @@ pub const NOT_IN_THIS_VERSION: &str = "NOT_IN_THIS_VERSION";
 pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
 /// An id prefix that fits several jobs.
 pub const JOB_ID_AMBIGUOUS: &str = "JOB_ID_AMBIGUOUS";
+/// No such schedule, or not the caller's.
+pub const SCHEDULE_NOT_FOUND: &str = "SCHEDULE_NOT_FOUND";
+/// An id prefix that fits several schedules.
+pub const SCHEDULE_ID_AMBIGUOUS: &str = "SCHEDULE_ID_AMBIGUOUS";
 /// No alias of that name.
 pub const ALIAS_NOT_FOUND: &str = "ALIAS_NOT_FOUND";
 /// No such repository or revision in the cache.

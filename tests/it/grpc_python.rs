@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const CLIENT: &str = include_str!("../data/python/grpc_client.py");
 const PROTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto");
-const SERVICES: [&str; 11] = [
+const SERVICES: [&str; 12] = [
     "AdminService",
     "BandwidthService",
     "CacheService",
@@ -20,6 +20,7 @@ const SERVICES: [&str; 11] = [
     "JobService",
     "NameService",
     "RouteService",
+    "ScheduleService",
     "TokenService",
     "UsageService",
 ];

@@ -19,6 +19,7 @@ mod readme;
 mod remote;
 mod resume;
 mod routes;
+mod schedules;
 mod service;
 mod sim;
 mod small;

@@ -5,6 +5,7 @@
 //! `HFETCH_STEPS=all` strikes at every site and is the release lane; `HFETCH_STEPS=20`, at twenty of each call.
 
 mod day;
+mod missed;
 
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, path::Path, sync::Mutex, time::Duration};
 

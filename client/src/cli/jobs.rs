@@ -44,7 +44,9 @@ Examples:
 pub(super) const RESUME_EXAMPLES: &str = "\
 Examples:
   hfctl resume 5d2k8q0x1a
-  hfctl resume --all";
+  hfctl resume --all
+
+A job that is held for approval takes its id as the yes that it waits for; --all does not say it.";
 
 /// Shown below `hfctl cancel --help`.
 pub(super) const CANCEL_EXAMPLES: &str = "\

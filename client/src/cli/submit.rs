@@ -29,7 +29,7 @@ Examples:
 Ctrl-C ends only hfctl; the job goes on in the daemon.";
 
 /// What to download, where to, and how.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct SubmitArgs {
     /// An alias, org/name, datasets/org/name, hf://..., or a web address of a repository
     pub(crate) name: String,
@@ -91,13 +91,16 @@ pub(crate) struct SubmitArgs {
     /// Tell whether it will be ready by this time, and what would help: 08:00 (the next one), or as for --at
     #[arg(long, value_name = "TIME")]
     pub(crate) by: Option<String>,
+    /// When more is to be fetched than this, such as 50GiB, wait until `hfctl resume` says yes
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) hold_above: Option<String>,
 
     #[command(flatten)]
     pub(crate) habits: HabitArgs,
 }
 
 /// Which kind of repository.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RepoArgs {
     /// Kind of repository, when NAME does not say it
     #[arg(long, alias = "type", value_enum, value_name = "TYPE")]
@@ -108,7 +111,7 @@ pub(crate) struct RepoArgs {
 }
 
 /// The caller's Hub token.
-#[derive(Args)]
+#[derive(Default, Args)]
 pub(crate) struct TokenArgs {
     /// Read the Hub token from this file, `-` for standard input [default: as `hf` finds it]
     #[arg(long, value_name = "FILE|-")]
@@ -144,7 +147,7 @@ impl std::fmt::Debug for TokenArgs {
 }
 
 /// Options of older tools that have no work to do here.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Accepted for old habits, without effect")]
 pub(crate) struct HabitArgs {
     /// Downloads always resume

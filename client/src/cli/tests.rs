@@ -102,10 +102,63 @@ fn habits_of_older_tools_parse() {
 
 #[test]
 fn later_commands_are_taken_with_whatever_follows() {
-    for line in ["schedule add x --cron a", "top"] {
+    for line in ["top", "top --sort speed x"] {
         let cli = parse(&format!("hfctl {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert!(format!("{:?}", cli.command).contains("LaterArgs"), "{line}");
     }
+}
+
+#[test]
+fn a_run_of_a_schedule_is_what_would_be_submitted() {
+    let line = [
+        "hfctl",
+        "schedule",
+        "add",
+        "org/x",
+        "a/",
+        "--cron",
+        "30 0 * * *",
+        "--window",
+        "night",
+        "--keep",
+        "2",
+    ];
+    let more = [
+        "--hold-above",
+        "50GiB",
+        "--priority",
+        "low",
+        "--dataset",
+        "--endpoint",
+        "m1",
+        "-x",
+        "4",
+    ];
+    let command = Cli::try_parse_from(line.into_iter().chain(more))
+        .expect("parses")
+        .command;
+    let Command::Schedule(ScheduleCommand::Add(args)) = command else {
+        panic!("{command:?}");
+    };
+    assert_eq!(
+        (args.cron.as_str(), args.keep, args.timezone.as_deref()),
+        ("30 0 * * *", Some(2), None)
+    );
+    let run = args.one_run();
+    assert_eq!(
+        (
+            run.name.as_str(),
+            run.files,
+            run.window.as_deref(),
+            run.hold_above.as_deref()
+        ),
+        ("org/x", vec!["a/".to_owned()], Some("night"), Some("50GiB"))
+    );
+    assert_eq!(
+        (run.priority, run.repo.dataset, run.connections),
+        (Some(PriorityArg::Low), true, Some(4))
+    );
+    assert!(!run.wait && !run.dry_run && run.at.is_none() && run.endpoint == ["m1"]);
 }
 
 #[test]
@@ -128,6 +181,11 @@ fn contradictions_are_usage_errors() {
         "hfctl set --limit 1M",
         "hfctl limit --for 2h",
         "hfctl limit 1M --reset",
+        "hfctl schedule",
+        "hfctl schedule add org/x",
+        "hfctl schedule add --cron @daily",
+        "hfctl schedule add org/x --cron @daily --keep 1 --local-dir d",
+        "hfctl schedule run",
         "hfctl usage --by colour",
         "hfctl usage --since yesterday",
         "hfctl usage --days 3 --since 2026-08-01",

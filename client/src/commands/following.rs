@@ -1,6 +1,6 @@
 //! What `download`, `submit --wait` and `wait` share: follow jobs to their end, then tell how they ended.
 
-use hfetch_proto::v1::{GetJobRequest, Job, JobState};
+use hfetch_proto::v1::{GetJobRequest, HoldReason, Job, JobState};
 
 use crate::connect::Daemon;
 use crate::context::Context;
@@ -35,7 +35,7 @@ pub(super) async fn full_ids(daemon: &Daemon, typed: &[String]) -> Result<Vec<St
     Ok(ids)
 }
 
-/// Shows progress until all of the jobs (full ids) have ended, or wait for somebody to give access; gives them back as they are then.
+/// Shows progress until all of the jobs (full ids) have ended, or wait for somebody to give access or say yes; gives them back as they are then.
 pub(super) async fn to_end(context: &Context, daemon: &Daemon, ids: &[String]) -> Result<Vec<Job>, CliError> {
     context.jobs_outlive_us(ids);
     let mut monitor = Monitor::new(&context.out);
@@ -64,11 +64,16 @@ pub(super) fn tell_ends(context: &Context, jobs: &[Job]) -> Exit {
         exit = Exit::JobFailed;
         if job.state() == JobState::Held {
             // Not ended, but a script must not wait for days for somebody's consent.
-            let text = format!("job {} waits for access: {}", job.id, job.detail);
-            let hint = format!(
-                "follow it again when access is granted: hfctl wait {}; end it: hfctl cancel {}",
-                job.id, job.id
-            );
+            let (id, detail) = (&job.id, &job.detail);
+            let (what, hint) = match job.hold_reason() {
+                HoldReason::Approval => ("a yes", format!("say yes: hfctl resume {id}")),
+                _ => (
+                    "access",
+                    format!("follow it again when access is granted: hfctl wait {id}"),
+                ),
+            };
+            let text = format!("job {id} waits for {what}: {detail}");
+            let hint = format!("{hint}; end it: hfctl cancel {id}");
             context.out.problem(&text, Some(&hint));
             continue;
         }

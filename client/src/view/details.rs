@@ -48,6 +48,12 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
             ),
         );
     }
+    if let (Some(files), Some(bytes)) = (job.files_to_fetch, job.bytes_to_fetch) {
+        lines.add(
+            "differs",
+            &format!("{}, {}", human::plural(files, "file"), human::bytes(bytes)),
+        );
+    }
     if job.bytes_reused > 0 {
         lines.add("already there", &human::bytes(job.bytes_reused));
     }
@@ -78,6 +84,11 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
         lines.add("ready by", &human::local(by));
     }
     lines.add("forecast", &job.forecast);
+    lines.add(
+        "hold above",
+        &job.hold_above_bytes.map(human::bytes).unwrap_or_default(),
+    );
+    lines.add("schedule", &job.schedule_id);
     lines.add("user", &job.user);
     for (label, wire) in [
         ("created", &job.created_at),
@@ -215,24 +226,26 @@ pub(crate) fn candidates(name: &str, verb: &str, found: &[RepoSummary]) -> Strin
 
 /// Aligned `label  value` lines.
 #[derive(Default)]
-struct Lines(String);
+pub(super) struct Lines(String);
 
 impl Lines {
-    fn add(&mut self, label: &str, value: &str) {
+    pub(super) fn add(&mut self, label: &str, value: &str) {
         self.add_styled(label, value, clap::builder::styling::Style::new());
     }
 
     fn add_styled(&mut self, label: &str, value: &str, style: clap::builder::styling::Style) {
         if !value.is_empty() {
-            self.0.push_str(&format!(
-                "{:<15}{style}{}{style:#}\n",
-                format!("{label}:"),
-                clean(value)
-            ));
+            let label = if label.is_empty() {
+                String::new()
+            } else {
+                format!("{label}:")
+            };
+            self.0
+                .push_str(&format!("{label:<15}{style}{}{style:#}\n", clean(value)));
         }
     }
 
-    fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         self.0.trim_end().to_owned()
     }
 }

@@ -4,6 +4,7 @@
 mod beside;
 pub(crate) mod cache;
 mod changes;
+mod difference;
 mod endpoints;
 mod forecast;
 mod identity;
@@ -64,6 +65,8 @@ pub(crate) struct JobJson {
     start_at: Option<Timestamp>,
     #[serde(flatten)]
     forecast: ForecastJson,
+    #[serde(flatten)]
+    difference: DifferenceJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<Vec<JobRouteJson>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +211,7 @@ impl JobJson {
     pub(crate) fn new(job: Job) -> JobJson {
         let (state, reason) = (job.state(), words::reason_of(job.state(), job.hold_reason()));
         JobJson {
+            difference: DifferenceJson::of(&job),
             repo_type: words::repo_type(job.repo_type()),
             priority: words::priority(job.priority()),
             state: words::state(state),
@@ -382,6 +386,7 @@ impl ServerJson {
 mod tests;
 
 pub(crate) use changes::{LogoutJson, ReloadJson, RemovedAliasJson, StoppedJson};
+use difference::DifferenceJson;
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
 use forecast::ForecastJson;
 pub(crate) use identity::IdentityJson;

@@ -26,6 +26,7 @@ pub(crate) fn hold_reason(reason: HoldReason) -> Option<&'static str> {
         HoldReason::Budget => Some("budget"),
         HoldReason::Endpoint => Some("endpoint"),
         HoldReason::RateLimited => Some("rate_limited"),
+        HoldReason::Approval => Some("approval"),
     }
 }
 

@@ -17,6 +17,7 @@ mod places;
 mod remote;
 mod rights;
 mod route;
+mod schedule;
 mod selection;
 mod server;
 mod status;

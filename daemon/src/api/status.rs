@@ -22,7 +22,9 @@ fn wrong_state(illegal: IllegalMove) -> Status {
     use crate::model::JobMove as M;
     let wish = match illegal.job_move {
         M::Pause => "paused",
-        M::Resume => "resumed: only a paused one can; `hfctl retry` lets a held one try at once",
+        M::Resume | M::Approve => {
+            "resumed: only a paused one can, and one that waits for a yes; `hfctl retry` lets a held one try at once"
+        }
         M::Cancel => "cancelled",
         M::Retry => "tried again: only a held, failed or cancelled one can",
         M::Start | M::Hold(_) | M::Requeue | M::Finish | M::Fail => "moved so",
@@ -64,6 +66,8 @@ fn from_store(error: StoreError) -> Status {
     match error {
         StoreError::NoSuchJob(_) => refuse(Code::NotFound, reason::JOB_NOT_FOUND, message),
         StoreError::AmbiguousJob(_) => refuse(Code::InvalidArgument, reason::JOB_ID_AMBIGUOUS, message),
+        StoreError::NoSuchSchedule(_) => refuse(Code::NotFound, reason::SCHEDULE_NOT_FOUND, message),
+        StoreError::AmbiguousSchedule(_) => refuse(Code::InvalidArgument, reason::SCHEDULE_ID_AMBIGUOUS, message),
         StoreError::RequestReused { .. } => refuse(Code::AlreadyExists, reason::REQUEST_ID_REUSED, message),
         StoreError::QueueFull { .. } => refuse(Code::ResourceExhausted, reason::QUEUE_FULL, message),
         StoreError::Full => refuse(Code::ResourceExhausted, reason::STORE_FULL, message),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Events, access, admission, budgets,
     clearing::Clearing,
+    difference,
     finish::{self, Finished},
     lane::Lane,
     ledger, planner,
@@ -332,12 +333,13 @@ impl Dispatcher {
             return;
         };
         let context = active.context.clone();
-        active.judging.spawn(admission::run(context.clone(), job.clone()));
-        let commit = job.commit.clone();
-        self.spawn(
-            &job.id,
-            async move { Work::Opened(finish::open(&context, commit).await) },
-        );
+        let job = job.clone();
+        // Who waits for a yes asks nobody meanwhile.
+        if difference::approved(&job).is_ok() {
+            active.judging.spawn(admission::run(context.clone(), job.clone()));
+        }
+        let id = job.id.clone();
+        self.spawn(&id, async move { Work::Opened(finish::open(&context, &job).await) });
     }
 
     pub(super) fn spawn(&mut self, id: &JobId, work: impl Future<Output = Work> + Send + 'static) {

@@ -9,7 +9,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    caches,
+    caches, difference,
     dispatcher::OpenedPlan,
     leftovers::{self, Which},
     progress::Counted,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     cache::{self, AfterLimit, Check, FileStamp, Found, Patience},
-    model::{CommitHash, Digest, Failure, FailureKind, FileId, FileRecord, HoldReason, units::show_bytes},
+    model::{CommitHash, Digest, Failure, FailureKind, FileId, FileRecord, HoldReason, Job, units::show_bytes},
     store::{FileDone, Store, Verified},
 };
 
@@ -39,9 +39,10 @@ pub(super) enum Finished {
     NotYet,
 }
 
-/// Opens the destination of a planned job.
-pub(super) async fn open(context: &JobContext, commit: Option<CommitHash>) -> Result<OpenedPlan, JobStop> {
-    let Some(commit) = commit else {
+/// Opens the destination of a planned job that has every yes that it needs.
+pub(super) async fn open(context: &JobContext, job: &Job) -> Result<OpenedPlan, JobStop> {
+    difference::approved(job)?;
+    let Some(commit) = job.commit.clone() else {
         let failure = Failure::new(
             FailureKind::Internal,
             "a planned job has no commit",

@@ -15,6 +15,7 @@ mod conduct;
 mod connection;
 mod crew;
 mod destination;
+mod difference;
 mod disk_pool;
 mod dispatcher;
 mod doctor;
@@ -30,6 +31,7 @@ mod gates;
 mod handout;
 mod heard;
 mod judge;
+mod keep;
 mod lane;
 mod ledger;
 mod leftovers;
@@ -41,6 +43,7 @@ mod on_result;
 mod planner;
 mod preview;
 mod progress;
+mod pulls;
 mod pulse;
 mod refs;
 mod remote;
@@ -49,6 +52,7 @@ mod repair;
 mod replan;
 mod retry;
 mod routes;
+mod schedules;
 mod shared;
 mod small;
 mod sources;
@@ -94,6 +98,7 @@ pub use self::{
     progress::ProgressReading,
     renew::Renewal,
     routes::{Explanation, HostRoute, RouteCall, RouteSubject, millis},
+    schedules::{AddSchedule, ScheduleView},
     stop::chain,
     submit::{Submit, Wish},
     sweeps::SweptRepo,
@@ -205,6 +210,7 @@ impl Engine {
         tasks.spawn(shared.gate.clone().run(root.clone()));
         tasks.spawn(ledger::run(shared.clone(), root.clone()));
         tasks.spawn(forecast::run(shared.clone(), root.clone()));
+        tasks.spawn(pulls::run(shared.clone(), events.subscribe(), root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
         let engine = Self {

@@ -160,7 +160,8 @@ impl Dispatcher {
                     detail,
                     retry_after,
                 } => {
-                    let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or_default();
+                    // For ever is no time at all: somebody has to say so.
+                    let wait = jiff::SignedDuration::try_from(retry_after).unwrap_or(jiff::SignedDuration::MAX);
                     let next_attempt_at = self.shared.clock.now().checked_add(wait).ok();
                     let stuck = stuck(active, reason);
                     Ending::Move(
@@ -261,6 +262,8 @@ fn stuck(active: &ActiveJob, reason: HoldReason) -> Stuck {
     match reason {
         HoldReason::Endpoint | HoldReason::RateLimited if !active.context.progress.has_received() => Stuck::Yes,
         HoldReason::Endpoint | HoldReason::RateLimited => Stuck::No,
-        HoldReason::Window | HoldReason::Disk | HoldReason::Access | HoldReason::Budget => Stuck::AsBefore,
+        HoldReason::Window | HoldReason::Disk | HoldReason::Access | HoldReason::Budget | HoldReason::Approval => {
+            Stuck::AsBefore
+        }
     }
 }

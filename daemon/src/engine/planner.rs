@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    gated, official, replan,
+    difference, gated, official, replan,
     retry::Retry,
     shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -68,12 +68,13 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
     blocking(move || shared.open_destination(&spec)?.prepare(&manifest)).await?;
     let store = &context.shared.store;
     store.clear_plan(context.row).await?;
-    let head = PlanHead {
+    let mut head = PlanHead {
         commit: draft.commit.clone(),
         asked_at: draft.asked_at,
         trust: draft.trust,
         files: draft.chosen.len() as u64,
         bytes: draft.bytes,
+        difference: None,
     };
     for chosen in draft.chosen.chunks(BATCH) {
         if context.cancel.is_cancelled() {
@@ -82,6 +83,7 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
         let files = records(&draft.manifest, chosen).map_err(JobStop::JobFailed)?;
         store.add_files(context.row, files).await?;
     }
+    head.difference = difference::of_plan(context, &head.commit).await?;
     match context.cancel.is_cancelled() {
         true => Err(JobStop::Cancelled),
         // Refused when the job was moved meanwhile: the plan is then somebody else's.

@@ -1,10 +1,6 @@
 //! What a submit would do: the plan without a job, compared with what is on disk.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +9,7 @@ use super::{
     Engine,
     access::{self, TokenRule},
     admission::Admission,
+    difference,
     error::CallError,
     login, planner,
     progress::JobProgress,
@@ -21,7 +18,6 @@ use super::{
     submit::{self, Submit},
 };
 use crate::{
-    cache::{Check, Found},
     config::Mode,
     hub::{FileTarget, Verdict, classify},
     model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec},
@@ -113,16 +109,8 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
                 );
             }
         };
-        let never = AtomicBool::new(false);
-        // Size and name only: a dry run that reads a hundred gigabytes is none.
-        let check = Check {
-            vouched: &|_| true,
-            cancel: &never,
-            progress: &|_| {},
-        };
         for file in &mut files {
-            let found = store.find(&looked_for, &file.path, file.size, &file.digest, &check);
-            if matches!(found, Ok(Found::Published(_) | Found::BlobPresent(_))) && !to_open.force_download {
+            if difference::is_there(&store, &looked_for, file) && !to_open.force_download {
                 file.state = FileState::Done;
                 file.reused = true;
             }
@@ -132,6 +120,11 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     .await;
     let (path, files, disk_free, trouble) = looked;
     warnings.extend(trouble);
+    if let Some(line) = spec.hold_above {
+        let missing = files.iter().filter(|file| file.state != FileState::Done);
+        let bytes: u64 = missing.map(|file| file.size).sum();
+        warnings.extend(difference::too_much(bytes, line).map(|text| format!("the job would be held: {text}")));
+    }
     let failure = match may_read(&context, &commit, &files).await {
         Ok(()) => None,
         Err(Doubt::Refused(failure)) => Some(failure),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    difference,
     shared::{EndpointAccess, JobContext, blocking},
     stop::JobStop,
     transfer::hint,
@@ -64,6 +65,7 @@ pub(super) async fn adopt(
         last = store.copy_files(context.row, known.clone(), after, BATCH).await?;
     }
     let head = PlanHead {
+        difference: difference::of_plan(context, &known.commit).await?,
         commit: known.commit,
         asked_at,
         trust: known.trust,

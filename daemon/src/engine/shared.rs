@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -95,6 +95,8 @@ pub(super) struct Shared {
     pub(super) forecasts: Forecasts,
     /// Jobs that wait for access to a gated repository.
     pub(super) access_waits: AccessWaits,
+    /// Wakes who runs them.
+    pub(super) schedules_changed: Notify,
 }
 
 impl Shared {
@@ -141,6 +143,7 @@ impl Shared {
             ledgers: Ledgers::default(),
             forecasts: Forecasts::default(),
             access_waits: AccessWaits::default(),
+            schedules_changed: Notify::new(),
         }
     }
 

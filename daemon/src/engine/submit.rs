@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{Config, EndpointOptions, Mode, is_public_mirror},
     hub::Endpoint,
-    model::{JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
+    model::{JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token, units::parse_size},
     names::{NameSource, Names, Reference, Resolved},
     store::{NewJob, RequestKey, Submitted},
     tokens::BoundToken,
@@ -45,6 +45,7 @@ pub struct Wish {
     pub priority: Priority,
     pub limit: String,
     pub window: String,
+    pub hold_above: String,
     pub start_at: Option<jiff::Timestamp>,
     pub ready_by: Option<jiff::Timestamp>,
     pub connections: Option<u32>,
@@ -89,17 +90,44 @@ pub(super) async fn submit(
             format!("longer than {LONGEST_REQUEST_ID} characters"),
         ));
     }
-    let config = shared.config();
     let fingerprint = fingerprint(&submit.wish);
-    let rule = TokenRule::new(mode, &submit.wish.preferred_endpoint);
-    let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
-    let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
-    let token = login::token_of(shared, &config, &rule, uid, endpoints, own, submit.no_login).await;
+    let checked = check_with_token(shared, mode, &submit.owner, submit.wish, submit.token, submit.no_login).await?;
+    let request = (!submit.request_id.is_empty()).then_some(RequestKey {
+        id: submit.request_id,
+        fingerprint,
+    });
+    let max_queued = shared.config().users.of(&submit.owner.user).max_queued;
+    let submitted = shared
+        .store
+        .submit(NewJob {
+            owner: submit.owner,
+            spec: checked.spec,
+            bytes_expected,
+            request,
+            max_queued,
+        })
+        .await?;
+    Ok((submitted, checked.warnings))
+}
+
+/// Checks a wish, and keeps the token that goes with it.
+pub(super) async fn check_with_token(
+    shared: &Arc<Shared>,
+    mode: Mode,
+    owner: &Owner,
+    wish: Wish,
+    own: Option<Token>,
+    no_login: bool,
+) -> Result<Checked, CallError> {
+    let config = shared.config();
+    let rule = TokenRule::new(mode, &wish.preferred_endpoint);
+    let mut checked = check(shared, mode, owner, wish).await?;
+    let token = login::token_of(shared, &config, &rule, owner.uid, &checked.endpoints, own, no_login).await;
     if let Some(token) = token {
         match token_origin(&config, &rule, &checked.endpoints) {
             Some(origin) => {
                 let bound = BoundToken { origin, token };
-                checked.spec.token_ref = Some(keep_token(shared, submit.owner.uid, bound).await?);
+                checked.spec.token_ref = Some(keep_token(shared, owner.uid, bound).await?);
             }
             None => checked.warnings.push(format!(
                 "your token is not sent to {}: {NOT_SENT}",
@@ -112,22 +140,7 @@ pub(super) async fn submit(
             )),
         }
     }
-    let request = (!submit.request_id.is_empty()).then_some(RequestKey {
-        id: submit.request_id,
-        fingerprint,
-    });
-    let max_queued = config.users.of(&submit.owner.user).max_queued;
-    let submitted = shared
-        .store
-        .submit(NewJob {
-            owner: submit.owner,
-            spec: checked.spec,
-            bytes_expected,
-            request,
-            max_queued,
-        })
-        .await?;
-    Ok((submitted, checked.warnings))
+    Ok(checked)
 }
 
 /// A deadline in the past is a slip of the pen.
@@ -180,12 +193,20 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
         max_workers: positive("max_workers", wish.max_workers, 256)?,
         force_download: wish.force_download,
         token_ref: None,
+        hold_above: hold_above(&wish.hold_above)?,
+        schedule: None,
     };
     Ok(Checked {
         spec,
         endpoints,
         warnings,
     })
+}
+
+/// A size; empty: none.
+fn hold_above(text: &str) -> Result<Option<u64>, CallError> {
+    let size = (!text.is_empty()).then(|| parse_size(text)).transpose();
+    size.map_err(|bad| CallError::invalid("hold_above", bad))
 }
 
 /// What the tables say of a name, or the name itself.
@@ -349,7 +370,7 @@ fn configured_ones(config: &Config) -> Result<Vec<Endpoint>, CallError> {
 /// Tells one request from another under the same id. Over the wish as it was written, not over what followed from it when
 /// and where it was: a command that is given again after an hour, or from another shell, is the same command.
 fn fingerprint(wish: &Wish) -> Vec<u8> {
-    let text = json!([
+    let mut text = json!([
         wish.name,
         wish.kind.map(RepoKind::as_str),
         wish.revision,
@@ -364,6 +385,10 @@ fn fingerprint(wish: &Wish) -> Vec<u8> {
         wish.limit,
         wish.window,
     ]);
+    // Not for everybody: requests of before it was there stay the same.
+    if let Some(words) = text.as_array_mut().filter(|_| !wish.hold_above.is_empty()) {
+        words.push(wish.hold_above.clone().into());
+    }
     Sha256::digest(text.to_string().as_bytes()).to_vec()
 }
 

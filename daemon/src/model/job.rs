@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use jiff::Timestamp;
 
-use super::{CommitHash, Failure, JobId, Pacing, RepoId, RepoKind, Revision};
+use super::{CommitHash, Difference, Failure, JobId, Pacing, RepoId, RepoKind, Revision, ScheduleId};
 
 /// Where a job stands; the words are those of JSON and the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ impl JobState {
             (Self::Queued | Self::Active | Self::Held, M::Hold(_)) => Self::Held,
             (Self::Active | Self::Held, M::Requeue) => Self::Queued,
             (Self::Queued | Self::Active | Self::Held, M::Pause) => Self::Paused,
-            (Self::Paused, M::Resume) => Self::Queued,
+            (Self::Paused, M::Resume) | (Self::Held, M::Approve) => Self::Queued,
             (Self::Queued | Self::Active | Self::Held | Self::Paused, M::Cancel) => Self::Cancelled,
             (Self::Active, M::Finish) => Self::Done,
             (Self::Queued | Self::Active | Self::Held, M::Fail) => Self::Failed,
@@ -101,6 +101,8 @@ pub enum JobMove {
     Pause,
     /// A user lets it go on.
     Resume,
+    /// A user says yes to what it will fetch: what resuming means for a job that waits for that.
+    Approve,
     /// A user ends it.
     Cancel,
     /// Everything is published.
@@ -136,17 +138,20 @@ pub enum HoldReason {
     Endpoint,
     /// An endpoint told us to wait.
     RateLimited,
+    /// More is to be fetched than its user wants to be fetched unasked.
+    Approval,
 }
 
 impl HoldReason {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Window,
         Self::Disk,
         Self::Access,
         Self::Budget,
         Self::Endpoint,
         Self::RateLimited,
+        Self::Approval,
     ];
 
     /// The word.
@@ -158,6 +163,7 @@ impl HoldReason {
             Self::Budget => "budget",
             Self::Endpoint => "endpoint",
             Self::RateLimited => "rate_limited",
+            Self::Approval => "approval",
         }
     }
 
@@ -168,7 +174,8 @@ impl HoldReason {
 }
 
 /// Order among the jobs of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// After the others.
     Low,
@@ -291,6 +298,10 @@ pub struct JobSpec {
     pub force_download: bool,
     /// Name of the token in the owner's token file, never the token.
     pub token_ref: Option<String>,
+    /// If more bytes than these are to be fetched, somebody has to say yes first.
+    pub hold_above: Option<u64>,
+    /// The schedule that it is a run of.
+    pub schedule: Option<ScheduleId>,
 }
 
 /// A stored job.
@@ -322,6 +333,8 @@ pub struct Job {
     pub bytes_total: u64,
     /// Bytes that were to come when it was submitted; 0: nobody asked.
     pub bytes_expected: u64,
+    /// What of the plan was not in its place when it was made; `None`: nobody looked.
+    pub difference: Option<Difference>,
     /// Bytes of published files.
     pub bytes_done: u64,
     /// Bytes of files that were there before.
@@ -343,39 +356,4 @@ pub struct Job {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_pair_of_state_and_move_is_decided() {
-        use JobState as S;
-        let hold = JobMove::Hold(HoldReason::Disk);
-        let moves = [
-            JobMove::Start,
-            hold,
-            JobMove::Requeue,
-            JobMove::Pause,
-            JobMove::Resume,
-            JobMove::Cancel,
-            JobMove::Finish,
-            JobMove::Fail,
-            JobMove::Retry,
-        ];
-        // Rows: from; columns: the moves above; a dash is refused.
-        let table = [
-            (S::Queued, "active held - paused - cancelled - failed -"),
-            (S::Active, "- held queued paused - cancelled done failed -"),
-            (S::Held, "active held queued paused - cancelled - failed queued"),
-            (S::Paused, "- - - - queued cancelled - - -"),
-            (S::Done, "- - - - - - - - -"),
-            (S::Failed, "- - - - - - - - queued"),
-            (S::Cancelled, "- - - - - - - - queued"),
-        ];
-        for (from, row) in table {
-            for (job_move, expected) in moves.into_iter().zip(row.split(' ')) {
-                let actual = from.apply(job_move).map_or("-", JobState::as_str);
-                assert_eq!(actual, expected, "{from} + {job_move:?}");
-            }
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ pub mod backoff;
 pub mod budget;
 pub mod calendar;
 pub mod connections;
+pub mod cron;
 pub mod fair;
 pub mod forecast;
 pub mod queue;

@@ -45,6 +45,12 @@ pub enum StoreError {
     /// A prefix that fits several jobs.
     #[error("`{0}` fits more than one job")]
     AmbiguousJob(String),
+    /// No schedule of that id, or not the caller's.
+    #[error("no schedule `{0}`")]
+    NoSuchSchedule(String),
+    /// A prefix that fits several schedules.
+    #[error("`{0}` fits more than one schedule")]
+    AmbiguousSchedule(String),
     /// The request id was used for another request.
     #[error("request id `{request_id}` already made job {job_id} from a different request")]
     RequestReused {

@@ -11,15 +11,16 @@ use super::{
 use crate::model::JobId;
 
 fn token_refs(db: &Connection, uid: u32) -> Result<HashSet<String>, StoreError> {
-    let open = "SELECT DISTINCT token_ref FROM jobs WHERE uid = ?1 AND token_ref IS NOT NULL \
-                AND state IN ('queued', 'active', 'held', 'paused')";
+    let open = "SELECT token_ref FROM jobs WHERE uid = ?1 AND token_ref IS NOT NULL \
+                AND state IN ('queued', 'active', 'held', 'paused') \
+                UNION SELECT token_ref FROM schedules WHERE uid = ?1 AND token_ref IS NOT NULL";
     db.prepare_cached(open)
         .and_then(|mut statement| statement.query_map([uid], |row| row.get(0))?.collect())
         .act("list token references")
 }
 
 impl Store {
-    /// References of the tokens that a user's open jobs need.
+    /// References of the tokens that a user's open jobs and schedules need.
     ///
     /// # Errors
     /// When the database refuses.

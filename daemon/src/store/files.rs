@@ -11,7 +11,9 @@ use super::{
     row,
     thread::WriteContext,
 };
-use crate::model::{CommitHash, EventKind, Failure, FileId, FileRecord, Job, JobId, NewEvent, Trust};
+use crate::model::{
+    CommitHash, Difference, EventKind, Failure, FileId, FileRecord, Job, JobId, NewEvent, Trust, units::show_bytes,
+};
 
 /// Files that are cleared in one transaction.
 const CLEARED: u32 = 2000;
@@ -29,6 +31,8 @@ pub struct PlanHead {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What of them is not in its place, when somebody looked.
+    pub difference: Option<Difference>,
 }
 
 /// One file that is published now.
@@ -71,7 +75,7 @@ pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &Pla
         .db
         .execute(
             "UPDATE jobs SET planned = 1, planned_at = ?6, commit_hash = ?2, trust = ?3, files_total = ?4, bytes_total = ?5, \
-             files_done = 0, bytes_done = 0, bytes_reused = 0 \
+             files_to_fetch = ?7, bytes_to_fetch = ?8, files_done = 0, bytes_done = 0, bytes_reused = 0 \
              WHERE id = ?1 AND state IN ('active', 'held') AND ?4 = (SELECT count(*) FROM files WHERE job_row = row)",
             params![
                 id.as_str(),
@@ -80,6 +84,8 @@ pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &Pla
                 head.files,
                 head.bytes,
                 head.asked_at.as_millisecond(),
+                head.difference.map(|difference| difference.files),
+                head.difference.map(|difference| difference.bytes),
             ],
         )
         .act("store a plan")?;
@@ -88,10 +94,11 @@ pub(super) fn finish_plan(context: &mut WriteContext<'_>, id: &JobId, head: &Pla
         return Err(StoreError::PlanOutdated);
     }
     let job = jobs::get(context.db, Scope::All, id)?;
-    let event = NewEvent {
-        bytes: head.bytes,
-        ..NewEvent::of(&job, EventKind::Planned)
-    };
+    let mut event = NewEvent::of(&job, EventKind::Planned);
+    event.bytes = head.bytes;
+    if let Some(Difference { files, bytes }) = head.difference {
+        event.detail = format!("{files} of {} files differ, {} to fetch", head.files, show_bytes(bytes));
+    }
     events::append(context, &job, event)?;
     Ok(job)
 }
@@ -327,6 +334,7 @@ mod tests {
             trust: Trust::Origin,
             files: 2,
             bytes: 110,
+            difference: None,
         };
         store.finish_plan(&job.id, head).await.unwrap();
         assert_eq!(store.unfinished_files(job.row).await.unwrap(), Some(2));
@@ -371,6 +379,7 @@ mod tests {
             trust: Trust::Origin,
             files: 2,
             bytes: 110,
+            difference: None,
         };
         store.finish_plan(&job.id, head).await.unwrap();
     }

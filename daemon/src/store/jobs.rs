@@ -1,16 +1,14 @@
 //! The jobs table: submit, read, list, move.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::{
     error::{Act as _, StoreError},
-    events, row,
+    events, row, schedules,
     thread::WriteContext,
 };
-use crate::model::{
-    Destination, EventKind, Failure, HoldReason, IllegalMove, Job, JobId, JobMove, JobSpec, JobState, NewEvent, Owner,
-};
+use crate::model::{EventKind, Failure, HoldReason, IllegalMove, Job, JobId, JobMove, JobState, NewEvent};
 
 /// Whose rows a call may see; part of every query that a user can cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,39 +27,6 @@ impl Scope {
             Self::Uid(uid) => Some(uid),
         }
     }
-}
-
-/// A checked submit.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// Who submits.
-    pub owner: Owner,
-    /// What.
-    pub spec: JobSpec,
-    /// Bytes that are to come, when somebody asked.
-    pub bytes_expected: u64,
-    /// Key that makes a repeated call safe.
-    pub request: Option<RequestKey>,
-    /// Open jobs that the user may have, this one included.
-    pub max_queued: u64,
-}
-
-/// Key and content of a repeatable request.
-#[derive(Debug, Clone)]
-pub struct RequestKey {
-    /// The caller's key.
-    pub id: String,
-    /// Digest of what was asked.
-    pub fingerprint: Vec<u8>,
-}
-
-/// A stored job and whether an earlier call with the same key had made it.
-#[derive(Debug)]
-pub struct Submitted {
-    /// The job.
-    pub job: Job,
-    /// It was there before.
-    pub existing: bool,
 }
 
 /// What a move tells besides the state.
@@ -106,128 +71,9 @@ pub struct Filter {
     pub limit: u32,
 }
 
-const INSERT: &str = "INSERT INTO jobs (id, uid, user, repo_id, kind, revision, selection, destination, path, endpoints, \
-     priority, connections, max_workers, force_download, token_ref, state, created_at, rate_limit, time_window, start_at, \
-     own_endpoint, ready_by, bytes_expected) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 'queued', ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
-
-/// In the words of the index `jobs_open`.
-pub(super) const OPEN_JOBS: &str =
-    "SELECT count(*) FROM jobs WHERE uid = ?1 AND state IN ('queued', 'active', 'held', 'paused')";
-
-pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Submitted, StoreError> {
-    let db = context.db;
-    let now = Timestamp::now();
-    if let Some(request) = &new.request
-        && let Some(job) = known_request(db, new.owner.uid, request)?
-    {
-        return Ok(Submitted { job, existing: true });
-    }
-    let queued: u64 = db
-        .prepare_cached(OPEN_JOBS)
-        .and_then(|mut statement| statement.query_row([new.owner.uid], |row| row.get(0)))
-        .act("count open jobs")?;
-    if queued >= new.max_queued {
-        return Err(StoreError::QueueFull {
-            queued,
-            limit: new.max_queued,
-        });
-    }
-    let id = free_id(db)?;
-    let spec = &new.spec;
-    let (destination, path) = match &spec.destination {
-        Destination::Cache(path) => ("cache", path),
-        Destination::LocalDir(path) => ("local_dir", path),
-    };
-    db.prepare_cached(INSERT)
-        .and_then(|mut statement| {
-            statement.execute(params![
-                id.as_str(),
-                new.owner.uid,
-                new.owner.user,
-                spec.repo_id.as_str(),
-                spec.kind.as_str(),
-                spec.revision.as_str(),
-                to_json(&spec.selection),
-                destination,
-                path.to_string_lossy(),
-                to_json(&spec.endpoints),
-                spec.priority as i64,
-                spec.connections,
-                spec.max_workers,
-                spec.force_download,
-                spec.token_ref,
-                now.as_millisecond(),
-                spec.pacing.limit,
-                spec.pacing.window,
-                spec.pacing.start_at.map(Timestamp::as_millisecond),
-                spec.own_endpoint,
-                spec.pacing.ready_by.map(Timestamp::as_millisecond),
-                new.bytes_expected,
-            ])
-        })
-        .act("insert a job")?;
-    if let Some(request) = &new.request {
-        db.execute(
-            "INSERT INTO requests (uid, request_id, fingerprint, job_id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
-                new.owner.uid,
-                request.id,
-                request.fingerprint,
-                id.as_str(),
-                now.as_millisecond()
-            ],
-        )
-        .act("insert a request")?;
-    }
-    let job = get(db, Scope::All, &id)?;
-    events::append(context, &job, NewEvent::of(&job, EventKind::Submitted))?;
-    Ok(Submitted { job, existing: false })
-}
-
 /// Lists of strings as JSON, which SQL reads with `json_each`.
 pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("strings and lists of strings always serialise")
-}
-
-fn known_request(db: &Connection, uid: u32, request: &RequestKey) -> Result<Option<Job>, StoreError> {
-    let known: Option<(Vec<u8>, String)> = db
-        .query_row(
-            "SELECT fingerprint, job_id FROM requests WHERE uid = ?1 AND request_id = ?2",
-            params![uid, request.id],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()
-        .act("look for a request")?;
-    let Some((fingerprint, job_id)) = known else {
-        return Ok(None);
-    };
-    let job_id = JobId::parse(&job_id).map_err(|error| StoreError::Row {
-        table: "requests",
-        key: request.id.clone(),
-        what: error.to_string(),
-    })?;
-    if fingerprint != request.fingerprint {
-        return Err(StoreError::RequestReused {
-            request_id: request.id.clone(),
-            job_id,
-        });
-    }
-    get(db, Scope::All, &job_id).map(Some)
-}
-
-fn free_id(db: &Connection) -> Result<JobId, StoreError> {
-    let mut random = fastrand::Rng::new();
-    loop {
-        let id = JobId::random(&mut random);
-        let taken: bool = db
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)")
-            .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)))
-            .act("look for an id")?;
-        if !taken {
-            return Ok(id);
-        }
-    }
 }
 
 pub(super) fn get(db: &Connection, scope: Scope, id: &JobId) -> Result<Job, StoreError> {
@@ -285,6 +131,11 @@ pub(super) fn apply(
     note: &MoveNote,
 ) -> Result<Job, StoreError> {
     let before = get(context.db, scope, id)?;
+    let job_move = match job_move {
+        // Who lets it go on says yes.
+        JobMove::Resume if before.hold_reason == Some(HoldReason::Approval) => JobMove::Approve,
+        other => other,
+    };
     let to = before.state.apply(job_move)?;
     let hold_reason = match job_move {
         JobMove::Hold(reason) => Some(reason),
@@ -314,7 +165,7 @@ pub(super) fn apply(
                 failure.map(|failure| failure.hint.as_str()),
                 now.as_millisecond(),
                 match job_move {
-                    JobMove::Pause | JobMove::Resume | JobMove::Retry => Stuck::No,
+                    JobMove::Pause | JobMove::Resume | JobMove::Approve | JobMove::Retry => Stuck::No,
                     _ => note.stuck,
                 } as i64,
             ])
@@ -328,14 +179,24 @@ pub(super) fn apply(
             .db
             .execute(
                 "UPDATE jobs SET planned = 0, stuck_since = NULL, commit_hash = NULL, trust = NULL, bytes_total = 0, bytes_done = 0, \
-                 bytes_reused = 0, bytes_partial = 0, files_total = 0, files_done = 0 WHERE row = ?1",
+                 bytes_reused = 0, bytes_partial = 0, files_total = 0, files_done = 0, files_to_fetch = NULL, \
+                 bytes_to_fetch = NULL WHERE row = ?1",
                 [before.row],
             )
             .act("forget the plan")?;
     }
+    if job_move == JobMove::Approve {
+        context
+            .db
+            .execute("UPDATE jobs SET hold_above = NULL WHERE row = ?1", [before.row])
+            .act("keep a yes")?;
+    }
     // The same hold again, with another sentence: worth storing, not worth an event each time.
     let same_hold = hold_reason.is_some() && before.state == to && before.hold_reason == hold_reason;
     let job = get(context.db, Scope::All, id)?;
+    if to.is_final() && job.spec.schedule.is_some() {
+        schedules::note_end(context.db, &job)?;
+    }
     if !same_hold {
         events::append(context, &job, NewEvent::of(&job, EventKind::StateChanged))?;
     }
@@ -371,13 +232,6 @@ pub(super) fn set_token_ref(context: &mut WriteContext<'_>, id: &JobId, referenc
             params![id.as_str(), reference],
         )
         .act("change a job's token reference")?;
-    Ok(())
-}
-
-/// Forgets request ids of more than a week ago.
-pub(super) fn forget_requests(db: &Connection, before: Timestamp) -> Result<(), StoreError> {
-    db.execute("DELETE FROM requests WHERE at < ?1", [before.as_millisecond()])
-        .act("forget requests")?;
     Ok(())
 }
 

@@ -300,6 +300,7 @@ mod tests {
             trust: Trust::Origin,
             files: 1,
             bytes: 1,
+            difference: None,
         };
         store.finish_plan(&job.id, head).await.unwrap();
         job

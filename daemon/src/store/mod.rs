@@ -4,6 +4,7 @@
 //! may be lost at any time). Each has one thread that owns its writing connection; queries on `jobs.db` have a second,
 //! read-only one, so that a long listing does not delay a submit.
 
+mod accept;
 mod aliases;
 mod block_checks;
 mod deadlines;
@@ -27,6 +28,8 @@ mod refs;
 mod replan;
 mod row;
 mod running;
+mod schedule_runs;
+mod schedules;
 mod thread;
 
 use std::{path::Path, thread::JoinHandle};
@@ -35,10 +38,11 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    accept::{NewJob, RequestKey, Submitted},
     block_checks::NewChecks,
     error::StoreError,
     files::{FileDone, PlanHead},
-    jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
+    jobs::{Filter, MoveNote, Scope, Stuck},
     judgements::{EndpointStats, StoredJudgement},
     ledger::{Asked, InHand},
     leftovers::{Claimants, Place},
@@ -46,6 +50,8 @@ pub use self::{
     prune::{Forgotten, Horizon},
     refs::RefRecord,
     replan::KnownPlan,
+    schedule_runs::{NewRun, RunWish},
+    schedules::NewSchedule,
 };
 use self::{
     open::{Durability, open_reader, open_writer},
@@ -138,7 +144,7 @@ impl Store {
     /// # Errors
     /// `RequestReused`, `QueueFull`, or a failure of the database.
     pub async fn submit(&self, new: NewJob) -> Result<Submitted, StoreError> {
-        self.jobs.write(move |context| jobs::submit(context, new)).await
+        self.jobs.write(move |context| accept::submit(context, new)).await
     }
 
     /// Reads a job.

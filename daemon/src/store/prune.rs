@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Store,
+    Store, accept,
     error::{Act as _, StoreError},
     events,
-    jobs::{self, to_json},
+    jobs::to_json,
     ledger,
 };
 
@@ -115,7 +115,7 @@ impl Store {
     pub async fn prune(&self, events_before: Timestamp, events_kept: u64) -> Result<usize, StoreError> {
         let before = Timestamp::now().checked_sub(REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
         self.jobs
-            .write(move |context| jobs::forget_requests(context.db, before))
+            .write(move |context| accept::forget_requests(context.db, before))
             .await?;
         let first_kept = self
             .reads

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{JobMove, Priority},
-        store::{MoveNote, jobs::OPEN_JOBS},
+        store::{MoveNote, accept::OPEN_JOBS},
     };
 
     /// How SQLite goes about a question.

@@ -187,6 +187,7 @@ mod tests {
             trust: Trust::Origin,
             files: 2,
             bytes: 2,
+            difference: None,
         };
         store.finish_plan(&job.id, head).await.unwrap();
     }

@@ -11,9 +11,10 @@ use super::{
     replan::KnownPlan,
 };
 use crate::model::{
-    CommitHash, Destination, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind, FileId,
-    FileRecord, FileState, Finding, HoldReason, Job, JobId, JobSpec, JobState, JudgedRepo, Judgement, NewEvent, Owner,
-    Pacing, Priority, RepoId, RepoKind, RepoPath, Revision, Serves, Trust,
+    CommitHash, Destination, Difference, Digest, EndpointFault, Event, EventKind, EventSeq, Failure, FailureKind,
+    FileId, FileRecord, FileState, Finding, HoldReason, Job, JobId, JobSpec, JobState, JudgedRepo, Judgement, NewEvent,
+    Owner, Pacing, Priority, Pull, RepoId, RepoKind, RepoPath, Revision, RunOutcome, Schedule, ScheduleId, ScheduleRun,
+    Serves, Trust,
 };
 
 /// Reads one column after the other of a row whose key is known.
@@ -66,6 +67,11 @@ impl Columns<'_> {
     fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
         let text: String = self.get(column)?;
         serde_json::from_str(&text).map_err(|_| self.bad(column, &text))
+    }
+
+    fn difference(&self) -> Result<Option<Difference>, StoreError> {
+        let (files, bytes): (Option<u64>, Option<u64>) = (self.get("files_to_fetch")?, self.get("bytes_to_fetch")?);
+        Ok(files.zip(bytes).map(|(files, bytes)| Difference { files, bytes }))
     }
 
     fn failure(&self) -> Result<Option<Failure>, StoreError> {
@@ -155,6 +161,8 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         max_workers: columns.get("max_workers")?,
         force_download: columns.get("force_download")?,
         token_ref: columns.get("token_ref")?,
+        hold_above: columns.get("hold_above")?,
+        schedule: columns.parsed_option("schedule", |text| ScheduleId::parse(text).ok())?,
     };
     Ok(Job {
         id: columns.parsed("id", |text| JobId::parse(text).ok())?,
@@ -173,6 +181,7 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         trust: columns.parsed_option("trust", Trust::parse)?,
         bytes_total: columns.get("bytes_total")?,
         bytes_expected: columns.get("bytes_expected")?,
+        difference: columns.difference()?,
         bytes_done: columns.get("bytes_done")?,
         bytes_reused: columns.get("bytes_reused")?,
         bytes_partial: columns.get("bytes_partial")?,
@@ -182,6 +191,57 @@ pub(super) fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         started_at: columns.time_option("started_at")?,
         ended_at: columns.time_option("ended_at")?,
         failure: columns.failure()?,
+    })
+}
+
+/// A schedule from `SELECT * FROM schedules`.
+pub(super) fn schedule(row: &Row<'_>) -> Result<Schedule, StoreError> {
+    let key: i64 = row.get("row").act("read a key")?;
+    let columns = Columns {
+        row,
+        table: "schedules",
+        key: key.to_string(),
+    };
+    Ok(Schedule {
+        id: columns.parsed("id", |text| ScheduleId::parse(text).ok())?,
+        row: key,
+        owner: Owner {
+            uid: columns.get("uid")?,
+            user: columns.get("user")?,
+        },
+        pull: Pull {
+            repo_id: columns.parsed("repo_id", |text| RepoId::parse(text).ok())?,
+            kind: columns.parsed("kind", RepoKind::parse)?,
+            revision: columns.parsed("revision", |text| Revision::parse(text).ok())?,
+            terms: columns.json("terms")?,
+        },
+        cron: columns.get("cron")?,
+        timezone: columns.get("timezone")?,
+        keep: columns.get("keep")?,
+        token_ref: columns.get("token_ref")?,
+        paused: columns.get("paused")?,
+        settled_until: columns.time("settled_until")?,
+        created_at: columns.time("created_at")?,
+    })
+}
+
+/// A run of a schedule, with its job's row as it is now where there is one.
+pub(super) fn run(row: &Row<'_>) -> Result<ScheduleRun, StoreError> {
+    let key: i64 = row.get("row").act("read a key")?;
+    let columns = Columns {
+        row,
+        table: "schedule_runs",
+        key: key.to_string(),
+    };
+    Ok(ScheduleRun {
+        due_at: columns.time_option("due_at")?,
+        ran_at: columns.time("ran_at")?,
+        outcome: columns.parsed("outcome", RunOutcome::parse)?,
+        detail: columns.get("detail")?,
+        job: columns.parsed_option("job_id", |text| JobId::parse(text).ok())?,
+        state: columns.parsed_option("state", JobState::parse)?,
+        commit: columns.get("commit_hash")?,
+        difference: columns.difference()?,
     })
 }
 

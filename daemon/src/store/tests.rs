@@ -68,6 +68,8 @@ pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<
             max_workers: Some(3),
             force_download: false,
             token_ref: None,
+            hold_above: None,
+            schedule: None,
         },
         request: request.map(|(id, print)| RequestKey {
             id: id.into(),
@@ -352,6 +354,7 @@ async fn a_plan_is_stored_and_ticked_off_once() {
         trust: Trust::Origin,
         files: 2,
         bytes: 12,
+        difference: None,
     };
     fixture.store.finish_plan(&job.id, head).await.unwrap();
     let pending = fixture.store.pending_files(job.row, FileId(0), 10).await.unwrap();

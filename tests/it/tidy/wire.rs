@@ -9,7 +9,7 @@ const NUMBERS: [&str; 8] = [
 /// What a name or a comment says when it tells the unit.
 const UNITS: [&str; 7] = ["byte", "per_sec", "_sec", "_ms", "second", "millisecond", "percent"];
 /// Fields that count things, or number them.
-const COUNTS: [&str; 24] = [
+const COUNTS: [&str; 26] = [
     "after_seq",
     "blobs_removed",
     "connections",
@@ -18,11 +18,13 @@ const COUNTS: [&str; 24] = [
     "event_seq",
     "files_broken",
     "files_done",
+    "files_to_fetch",
     "files_total",
     "jobs_active",
     "jobs_held",
     "jobs_queued",
     "jobs_total",
+    "keep_revisions",
     "likes",
     "limit",
     "max_workers",

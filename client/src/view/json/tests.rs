@@ -27,7 +27,7 @@ fn job() -> Job {
 #[test]
 fn a_job_has_all_keys_in_order_and_null_for_what_is_absent() {
     let text = serde_json::to_string(&JobJson::new(job())).expect("plain data");
-    insta::assert_snapshot!(text, @r#"{"id":"5d2k8q0x1a","repo_id":"org/x","repo_type":"dataset","revision":"main","commit":null,"state":"held","reason":"rate_limited","priority":"high","user":"ann","bytes_total":0,"bytes_done":0,"bytes_per_sec":0,"eta_sec":null,"files_total":0,"files_done":0,"path":null,"created_at":"2026-08-01T12:00:00Z","started_at":null,"ended_at":null,"failure":null,"detail":null,"files":["a"],"include":[],"exclude":[],"local_dir":null,"cache_dir":null,"endpoints":[],"bytes_reused":0,"next_attempt_at":null,"trust":null,"uid":1000,"limit":null,"window":null,"start_at":null,"ready_by":null,"forecast_at":null,"late":false,"forecast":null}"#);
+    insta::assert_snapshot!(text, @r#"{"id":"5d2k8q0x1a","repo_id":"org/x","repo_type":"dataset","revision":"main","commit":null,"state":"held","reason":"rate_limited","priority":"high","user":"ann","bytes_total":0,"bytes_done":0,"bytes_per_sec":0,"eta_sec":null,"files_total":0,"files_done":0,"path":null,"created_at":"2026-08-01T12:00:00Z","started_at":null,"ended_at":null,"failure":null,"detail":null,"files":["a"],"include":[],"exclude":[],"local_dir":null,"cache_dir":null,"endpoints":[],"bytes_reused":0,"next_attempt_at":null,"trust":null,"uid":1000,"limit":null,"window":null,"start_at":null,"ready_by":null,"forecast_at":null,"late":false,"forecast":null,"hold_above":null,"files_to_fetch":null,"bytes_to_fetch":null,"schedule":null}"#);
 }
 
 #[test]

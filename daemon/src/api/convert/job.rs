@@ -45,10 +45,11 @@ pub(super) fn hold_reason(reason: Option<HoldReason>) -> v1::HoldReason {
         Some(HoldReason::Budget) => v1::HoldReason::Budget,
         Some(HoldReason::Endpoint) => v1::HoldReason::Endpoint,
         Some(HoldReason::RateLimited) => v1::HoldReason::RateLimited,
+        Some(HoldReason::Approval) => v1::HoldReason::Approval,
     }
 }
 
-fn priority(priority: Priority) -> v1::Priority {
+pub(crate) fn priority(priority: Priority) -> v1::Priority {
     match priority {
         Priority::Low => v1::Priority::Low,
         Priority::Normal => v1::Priority::Normal,
@@ -124,6 +125,10 @@ fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         forecast_at: None,
         late: false,
         forecast: String::new(),
+        hold_above_bytes: job.spec.hold_above,
+        files_to_fetch: job.difference.map(|difference| difference.files),
+        bytes_to_fetch: job.difference.map(|difference| difference.bytes),
+        schedule_id: job.spec.schedule.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) fn submit(
         priority: priority(spec.priority)?,
         limit: spec.limit,
         window: spec.window,
+        hold_above: spec.hold_above,
         start_at: time("start_at", spec.start_at)?,
         ready_by: time("ready_by", spec.ready_by)?,
         resolved: spec.resolved.map(resolved).transpose()?,
