@@ -19,8 +19,8 @@ const MB: u64 = 1_000_000;
 /// bytes it counts as sent.
 const IN_FLIGHT: u64 = (384 << 10) + (64 << 10);
 
-/// What a limit lets through at once, in seconds of its rate.
-const BURST_SECS: f64 = 0.05;
+/// What a limit lets through at once, as time at its rate.
+const BURST: Duration = Duration::from_millis(50);
 
 /// A Hub with one file, whose send buffers are small: what it counts as sent has nearly arrived.
 fn hub(size: u64) -> anyhow::Result<SimHub> {
@@ -60,8 +60,9 @@ impl Course {
         for (index, (begin, before, _)) in course.iter().enumerate() {
             for (_, after, end) in &course[index..] {
                 let came = after - before;
-                let granted = rate as f64 * ((*end - *begin).as_secs_f64() + BURST_SECS);
-                let most = granted as u64 + connections * IN_FLIGHT;
+                let granted = u128::from(rate) * (*end - *begin + BURST).as_micros() / 1_000_000;
+                let most = granted + u128::from(connections * IN_FLIGHT);
+                let came = u128::from(came);
                 assert!(came <= most, "{came} of {most} bytes from {begin:?} to {end:?}");
             }
         }
