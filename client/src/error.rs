@@ -43,7 +43,7 @@ impl CliError {
         CliError::new(Exit::Usage, message)
     }
 
-    /// Something the contract names and a later version brings.
+    /// Something whose name is taken and that a later version brings.
     pub(crate) fn later(what: &str) -> CliError {
         CliError::usage(format!("{what} is not in this version of hfctl yet"))
             .hint("`hfctl --help` lists what this version can do")

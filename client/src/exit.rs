@@ -1,4 +1,4 @@
-//! The exit codes of the contract, and nothing else.
+//! The exit codes, as README tells them, and nothing else.
 
 use std::process::ExitCode;
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_those_of_the_contract() {
+    fn codes_stay_as_they_are() {
         let all = [
             Exit::Done,
             Exit::Failed,

@@ -61,7 +61,7 @@ async fn measures_rows_with_and_without_a_daemon() {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, bench)
+    let output = tokio::time::timeout(PATIENCE * 3, bench)
         .await
         .expect("it ends")
         .expect("it runs");

@@ -1,15 +1,14 @@
 //! A token goes to one origin, and is nowhere else.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 
 use anyhow::Context as _;
 use hfetch_tests::{
-    check,
+    CANARY, check,
     harness::{PATIENCE, Ran, Scratch, programs},
+    secrets::holding,
     sim::{Gated, Host, Kind, RepoBuilder, SimHub, Token},
 };
-
-const CANARY: &str = "hf_canaryCANARYcanary0123456789";
 
 fn gated_hub() -> anyhow::Result<SimHub> {
     SimHub::builder()
@@ -123,7 +122,7 @@ async fn what_was_refused_is_tried_again_with_the_token_of_now() -> anyhow::Resu
         .ok()?;
     scratch.wait_done(&[&ids[1], &ids[2]]).await?;
     daemon.stop().await?;
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }
 
 #[tokio::test]
@@ -221,7 +220,7 @@ async fn a_login_serves_jobs_that_bring_no_token_and_never_comes_out_again() -> 
     );
     daemon.stop().await?;
     assert!(hub.journal().authorizations(Host::Cdn).is_empty());
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }
 
 /// A repository's endpoints of one job, in their order; the token must reach only those that the caller trusts.
@@ -256,7 +255,7 @@ async fn an_endpoint_that_is_only_named_gets_no_token_and_is_no_origin() -> anyh
     assert_eq!(trust, "origin", "{heard}");
     assert!(!mirror.journal().authorizations(Host::Hub).is_empty());
     daemon.stop().await?;
-    check::finished(&scratch, &[&hub, &mirror])
+    check::tidied(&scratch, &[&hub, &mirror])
 }
 
 fn small(id: &str) -> RepoBuilder {
@@ -277,25 +276,4 @@ async fn typed(scratch: &Scratch, args: &[&str], input: &str) -> anyhow::Result<
     stdin.write_all(input.as_bytes()).await?;
     drop(stdin);
     Ok(tokio::time::timeout(PATIENCE, child.wait_with_output()).await??.into())
-}
-
-/// Files below a folder that hold a text.
-fn holding(root: &Path, text: &str) -> anyhow::Result<Vec<std::path::PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let meta = fs::symlink_metadata(&path)?;
-            if meta.is_dir() {
-                folders.push(path);
-            } else if meta.is_file() {
-                let bytes = fs::read(&path)?;
-                if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
-                    found.push(path);
-                }
-            }
-        }
-    }
-    Ok(found)
 }

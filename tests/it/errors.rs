@@ -1,4 +1,4 @@
-//! Every way in which the Hub says no (hub-protocol 4): what the user reads, which exit code, what `show --json` tells.
+//! Every way in which the Hub says no: what the user reads, which exit code, what `show --json` tells.
 
 use hfetch_tests::{
     check,

@@ -1,5 +1,5 @@
-//! Everything that a server or a network can do to a download, one at a time (reliability 2.1): it ends done with the right
-//! bytes, or says why it does not.
+//! Everything that a server or a network can do to a download, one at a time (the list is in `rows`): it ends done with the
+//! right bytes, or says why it does not.
 
 mod ends;
 mod holds;
@@ -64,9 +64,9 @@ fn scratch(endpoint: &str) -> anyhow::Result<Scratch> {
     Scratch::new(endpoint)?.config("[transfer]\nstall_timeout = \"1s\"\n")
 }
 
-/// One that gives a job up when nothing has come for two seconds.
+/// One that gives a job up when nothing has come for ten seconds: long enough for another answer to be heard first.
 fn resigning(endpoint: &str) -> anyhow::Result<Scratch> {
-    Scratch::new(endpoint)?.config("[transfer]\nstall_timeout = \"1s\"\ngive_up_after = \"2s\"\n")
+    Scratch::new(endpoint)?.config("[transfer]\nstall_timeout = \"1s\"\ngive_up_after = \"10s\"\n")
 }
 
 /// Fails unless both files of [`repo`] are there under the names that their bytes give them.
@@ -89,6 +89,8 @@ struct Case {
     rules: Vec<Rule>,
     /// Bytes that may be fetched again for it.
     again: u64,
+    /// What came of answers that broke off must be kept.
+    keeps: bool,
 }
 
 impl Case {
@@ -102,7 +104,14 @@ impl Case {
             name,
             rules: vec![rule],
             again: 8 * MIB,
+            keeps: false,
         }
+    }
+
+    /// By one connection, which nobody helps: what came before the break is not asked for again.
+    fn keeps(mut self) -> Self {
+        self.keeps = true;
+        self
     }
 
     /// The whole file may come again, and once more.
@@ -118,12 +127,16 @@ impl Case {
         }
         let scratch = scratch(hub.endpoint())?;
         let daemon = scratch.daemon().await?;
-        let id = scratch.submit(&["org/m"]).await?;
+        let args: &[&str] = if self.keeps { &["org/m", "-x", "1"] } else { &["org/m"] };
+        let id = scratch.submit(args).await?;
         scratch.wait_done(&[&id]).await?;
         daemon.stop().await?;
         check::finished(&scratch, &[&hub])?;
         complete(&scratch, &hub)?;
         let journal = hub.journal();
+        if self.keeps {
+            check::kept(journal, FILE)?;
+        }
         anyhow::ensure!(strikes(journal) > 0, "it did not strike\n{}", journal.text());
         anyhow::ensure!(journal.len() <= MOST_REQUESTS, "a storm\n{}", journal.text());
         let sent = journal.bytes_sent_for(FILE);
@@ -151,15 +164,6 @@ async fn at_once(cases: impl IntoIterator<Item = (&'static str, impl Future<Outp
         .filter_map(|(name, outcome)| Some(format!("== {name}: {}", outcome.err()?)))
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
-}
-
-/// Warnings that the event stream has of a job that has ended.
-async fn warnings(scratch: &Scratch, id: &str) -> anyhow::Result<String> {
-    let lines = scratch
-        .hfctl(["watch", "--json", "--after", "0", "--no-progress", id])
-        .await?
-        .stdout;
-    Ok(lines.lines().filter(|line| line.contains("warning")).collect())
 }
 
 /// Submits, waits, and gives the job, which must have failed.

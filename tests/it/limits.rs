@@ -1,4 +1,5 @@
-//! Limits as they are felt at the server: how many bytes left it in every second.
+//! Limits as they are felt at the server: how many bytes left it in every time. That no limit lets through less than it says
+//! is a property of the scheduler, and has its tests there.
 
 mod shares;
 mod windows;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use hfetch_tests::{
     check,
     harness::{Scratch, eventually},
-    sim::{Host, RepoBuilder, SimHub, Storage, Switches},
+    sim::{Host, Journal, RepoBuilder, SimHub, Storage, Switches},
 };
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -18,6 +19,9 @@ const MB: u64 = 1_000_000;
 /// What may lie in the sockets of one connection, and in its hands: 384 KiB at our end, and the Hub's own send buffer, whose
 /// bytes it counts as sent.
 const IN_FLIGHT: u64 = (384 << 10) + (64 << 10);
+
+/// What a limit lets through at once, as time at its rate.
+const BURST: Duration = Duration::from_millis(50);
 
 /// A Hub with one file, whose send buffers are small: what it counts as sent has nearly arrived.
 fn hub(size: u64) -> anyhow::Result<SimHub> {
@@ -31,8 +35,8 @@ fn hub(size: u64) -> anyhow::Result<SimHub> {
         .start()
 }
 
-/// What had been sent at each moment of a time.
-struct Course(Vec<(Duration, u64)>);
+/// What had been sent at moments of a time; each lies between two looks at the clock.
+struct Course(Vec<(Duration, u64, Duration)>);
 
 impl Course {
     /// Looks every 20 ms, for so long.
@@ -43,32 +47,34 @@ impl Course {
         let mut seen = Vec::new();
         while begun.elapsed() < time {
             tick.tick().await;
-            seen.push((begun.elapsed(), hub.journal().body_bytes(Host::Cdn)));
+            let before = begun.elapsed();
+            let bytes = hub.journal().body_bytes(Host::Cdn);
+            seen.push((before, bytes, begun.elapsed()));
         }
         Self(seen)
     }
 
-    /// Bytes per second from one moment to another, as far as they were seen.
-    fn rate(&self, from: Duration, to: Duration) -> f64 {
-        let at = |time: Duration| {
-            *self
-                .0
-                .iter()
-                .find(|(seen, _)| *seen >= time)
-                .unwrap_or(&self.0[self.0.len() - 1])
-        };
-        let ((begin, before), (end, after)) = (at(from), at(to));
-        (after - before) as f64 / (end - begin).as_secs_f64()
+    /// Fails when from some moment to another more came than a limit lets through, beside what is under way to so many
+    /// connections. What else the machine does can only make it less.
+    fn holds(&self, rate: u64, connections: u64) {
+        let course = &self.0;
+        for (index, (begin, before, _)) in course.iter().enumerate() {
+            for (_, after, end) in &course[index..] {
+                let came = after - before;
+                let granted = u128::from(rate) * (*end - *begin + BURST).as_micros() / 1_000_000;
+                let most = granted + u128::from(connections * IN_FLIGHT);
+                let came = u128::from(came);
+                assert!(came <= most, "{came} of {most} bytes from {begin:?} to {end:?}");
+            }
+        }
     }
 
-    /// The lowest and the highest rate of any second in a time.
-    fn seconds(&self, from: Duration, to: Duration) -> (f64, f64) {
-        let second = Duration::from_secs(1);
-        let begins = self.0.iter().map(|(seen, _)| *seen);
-        begins
-            .filter(|begin| *begin >= from && *begin + second <= to)
-            .map(|begin| self.rate(begin, begin + second))
-            .fold((f64::MAX, 0.0), |(low, high), rate| (low.min(rate), high.max(rate)))
+    /// What came in all of it.
+    fn bytes(&self) -> u64 {
+        match (self.0.first(), self.0.last()) {
+            (Some((_, before, _)), Some((_, after, _))) => after - before,
+            _ => 0,
+        }
     }
 }
 
@@ -84,34 +90,15 @@ async fn limit(scratch: &Scratch, args: &[&str]) -> anyhow::Result<Value> {
 }
 
 #[tokio::test]
-async fn the_cap_holds_in_every_second_and_from_the_first() -> anyhow::Result<()> {
+async fn the_cap_holds_from_every_moment_to_every_other() -> anyhow::Result<()> {
     let hub = hub(40 * MB)?;
     let scratch = Scratch::new(hub.endpoint())?.config("[bandwidth]\nlimit = '3MB/s'")?;
     let daemon = scratch.daemon().await?;
     let id = scratch.submit(&["org/m", "-x", "4"]).await?;
     first_byte(&hub).await;
     let course = Course::of(&hub, Duration::from_secs(9)).await;
-    let (start, end) = (Duration::from_secs(1), Duration::from_secs(9));
-    let first = course
-        .0
-        .iter()
-        .find(|(seen, _)| *seen >= start)
-        .map_or(0, |(_, bytes)| *bytes);
-    let mean = course.rate(start, end);
-    let (low, high) = course.seconds(start, end);
-    println!(
-        "cap 3.00 MB/s: mean {:.3}, seconds {:.3} to {:.3}, first second {:.3}",
-        mean / 1e6,
-        low / 1e6,
-        high / 1e6,
-        first as f64 / 1e6
-    );
-    assert!((mean / 3e6 - 1.0).abs() < 0.05, "mean {mean}\n{}", hub.journal().text());
-    assert!(low > 3e6 * 0.75 && high < 3e6 * 1.25, "{low} to {high}");
-    assert!(
-        first < 3 * MB * 108 / 100 + 4 * IN_FLIGHT,
-        "{first} in the first second"
-    );
+    println!("cap 3.00 MB/s: {:.3} MB in 9 s", course.bytes() as f64 / 1e6);
+    course.holds(3 * MB, 4);
     // And what is left comes at once when nothing holds it.
     limit(&scratch, &["off"]).await?;
     scratch.wait_done(&[&id]).await?;
@@ -119,12 +106,12 @@ async fn the_cap_holds_in_every_second_and_from_the_first() -> anyhow::Result<()
     check::finished(&scratch, &[&hub])?;
     // When the tail is shared, what was under way to the slower one comes twice.
     let twice = hub.journal().duplicate_bytes(FILE);
-    assert!(twice < 2 * MB, "{twice} bytes came twice");
+    assert!(twice <= 4 * IN_FLIGHT, "{twice} bytes came twice");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_change_is_felt_within_a_quarter_of_a_second_in_mid_file() -> anyhow::Result<()> {
+async fn a_change_is_felt_in_mid_file() -> anyhow::Result<()> {
     let hub = hub(90 * MB)?;
     let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
@@ -135,14 +122,12 @@ async fn a_change_is_felt_within_a_quarter_of_a_second_in_mid_file() -> anyhow::
     limit(&scratch, &["1MB/s"]).await?;
     let slow = Course::of(&hub, Duration::from_millis(3000)).await;
     limit(&scratch, &["16MB/s"]).await?;
-    let again = Course::of(&hub, Duration::from_millis(1500)).await;
-    let (soon, long) = (Duration::from_millis(250), Duration::from_secs(10));
-    let rates = [&fast, &slow, &again].map(|course| course.rate(soon, long) / 1e6);
-    println!("16, 1, 16 MB/s: {rates:.3?}");
-    assert!((rates[0] / 16.0 - 1.0).abs() < 0.25, "{rates:?}");
-    // What was under way to the four connections at the change still comes.
-    assert!(rates[1] < 1.25 + (4 * IN_FLIGHT) as f64 / 2.75e6, "{rates:?}");
-    assert!((rates[2] / 16.0 - 1.0).abs() < 0.25, "{rates:?}");
+    println!("16, 1 MB/s: {:?}", [fast.bytes(), slow.bytes()]);
+    fast.holds(16 * MB, 4);
+    slow.holds(MB, 4);
+    // By the limit of before it would take more than the minute that is waited for.
+    let left = |journal: &Journal| journal.body_bytes(Host::Cdn) >= 85 * MB;
+    hub.journal().wait_for("what is left", left).await;
     limit(&scratch, &["off"]).await?;
     scratch.wait_done(&[&id]).await?;
     daemon.stop().await?;
@@ -151,7 +136,7 @@ async fn a_change_is_felt_within_a_quarter_of_a_second_in_mid_file() -> anyhow::
 
 #[tokio::test]
 async fn the_limit_of_a_job_and_of_an_endpoint_hold_beside_each_other() -> anyhow::Result<()> {
-    let (one, other) = (hub(30 * MB)?, hub(30 * MB)?);
+    let (one, other) = (hub(80 * MB)?, hub(80 * MB)?);
     let config = format!(
         "[[endpoints]]\nname = 'one'\nurl = '{}'\ntoken = 'never'\nlimit = '2MB/s'\n\
          [[endpoints]]\nname = 'other'\nurl = '{}'\ntoken = 'never'",
@@ -180,13 +165,9 @@ async fn the_limit_of_a_job_and_of_an_endpoint_hold_beside_each_other() -> anyho
     first_byte(&other).await;
     let time = Duration::from_secs(4);
     let (of_one, of_other) = tokio::join!(Course::of(&one, time), Course::of(&other, time));
-    let start = Duration::from_secs(1);
-    let rates = [of_one.rate(start, time) / 1e6, of_other.rate(start, time) / 1e6];
-    println!("endpoint 2, job 1 MB/s: {rates:.3?}");
-    assert!(
-        (rates[0] / 2.0 - 1.0).abs() < 0.25 && (rates[1] - 1.0).abs() < 0.25,
-        "{rates:?}"
-    );
+    println!("endpoint 2, job 1 MB/s: {:?}", [of_one.bytes(), of_other.bytes()]);
+    of_one.holds(2 * MB, 2);
+    of_other.holds(MB, 2);
     assert_eq!(scratch.show(&second).await?["limit"], MB);
     // Changed while it runs.
     scratch
@@ -194,8 +175,10 @@ async fn the_limit_of_a_job_and_of_an_endpoint_hold_beside_each_other() -> anyho
         .await?
         .ok()?;
     let faster = Course::of(&other, Duration::from_millis(1500)).await;
-    let rate = faster.rate(Duration::from_millis(250), time) / 1e6;
-    assert!((rate / 8.0 - 1.0).abs() < 0.3, "{rate}");
+    faster.holds(8 * MB, 2);
+    // By the limit of before it would take more than the minute that is waited for.
+    let most = |journal: &Journal| journal.body_bytes(Host::Cdn) >= 75 * MB;
+    other.journal().wait_for("most of the file", most).await;
     let job = scratch.show(&second).await?;
     assert_eq!((&job["limit"], &job["priority"]), (&(8 * MB).into(), &"high".into()));
     scratch.hfctl(["cancel", &first, &second]).await?.ok()?;

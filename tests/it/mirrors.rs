@@ -304,3 +304,39 @@ async fn without_the_origin_the_mirror_tells_them() -> anyhow::Result<()> {
     check::finished(&scratch, &[&origin, &mirror])?;
     Ok(())
 }
+
+/// An endpoint that wants a pause is asked for no plan meanwhile, by no job: neither as the origin, nor to be compared.
+#[tokio::test]
+async fn an_endpoint_that_wants_a_pause_is_left_out_of_plans() -> anyhow::Result<()> {
+    let section = |name: &str, hub: &SimHub, token: &str| {
+        let url = hub.endpoint();
+        format!("[[endpoints]]\nname = \"{name}\"\nurl = \"{url}\"\ntoken = \"{token}\"\n")
+    };
+    for (token, trust) in [("own", "an origin"), ("never", "a mirror")] {
+        let other = || RepoBuilder::model("org/other").plain("config.json", b"{}".to_vec());
+        let hub = || SimHub::builder().repo(repo()).repo(other()).start();
+        let (pausing, serving) = (hub()?, hub()?);
+        pausing.fault(Matcher::any(), Fault::too_many_seconds(600));
+        let config = section("pausing", &pausing, token) + &section("serving", &serving, "never");
+        let scratch = Scratch::new("")?.config(&config)?;
+        let daemon = scratch.daemon().await?;
+        for repo in ["org/m", "org/other"] {
+            let id = scratch.submit(&[repo]).await?;
+            scratch.wait_done(&[&id]).await?;
+            let job = scratch.show(&id).await?;
+            assert_eq!(job["trust"], "mirror", "{job}");
+        }
+        // Nor by who only asks what a job would do.
+        scratch.hfctl(["submit", "org/m", "--dry-run"]).await?.ok()?;
+        let asked = pausing.journal().len();
+        assert_eq!(asked, 1, "{trust}\n{}", pausing.journal().text());
+        // By itself, there is nothing to do but to wait.
+        let alone = ["submit", "org/m", "--dry-run", "--endpoint", "pausing"];
+        let ran = scratch.hfctl(alone).await?;
+        assert!(ran.code != 0 && ran.stderr.contains("asked us to wait"), "{ran:?}");
+        assert_eq!(pausing.journal().len(), asked);
+        daemon.stop().await?;
+        check::finished(&scratch, &[&pausing, &serving])?;
+    }
+    Ok(())
+}

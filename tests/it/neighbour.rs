@@ -9,6 +9,7 @@ use std::{
 use hfetch_tests::{
     check,
     harness::{Daemon, Scratch},
+    python::skip,
     sim::{Kind, RepoBuilder, SimHub, Storage},
 };
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -61,7 +62,7 @@ async fn a_download_leaves_the_page_cache_and_others_stay_in_it() -> anyhow::Res
         let config = format!("[storage]\npage_cache = \"{value}\"\n");
         let scratch = Scratch::new(hub.endpoint())?.config(&config)?;
         if !on_a_disk(&scratch)? {
-            println!("SKIPPED: temporary files are in memory here");
+            skip("temporary files are in memory here");
             return Ok(());
         }
         // A file of somebody else on the same disk, read before and during the download.

@@ -8,7 +8,7 @@ mod names;
 mod proxies;
 mod yields;
 
-use std::{fs, path::Path};
+use std::fs;
 
 use hfetch_tests::{
     harness::Scratch,
@@ -46,28 +46,6 @@ async fn held_for(scratch: &Scratch, id: &str, words: &[&str]) -> anyhow::Result
         }
     })
     .await
-}
-
-/// Files below a folder that hold a text.
-fn holding(root: &Path, text: &str) -> anyhow::Result<Vec<std::path::PathBuf>> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let meta = fs::symlink_metadata(&path)?;
-            if meta.is_dir() {
-                folders.push(path);
-            } else if meta.is_file() && contains(&fs::read(&path)?, text) {
-                found.push(path);
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// Bytes of the file that were sent and were not needed.

@@ -8,12 +8,10 @@ use hfetch_tests::{
     harness::Scratch,
     sim::{Fault, Host, Journal, Kind, Matcher, RepoBuilder, Rule, SimHub, Storage, Switches},
 };
-use tokio::time::Instant;
+use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
 const FILE: &str = "model.safetensors";
-/// A connection that was closed by us may be open to the server for a moment longer.
-const LATE: usize = 1;
 
 fn hub(size: u64) -> anyhow::Result<SimHub> {
     SimHub::builder()
@@ -40,32 +38,40 @@ fn most_at_once(journal: &Journal) -> usize {
         .unwrap_or(0)
 }
 
-/// Downloads from these hubs with a default configuration; gives the seconds that it took.
-async fn download(hubs: &[&SimHub], args: &[&str]) -> anyhow::Result<f64> {
-    let scratch = Scratch::new(hubs[0].endpoint())?;
+/// Downloads from these hubs with a default configuration; gives the most connections that the daemon told of.
+async fn download(hubs: &[&SimHub], args: &[&str]) -> anyhow::Result<u64> {
+    download_with("", hubs, args).await
+}
+
+async fn download_with(config: &str, hubs: &[&SimHub], args: &[&str]) -> anyhow::Result<u64> {
+    let scratch = Scratch::new(hubs[0].endpoint())?.config(config)?;
     let daemon = scratch.daemon().await?;
     let mut all = vec!["org/m"];
     for hub in hubs {
         all.extend(["--endpoint", hub.endpoint()]);
     }
     all.extend(args);
-    let begun = Instant::now();
     let id = scratch.submit(&all).await?;
-    scratch.wait_done(&[&id]).await?;
-    let seconds = begun.elapsed().as_secs_f64();
+    // The server's view is late: what we have closed is open to it for a moment longer.
+    let told = scratch.hfctl(["watch", "--json", &id]).await?.ok()?;
+    let mut most = 0;
+    for line in told.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        most = most.max(line["connections"].as_u64().unwrap_or(0));
+    }
     daemon.stop().await?;
     check::finished(&scratch, hubs)?;
-    Ok(seconds)
+    Ok(most)
 }
 
 #[tokio::test]
 async fn connections_are_added_while_each_brings_more() -> anyhow::Result<()> {
     let hub = hub(96 * MIB)?;
     hub.pace().set_per_connection(Some(3_000_000));
-    download(&[&hub], &[]).await?;
+    let told = download(&[&hub], &[]).await?;
     let most = most_at_once(hub.journal());
     assert!(most > 8, "only {most}\n{}", hub.journal().text());
-    assert!(most <= 32 + LATE, "{most}");
+    assert!((1..=32).contains(&told), "{told}");
     Ok(())
 }
 
@@ -107,9 +113,10 @@ async fn a_server_that_takes_four_is_seldom_asked_for_a_fifth() -> anyhow::Resul
 async fn the_users_number_is_never_exceeded() -> anyhow::Result<()> {
     let hub = hub(32 * MIB)?;
     hub.pace().set_per_connection(Some(6_000_000));
-    download(&[&hub], &["-x", "3"]).await?;
+    let told = download(&[&hub], &["-x", "3"]).await?;
     let most = most_at_once(hub.journal());
-    assert!((3..=3 + LATE).contains(&most), "{most}\n{}", hub.journal().text());
+    assert!(most >= 3, "{most}\n{}", hub.journal().text());
+    assert!((1..=3).contains(&told), "{told}\n{}", hub.journal().text());
     Ok(())
 }
 
@@ -132,11 +139,10 @@ async fn two_mirrors_add_up_and_nothing_comes_twice() -> anyhow::Result<()> {
 async fn a_slow_mirror_brings_its_share_and_does_not_hold_the_file() -> anyhow::Result<()> {
     let (fast, slow) = (hub(60 * MIB)?, hub(60 * MIB)?);
     fast.pace().set_total(Some(20_000_000));
-    slow.pace().set_total(Some(400_000));
-    // Alone, the fast one takes about 3 s; a segment left to the slow one would take 10.
-    let seconds = download(&[&slow, &fast], &[]).await?;
+    // A segment that was left to it would take minutes, and nobody waits so long here.
+    slow.pace().set_total(Some(20_000));
+    download(&[&slow, &fast], &[]).await?;
     let sent = [&fast, &slow].map(|hub| hub.journal().bytes_sent_for(FILE));
-    assert!(seconds < 8.0, "{seconds} s, {sent:?}");
     assert!(sent[1] > 0 && sent[1] < 10 * MIB, "{sent:?}");
     Ok(())
 }
@@ -161,15 +167,14 @@ async fn a_mirror_that_dies_loses_its_share() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One response in three stands still for ever. With its 30 s the stall timeout alone would take minutes.
+/// One response in three stands still for ever, and so would the job if the stall timeout were all that it had.
 #[tokio::test]
 async fn what_stands_still_while_others_are_served_is_asked_for_again() -> anyhow::Result<()> {
     let hub = hub(60 * MIB)?;
     hub.pace().set_total(Some(30_000_000));
     hub.faults()
         .add(Rule::new(cdn(), Fault::StallAfter(1_000_000)).chance(0.34, 7));
-    let seconds = download(&[&hub], &[]).await?;
-    assert!(seconds < 25.0, "{seconds} s\n{}", hub.journal().text());
+    download_with("[transfer]\nstall_timeout = \"1h\"\n", &[&hub], &[]).await?;
     let sent = hub.journal().bytes_sent_for(FILE);
     assert!(sent <= 70 * MIB, "{} MiB again", (sent - 60 * MIB) / MIB);
     Ok(())
@@ -180,9 +185,8 @@ async fn what_stands_still_while_others_are_served_is_asked_for_again() -> anyho
 async fn a_slow_tail_is_shared() -> anyhow::Result<()> {
     let hub = hub(40 * MIB)?;
     hub.faults()
-        .add(Rule::new(cdn(), Fault::Drip(16 << 10, Duration::from_millis(200))).nth(4));
-    let seconds = download(&[&hub], &["-x", "4"]).await?;
-    assert!(seconds < 20.0, "{seconds} s\n{}", hub.journal().text());
+        .add(Rule::new(cdn(), Fault::Drip(16 << 10, Duration::from_secs(20))).nth(4));
+    download(&[&hub], &["-x", "4"]).await?;
     Ok(())
 }
 

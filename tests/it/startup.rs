@@ -1,16 +1,19 @@
 //! Starting and stopping: who may, how fast, and with what left behind.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
 
+use anyhow::Context as _;
 use hfetch_tests::{
-    check,
-    harness::{PATIENCE, Scratch, programs},
+    CANARY, check,
+    harness::{Scratch, cpu_seconds, programs},
     sim::{RepoBuilder, SimHub},
 };
 use rustix::process::Signal;
-use tokio::time::Instant;
+use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
+/// A stop takes no longer, whatever is under way.
+const AT_LAST: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_second_daemon_is_told_who_is_first() -> anyhow::Result<()> {
@@ -69,6 +72,7 @@ async fn sigterm_under_load_is_quick_and_sighup_is_no_end() -> anyhow::Result<()
     scratch.hfctl(["list"]).await?.ok()?;
     let took = daemon.stop().await?;
     println!("stopped under load within {} ms", took.as_millis());
+    assert!(took < AT_LAST, "{took:?}");
     hub.pace().set_per_connection(None);
     let daemon = scratch.daemon().await?;
     scratch.wait_done(&[&id]).await?;
@@ -100,12 +104,12 @@ async fn a_queue_of_a_hundred_thousand_is_ready_at_once() -> anyhow::Result<()> 
             [JOBS],
         )?;
     }
-    let began = Instant::now();
     let daemon = scratch.daemon().await?;
     scratch.hfctl(["daemon", "status", "--json"]).await?.json()?;
-    let ready = began.elapsed();
-    println!("ready with {JOBS} queued jobs after {} ms", ready.as_millis());
-    assert!(ready < PATIENCE / 6, "{ready:?}");
+    // Of work, not of the clock on the wall: others use the machine, too.
+    let took = cpu_seconds(daemon.pid())?;
+    println!("ready with {JOBS} queued jobs after {took} s of work");
+    assert!(took < 2.0, "{took} s");
     // A page, and a page behind it.
     let page = scratch.hfctl(["list", "--json", "--page-size", "500"]).await?.json()?;
     assert_eq!(page["jobs"].as_array().map(Vec::len), Some(500));
@@ -142,4 +146,36 @@ async fn a_newer_database_is_refused_by_name() -> anyhow::Result<()> {
     let text = String::from_utf8(output.stderr)?;
     assert!(text.contains("99") && text.contains("knows up to "), "{text}");
     Ok(())
+}
+
+/// Each line of a structured log is one object for programs: when, how bad, what, of which job, and never a token.
+#[tokio::test]
+async fn a_structured_log_is_json_line_by_line() -> anyhow::Result<()> {
+    let hub = SimHub::builder()
+        .repo(
+            RepoBuilder::model("org/small")
+                .seeded("config.json", 700, 1)
+                .private(&["ann"]),
+        )
+        .token(CANARY, "ann")
+        .start()?;
+    let config = "[log]\nformat = \"json\"\nfilter = \"warn,hfetchd=debug\"\n";
+    let scratch = Scratch::new(hub.endpoint())?.config(config)?;
+    let daemon = scratch.daemon().await?;
+    let args = ["submit", "org/small", "--wait", "--json"];
+    let job = scratch.hfctl_with(args, &[("HF_TOKEN", CANARY)]).await?.json()?;
+    daemon.stop().await?;
+    let log = scratch.log();
+    let mut of_job = 0;
+    for line in log.lines() {
+        let told: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let when: jiff::Timestamp = told["timestamp"].as_str().context("a time")?.parse()?;
+        assert!(when.as_second() > 0, "{line}");
+        assert!(["ERROR", "WARN", "INFO", "DEBUG"].contains(&told["level"].as_str().unwrap_or_default()));
+        assert!(told["fields"]["message"].is_string(), "{line}");
+        of_job += usize::from(told["fields"]["job"] == job["id"]);
+    }
+    assert!(of_job >= 2, "{log}");
+    assert!(!log.contains(CANARY));
+    check::finished(&scratch, &[&hub])
 }

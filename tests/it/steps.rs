@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
 use hfetch_tests::{
     check,
-    harness::{Scratch, programs},
+    harness::{PATIENCE, Scratch, programs},
     python::skip,
 };
 use rustix::process::Signal;
@@ -52,7 +52,7 @@ const KILLED_OF_EACH: usize = 5;
 const FAILED_OF_EACH: usize = 1;
 /// Errors that one call after the other gives once.
 const ERRORS: [&str; 4] = ["ENOSPC", "EIO", "EDQUOT", "EINTR"];
-/// A daemon that was struck is gone after this.
+/// A daemon that was struck is gone after this, when nobody has seen it die.
 const LAST_BREATH: Duration = Duration::from_millis(300);
 /// Daemons at a time.
 const AT_A_TIME: usize = 3;
@@ -215,20 +215,23 @@ async fn kill_at(day: &Day, wanted: &Left, site: &Site) -> anyhow::Result<Shown>
             status?;
             Shown::Died
         }
-        lived = day.live(&scratch, &answered) => match (lived, timeout(LAST_BREATH, child.wait()).await) {
-            // hfctl saw it die before we did.
-            (_, Ok(status)) => {
-                status?;
-                Shown::Died
+        lived = day.live(&scratch, &answered) => {
+            let patience = if lived.is_ok() { LAST_BREATH } else { PATIENCE };
+            match (lived, timeout(patience, child.wait()).await) {
+                // hfctl saw it die before we did.
+                (_, Ok(status)) => {
+                    status?;
+                    Shown::Died
+                }
+                // The calls fell otherwise this time, and nobody made so many of them.
+                (Ok(()), Err(_)) => match day::stop(&mut child).await? {
+                    status if status.success() => Shown::WentOn,
+                    // Its last steps change files, too.
+                    status if status.signal() == Some(Signal::KILL.as_raw()) => Shown::Died,
+                    status => anyhow::bail!("it stopped with {status}\n{}", scratch.log()),
+                },
+                (Err(error), Err(_)) => return Err(error),
             }
-            // The calls fell otherwise this time, and nobody made so many of them.
-            (Ok(()), Err(_)) => match day::stop(&mut child).await? {
-                status if status.success() => Shown::WentOn,
-                // Its last steps change files, too.
-                status if status.signal() == Some(Signal::KILL.as_raw()) => Shown::Died,
-                status => anyhow::bail!("it stopped with {status}\n{}", scratch.log()),
-            },
-            (Err(error), Err(_)) => return Err(error),
         }
     };
     let faults = day.faults(&scratch)?;

@@ -14,7 +14,7 @@ use self::source::{Source, all, in_folder, root};
 const MOST_LINES: usize = 400;
 /// Files that may be longer, with the reason.
 const LONGER: [(&str, &str); 0] = [];
-/// Top level of the repository, as the contract fixes it; hidden files and cargo's output beside it.
+/// Top level of the repository, which stays as it is; hidden files and cargo's output beside it.
 const TOP_LEVEL: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -180,7 +180,7 @@ fn numbers_on_the_wire_have_units() {
 }
 
 #[test]
-fn the_top_level_is_the_contracts() {
+fn the_top_level_is_fixed() {
     let mut faults = Vec::new();
     for entry in std::fs::read_dir(root()).expect("readable") {
         let name = entry.expect("readable").file_name().to_string_lossy().into_owned();
@@ -188,7 +188,7 @@ fn the_top_level_is_the_contracts() {
             faults.push(name);
         }
     }
-    check("the top level is fixed by the contract", &faults);
+    check("the top level is fixed", &faults);
 }
 
 #[test]

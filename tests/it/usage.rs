@@ -2,7 +2,7 @@
 
 use hfetch_tests::{
     check,
-    harness::{Scratch, eventually},
+    harness::Scratch,
     sim::{Ending, Fault, Host, Matcher, RepoBuilder, Rule, SimHub, Storage, Switches},
 };
 use serde_json::Value;
@@ -158,12 +158,8 @@ async fn a_kill_takes_no_more_than_its_last_second_from_the_ledger() -> anyhow::
     );
     // And it is where a power cut does not reach it once it was settled.
     daemon.stop().await?;
-    let after = eventually("a ledger at rest", async || {
-        let db = check::open(&scratch.state().join("jobs.db")).map_err(|error| error.to_string())?;
-        db.query_row("SELECT sum(bytes) FROM ledger", [], |row| row.get::<_, u64>(0))
-            .map_err(|error| error.to_string())
-    })
-    .await?;
+    let db = check::open(&scratch.state().join("jobs.db"))?;
+    let after: u64 = db.query_row("SELECT sum(bytes) FROM ledger", [], |row| row.get(0))?;
     assert_eq!(after, booked);
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }

@@ -2,8 +2,6 @@
 
 pub(crate) mod hearing;
 
-use std::time::Duration;
-
 use anyhow::{Context as _, bail, ensure};
 use hfetch_proto::v1::{EventType, JobSpec, JobState, SubmitJobRequest, WatchRequest};
 use hfetch_tests::{
@@ -78,7 +76,7 @@ async fn a_watcher_loses_nothing_over_a_kill() -> anyhow::Result<()> {
         .collect();
     assert_eq!(told, of_job);
     daemon.stop().await?;
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }
 
 #[tokio::test]
@@ -281,7 +279,6 @@ async fn watching_a_job_ends_with_it() -> anyhow::Result<()> {
     }
     let ran = scratch.hfctl(["watch", "zzzzzzzzzz", "--json"]).await?;
     assert_eq!(ran.code, 4, "{}", ran.stderr);
-    let took = daemon.stop().await?;
-    assert!(took < Duration::from_secs(5));
+    daemon.stop().await?;
     check::sound(&scratch, &[&hub])
 }

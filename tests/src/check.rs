@@ -15,6 +15,10 @@ use crate::{
     tree,
 };
 
+mod repeats;
+
+pub use repeats::{kept, sent_again};
+
 /// Fails unless the cache is valid, the databases are whole, no daemon panicked, and nothing forbidden happened at the hubs.
 /// Partial files may lie about: some job may still want them. Daemons may be running.
 ///
@@ -33,11 +37,24 @@ pub fn sound(scratch: &Scratch, hubs: &[&SimHub]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As [`sound`], and nothing of ours is left beside the cache's own files: for tests whose jobs are all done.
+/// As [`tidied`], and no byte of a file came twice without a cause: for tests whose jobs are all done, and that asked for
+/// nothing twice.
 ///
 /// # Errors
 /// With everything that is wrong.
 pub fn finished(scratch: &Scratch, hubs: &[&SimHub]) -> anyhow::Result<()> {
+    tidied(scratch, hubs)?;
+    let twice = repeats::once(hubs);
+    ensure!(twice.is_empty(), "{}", twice.join("\n"));
+    Ok(())
+}
+
+/// As [`sound`], and nothing of ours is left beside the cache's own files. For tests that lose, spoil or force what they ask
+/// for again.
+///
+/// # Errors
+/// With everything that is wrong.
+pub fn tidied(scratch: &Scratch, hubs: &[&SimHub]) -> anyhow::Result<()> {
     sound(scratch, hubs)?;
     let staging = staging(&scratch.path(""))?;
     ensure!(staging.is_empty(), "staging is left: {staging:?}");
@@ -127,7 +144,7 @@ pub async fn taken(hub: &SimHub) -> anyhow::Result<()> {
     eventually("empty sockets", async || {
         let queued = queued(&ports).map_err(|error| error.to_string())?;
         quiet = if queued == 0 { quiet + 1 } else { 0 };
-        // Twice: between the socket and the program's own memory lies a moment.
+        // Three times: between the socket and the program's own memory lies a moment.
         if quiet >= 3 {
             Ok(())
         } else {
@@ -135,19 +152,6 @@ pub async fn taken(hub: &SimHub) -> anyhow::Result<()> {
         }
     })
     .await
-}
-
-/// Bytes of a file that were sent in one of a Hub's first `count` answers, and in a later one again: what an interruption
-/// has cost. What connections that share a tail have cost beside it is not in it.
-pub fn sent_again(hub: &SimHub, file: &str, count: u64) -> u64 {
-    let sent = hub.journal().filter(|record| record.file.as_deref() == Some(file));
-    let (before, after): (Vec<_>, Vec<_>) = sent.into_iter().partition(|record| record.seq < count);
-    let pairs = after
-        .iter()
-        .flat_map(|late| before.iter().map(move |early| (&early.sent, &late.sent)));
-    pairs
-        .map(|(early, late)| early.end.min(late.end).saturating_sub(early.start.max(late.start)))
-        .sum()
 }
 
 /// Bytes that wait in sockets of these ports, at either end.

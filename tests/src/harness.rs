@@ -27,13 +27,14 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use crate::own_network;
 
 mod callers;
+mod process;
 mod ran;
 
 pub use callers::channel_as;
+pub use process::{cpu_seconds, memory, peak_memory};
 pub use ran::Ran;
 
-/// Everything in a test is over long before; what is not is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use crate::PATIENCE;
 
 /// Folder with `hfetchd` and `hfctl` of this build. `cargo test --workspace` has built them, for both packages have tests of
 /// their own; the same command is given once more for a run of this package alone. Not `cargo build`: it would unify
@@ -57,19 +58,6 @@ pub fn programs() -> &'static Path {
         assert!(status.success(), "the programs do not build");
         profile_dir
     })
-}
-
-/// The largest resident set of a running process so far, in bytes; 0 when it is gone.
-pub fn peak_memory(pid: u32) -> u64 {
-    memory(pid, "VmHWM:")
-}
-
-/// One of the kernel's figures of a running process, in bytes; 0 when it is gone.
-fn memory(pid: u32, figure: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(figure));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }
 
 /// A scratch folder with everything that a daemon of a user knows: home, caches, state.
@@ -317,7 +305,7 @@ impl Daemon<'_> {
 
     /// The same without what is mapped from files, which is the program itself: in a debug build it is much larger.
     pub fn peak_data(&self) -> u64 {
-        self.peak_memory().saturating_sub(memory(self.pid(), "RssFile:"))
+        self.peak_memory().saturating_sub(process::mapped(self.pid()))
     }
 
     /// Sends a signal.
@@ -361,25 +349,20 @@ impl Daemon<'_> {
         Ok(())
     }
 
-    /// SIGTERM; must end with 0 within five seconds. Gives the time that it took.
+    /// SIGTERM; must end with 0. Gives the time that it took.
     ///
     /// # Errors
     /// When it does not.
     pub async fn stop(mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.signal(Signal::TERM)?;
-        let status = tokio::time::timeout(Duration::from_secs(10), self.child.wait())
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .with_context(|| format!("hfetchd does not stop:\n{}", self.scratch.log()))??;
         let took = began.elapsed();
         ensure!(
             status.success(),
             "hfetchd stopped with {status}:\n{}",
-            self.scratch.log()
-        );
-        ensure!(
-            took < Duration::from_secs(5),
-            "hfetchd took {took:?} to stop:\n{}",
             self.scratch.log()
         );
         Ok(took)

@@ -50,6 +50,17 @@ impl Scratch {
             .with_context(|| format!("the daemon's log:\n{}", self.log()))
     }
 
+    /// The warnings in the event stream of a job that has ended, one line each.
+    ///
+    /// # Errors
+    /// When `hfctl` cannot be run.
+    pub async fn warnings(&self, id: &str) -> anyhow::Result<Vec<String>> {
+        let args = ["watch", "--json", "--after", "0", "--no-progress", id];
+        let told = self.hfctl(args).await?.stdout;
+        let warnings = told.lines().filter(|line| line.contains("\"warning\""));
+        Ok(warnings.map(str::to_owned).collect())
+    }
+
     /// Waits until jobs have ended, and fails unless all are done.
     ///
     /// # Errors

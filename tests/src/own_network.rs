@@ -115,6 +115,38 @@ pub fn slow_line(bytes_per_sec: u64, queue: u64) -> anyhow::Result<Option<()>> {
     Ok(Some(()))
 }
 
+/// A counter of this network, by the kernel's name for it in `/proc/net/netstat`.
+///
+/// # Errors
+/// When there is none.
+pub fn counted(name: &str) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/netstat")?;
+    let lines: Vec<&str> = text.lines().collect();
+    // A line of names, and one of numbers below it.
+    let mut pairs = lines
+        .chunks_exact(2)
+        .flat_map(|pair| pair[0].split(' ').zip(pair[1].split(' ')));
+    let (_, number) = pairs.find(|(known, _)| *known == name).context("no such counter")?;
+    Ok(number.parse()?)
+}
+
+/// Lets the network take so many bits per second; what is too much for it is lost.
+///
+/// # Errors
+/// When the system cannot.
+pub fn drop_above(megabits: u32) -> anyhow::Result<()> {
+    // Packets as a real network has them: those of the loopback device are larger than what passes at once.
+    ip("link set lo mtu 1500")?;
+    let words = format!("qdisc add dev lo root tbf rate {megabits}mbit burst 32k limit 64k");
+    let output = Command::new("tc").args(words.split(' ')).output()?;
+    ensure!(
+        output.status.success(),
+        "tc {words}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// Makes a network in which packets vanish: `198.51.100.0/24` and `2001:db8:100::/64`, where only `.1` and `::1` are we.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! A test whose proxy is missing prints one line and returns; with `HFETCH_NO_SKIP=1` that is a failure.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     process::Stdio,
@@ -15,7 +16,12 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{harness::eventually, python::skip};
+use crate::{
+    harness::{Scratch, eventually},
+    pki::private,
+    python::skip,
+    sim::{Host, SimHub},
+};
 
 /// Who may use the proxies.
 pub const LOGIN: &str = "ann:s3cret";
@@ -29,6 +35,38 @@ pub struct RealProxy {
     pub peer: IpAddr,
     child: Child,
     _dir: tempfile::TempDir,
+}
+
+/// A file with [`LOGIN`], for its owner alone.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn login_file(scratch: &Scratch) -> anyhow::Result<String> {
+    let path = scratch.path("proxy-login");
+    private(&path, LOGIN)?;
+    Ok(path.display().to_string())
+}
+
+/// A configuration with both proxies, `http` and `socks`, and these rules.
+pub fn configuration(http: &RealProxy, socks: &RealProxy, login: &str, rules: &[impl AsRef<str>]) -> String {
+    let rules: Vec<String> = rules.iter().map(|rule| format!("\"{}\"", rule.as_ref())).collect();
+    format!(
+        "[[proxies]]\nname = \"http\"\nurl = \"{}\"\npassword_file = \"{login}\"\n\
+         [[proxies]]\nname = \"socks\"\nurl = \"{}\"\npassword_file = \"{login}\"\n\
+         [routing]\nrules = [{}]\n",
+        http.url,
+        socks.url,
+        rules.join(", ")
+    )
+}
+
+/// Body bytes that a host sent, by the address that asked for them.
+pub fn sent(hub: &SimHub, host: Host) -> BTreeMap<String, u64> {
+    let mut sent = BTreeMap::new();
+    for record in hub.journal().filter(|record| record.host == host) {
+        *sent.entry(record.peer.ip().to_string()).or_default() += record.body_bytes;
+    }
+    sent
 }
 
 impl RealProxy {

@@ -4,9 +4,12 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use sha1::Digest as _;
+
+use crate::harness::Scratch;
 
 /// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +102,28 @@ pub fn faults(cache: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(faults)
+}
+
+/// Everything below a folder of a user, but the daemon's own state and log: sizes and times of change.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn beside_the_daemon(scratch: &Scratch) -> anyhow::Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![scratch.path("")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path == scratch.state() || path == scratch.path("hfetchd.log") {
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path)?;
+            if meta.is_dir() {
+                folders.push(path.clone());
+            }
+            found.insert(path, (meta.len(), meta.modified()?));
+        }
+    }
+    Ok(found)
 }
 
 fn git_sha1(bytes: &[u8]) -> String {

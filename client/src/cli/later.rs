@@ -1,4 +1,4 @@
-//! Commands that the contract names and a later version brings: everything after the verb is taken, so that the answer is
+//! Commands whose names are taken and that a later version brings: everything after the verb is taken, so that the answer is
 //! "not in this version" and not a complaint about an option.
 
 use clap::Args;

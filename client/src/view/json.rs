@@ -1,4 +1,4 @@
-//! The JSON of the contract. Structs, so that keys keep their order and none is forgotten; absent values are null, times
+//! The JSON that scripts read. Structs, so that keys keep their order and none is forgotten; absent values are null, times
 //! RFC 3339 in UTC, sizes bytes, rates bytes per second, durations seconds.
 
 mod beside;

@@ -1,4 +1,4 @@
-//! The words for the wire's enums, as the contract spells them. A value that a newer daemon invented is `unknown`.
+//! The words for the wire's enums. A value that a newer daemon invented is `unknown`.
 
 use hfetch_proto::v1::{EventType, FileState, HoldReason, JobState, NameSource, Priority, RepoType};
 

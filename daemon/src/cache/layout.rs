@@ -1,4 +1,4 @@
-//! Names on disk: what lies where in a cache (hub-protocol 5) and in a local directory (6). Pure text.
+//! Names on disk: what lies where in a cache and in a local directory. Pure text.
 
 use crate::model::{CommitHash, Digest, RepoId, RepoKind, RepoPath, Revision};
 

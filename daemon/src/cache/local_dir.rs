@@ -1,4 +1,4 @@
-//! A local directory: plain files, and beside them metadata by which the Python client trusts them (hub-protocol 6).
+//! A local directory: plain files, and beside them metadata by which the Python client trusts them.
 //!
 //! The old file stays until the new one takes its name. Between the two, and after a cut at any point, metadata never
 //! speaks of a file that is not there: what describes the old file goes first, what describes the new one comes last.

@@ -1,4 +1,4 @@
-//! The lock files that Python clients and we share (hub-protocol 5.5). A courtesy: nothing is wrong without it, because
+//! The lock files that Python clients and we share. A courtesy: nothing is wrong without it, because
 //! partial names are unique, content is verified and names appear by one rename. So it is held for moments, and where
 //! it cannot be had at all we go on.
 
@@ -140,7 +140,7 @@ fn acquire_with<'a>(
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "flock cannot wait with a limit; polling is the protocol of hub-protocol 5.5"
+    reason = "flock cannot wait with a limit; polling is what the Python library does"
 )]
 fn pause() {
     std::thread::sleep(POLL);

@@ -1,4 +1,4 @@
-//! The metadata file beside a local directory's file (hub-protocol 6.2): three lines by which the Python client knows
+//! The metadata file beside a local directory's file: three lines by which the Python client knows
 //! what it has. Pure text.
 
 /// What the three lines say.

@@ -1,4 +1,4 @@
-//! The listing of a commit as a file (hub-protocol 5.8): with it, an offline Python client notices a half snapshot.
+//! The listing of a commit as a file: with it, an offline Python client notices a half snapshot.
 
 use std::io::{self, Read, Write};
 

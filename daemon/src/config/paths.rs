@@ -1,4 +1,4 @@
-//! Paths as people write them: `~`, `$VARIABLE`, and which directories are the default ones (hub-protocol 5.1).
+//! Paths as people write them: `~`, `$VARIABLE`, and which directories are the default ones.
 
 use std::path::{Component, Path, PathBuf};
 

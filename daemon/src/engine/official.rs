@@ -33,21 +33,33 @@ pub(super) struct Word {
     pub(super) notes: Vec<String>,
 }
 
-/// Asks the first origin and the first mirror of a job at the same time. Does nothing for a job that has not both.
+/// Whether an endpoint asked for a pause that is not over: nobody asks it anything until then.
+pub(super) fn wants_a_pause(context: &JobContext, access: &EndpointAccess) -> bool {
+    context.shared.gates.closed_until(&access.gate()).is_some()
+}
+
+/// Asks the first origin and the first mirror of a job at the same time, of those that want no pause. Does nothing for a job
+/// that has not both.
 pub(super) async fn ask(context: &JobContext) -> Word {
     let mut word = Word::default();
-    let first = |trust| context.endpoints.iter().position(|access| access.trust == trust);
-    let (Some(origin), Some(mirror)) = (first(Trust::Origin), first(Trust::Mirror)) else {
+    let access = |index: usize| &context.endpoints[index];
+    let first = |trust| {
+        let mut of_trust = (0..context.endpoints.len()).filter(|index| access(*index).trust == trust);
+        let first = of_trust.clone().next()?;
+        Some((first, of_trust.find(|index| !wants_a_pause(context, access(*index)))))
+    };
+    let (Some((origin, open_origin)), Some((_, mirror))) = (first(Trust::Origin), first(Trust::Mirror)) else {
         return word;
     };
-    let access = |index: usize| &context.endpoints[index];
+    let (origin, mirror) = match (open_origin, mirror) {
+        (Some(origin), Some(mirror)) => (origin, mirror),
+        (Some(origin), None) => return alone(context, origin, word).await,
+        (None, Some(mirror)) => return instead(context, origin, mirror, "it asked us to wait", word).await,
+        (None, None) => return word,
+    };
     let gate = access(origin).endpoint.origin().ascii_serialization();
     if context.shared.away.closed_until(&gate).is_some() {
-        let note = away(access(origin), access(mirror), "it did not answer a moment ago");
-        return match planner::list(context, access(mirror)).await {
-            Ok(said) => by_mirror(word, mirror, said, note),
-            Err(error) => failed(word, mirror, error),
-        };
+        return instead(context, origin, mirror, "it did not answer a moment ago", word).await;
     }
     let mut from_mirror = std::pin::pin!(planner::list(context, access(mirror)));
     let mut from_origin = std::pin::pin!(patiently(
@@ -100,6 +112,23 @@ pub(super) async fn ask(context: &JobContext) -> Word {
     }
 }
 
+/// Asks the origin alone.
+async fn alone(context: &JobContext, origin: usize, word: Word) -> Word {
+    match planner::list(context, &context.endpoints[origin]).await {
+        Ok(said) => found(word, origin, said),
+        Err(error) => failed(word, origin, error),
+    }
+}
+
+/// Asks the mirror alone, for this reason.
+async fn instead(context: &JobContext, origin: usize, mirror: usize, why: &str, word: Word) -> Word {
+    let (origin, access) = (&context.endpoints[origin], &context.endpoints[mirror]);
+    match planner::list(context, access).await {
+        Ok(said) => by_mirror(word, mirror, said, away(origin, access, why)),
+        Err(error) => failed(word, mirror, error),
+    }
+}
+
 /// Waits for a long answer for as long as somebody is there who gives it; `None` when nobody is. The pages of a large listing
 /// have time limits of their own.
 async fn patiently<T>(answer: impl Future<Output = T>, is_there: impl Future<Output = bool>) -> Option<T> {
@@ -125,7 +154,8 @@ async fn is_there(context: &JobContext, access: &EndpointAccess) -> bool {
 }
 
 /// Without an origin, holds a mirror's list against that of the next one: two that contradict each other are a question for
-/// the user, for one of them lies and nobody here knows which. A mirror that is slow or silent contradicts nothing.
+/// the user, for one of them lies and nobody here knows which. A mirror that is slow or silent, or that wants a pause,
+/// contradicts nothing.
 ///
 /// # Errors
 /// When sizes or hashes differ.
@@ -139,6 +169,7 @@ pub(super) async fn contradicted(
     }
     let another =
         |other: &&EndpointAccess| other.trust == Trust::Mirror && other.endpoint.origin() != access.endpoint.origin();
+    let another = |other: &&EndpointAccess| another(other) && !wants_a_pause(context, other);
     let Some(other) = context.endpoints.iter().find(another) else {
         return Ok(());
     };

@@ -122,8 +122,12 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     if let Some((index, Found::Listed(listing))) = word.found {
         return drafted(context, &context.endpoints[index], listing, word.notes, asked_at).await;
     }
-    let mut first = None;
+    let (mut first, mut pausing) = (None, None);
     for access in &context.endpoints {
+        if official::wants_a_pause(context, access) {
+            pausing.get_or_insert(access.endpoint.host());
+            continue;
+        }
         let asked_at = Timestamp::now();
         match list(context, access).await {
             Ok(Found::Listed(listing)) => return drafted(context, access, listing, Vec::new(), asked_at).await,
@@ -135,7 +139,13 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
         }
     }
     let Some(error) = first else {
-        return Err(JobStop::Cancelled);
+        return Err(pausing.map_or(JobStop::Cancelled, |host| {
+            JobStop::JobFailed(Failure::new(
+                FailureKind::RateLimited,
+                format!("{host} asked us to wait"),
+                "a submitted job would wait and go on by itself",
+            ))
+        }));
     };
     Err(JobStop::JobFailed(match classify(&error) {
         Verdict::Permanent(failure) => failure,

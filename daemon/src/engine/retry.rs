@@ -232,9 +232,16 @@ impl Retry {
         }
     }
 
-    /// It serves, and it may: one that failed leaves the way to those that were not judged yet.
+    /// It serves, and it may: one that failed, or that wants a pause, leaves the way to those that were not judged yet.
     fn is_usable(&self, context: &JobContext, index: usize, in_parts: bool) -> bool {
-        let out = |other: usize| !self.serves(other, in_parts) || self.tried[other].attempts_made > 0;
+        let pauses = |other: usize| {
+            context
+                .shared
+                .gates
+                .closed_until(&context.endpoints[other].gate())
+                .is_some()
+        };
+        let out = |other: usize| !self.serves(other, in_parts) || self.tried[other].attempts_made > 0 || pauses(other);
         self.serves(index, in_parts) && context.admission.admits(index, in_parts, out)
     }
 

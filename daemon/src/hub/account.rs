@@ -1,4 +1,4 @@
-//! Whose token it is, and which branches and tags a repository has (hub-protocol 2.5, 2.8).
+//! Whose token it is, and which branches and tags a repository has.
 
 use jiff::Timestamp;
 use serde::Deserialize;

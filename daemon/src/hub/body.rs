@@ -140,8 +140,8 @@ impl Body {
         self.got
     }
 
-    /// The server sent or announced more bytes than asked for; they were cut. To be counted against it. Known for certain
-    /// only after [`Self::chunk`] gave `None`.
+    /// The server sent or announced more bytes than asked for; they were cut. Known for certain only after [`Self::chunk`] gave
+    /// `None`.
     pub fn surplus(&self) -> bool {
         self.surplus
     }

@@ -161,7 +161,7 @@ pub fn classify(error: &HubError) -> Verdict {
     }
 }
 
-/// Sorts a refusal, in the order of the Python client (hub-protocol 4.2).
+/// Sorts a refusal, in the order of the Python client.
 pub(super) fn situation(refusal: &Refusal) -> Situation {
     match &refusal.code {
         Some(ErrorCode::RevisionNotFound) => return Situation::RevisionNotFound,

@@ -1,4 +1,4 @@
-//! A configured base address, official or mirror, and the addresses below it (hub-protocol 1.2).
+//! A configured base address, official or mirror, and the addresses below it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Opens one range of one file (hub-protocol 3): resolves it, or goes straight to where an earlier range found it.
+//! Opens one range of one file: resolves it, or goes straight to where an earlier range found it.
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, ETAG, RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};

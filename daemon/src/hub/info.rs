@@ -1,4 +1,4 @@
-//! What a repository is at a revision (hub-protocol 2.1). The one thing that matters is the commit.
+//! What a repository is at a revision. The one thing that matters is the commit.
 
 use serde::Deserialize;
 use serde_json::Value;

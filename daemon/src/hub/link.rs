@@ -1,4 +1,4 @@
-//! Where the bytes of a file really lie, and for how long that address is good (hub-protocol 3.8).
+//! Where the bytes of a file really lie, and for how long that address is good.
 
 use std::time::Duration;
 

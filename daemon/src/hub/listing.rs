@@ -1,4 +1,4 @@
-//! All files of one commit (hub-protocol 2.2): complete, or an error. Never a part taken for the whole.
+//! All files of one commit: complete, or an error. Never a part taken for the whole.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};

@@ -1,4 +1,4 @@
-//! The next page of a listing: `Link: <…>; rel="next"`, kept on our endpoint (hub-protocol 2.2, 9.1).
+//! The next page of a listing: `Link: <…>; rel="next"`, kept on our endpoint.
 
 use http::{HeaderMap, header};
 use url::Url;

@@ -1,4 +1,4 @@
-//! Percent-encoding as the Hub expects it (hub-protocol 1.3). Addresses are put together from these pieces and nothing else.
+//! Percent-encoding as the Hub expects it. Addresses are put together from these pieces and nothing else.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

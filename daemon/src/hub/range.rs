@@ -1,4 +1,4 @@
-//! Whether an answer holds the bytes that were asked for (hub-protocol 3.3, 3.7).
+//! Whether an answer holds the bytes that were asked for.
 
 use http::{HeaderMap, StatusCode, header};
 use url::Url;

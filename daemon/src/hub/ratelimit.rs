@@ -1,4 +1,4 @@
-//! What a server says about its limits (hub-protocol 4.4): read here, obeyed by the caller.
+//! What a server says about its limits: read here, obeyed by the caller.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Where a redirect leads, and whether we go there (hub-protocol 3.5). The library follows none.
+//! Where a redirect leads, and whether we go there. The library follows none.
 //!
 //! The token is no part of this: `request.rs` attaches it on a hop only when [`Endpoint::owns`] the address and every one
 //! before it, so there is no way to carry it on by following.

@@ -1,4 +1,4 @@
-//! A server's no, read from its headers and the beginning of its body (hub-protocol 4.1).
+//! A server's no, read from its headers and the beginning of its body.
 
 use std::fmt;
 use std::time::Duration;

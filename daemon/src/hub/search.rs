@@ -1,4 +1,4 @@
-//! Finds repositories by words (hub-protocol 2.7).
+//! Finds repositories by words.
 
 use serde::Deserialize;
 use serde_json::Value;

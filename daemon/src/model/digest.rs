@@ -59,7 +59,7 @@ fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// A validator as a server sent it, normalised as the Python client does (hub-protocol 3.4). Compared, never a path.
+/// A validator as a server sent it, normalised as the Python client does. Compared, never a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Etag(String);
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Stable kinds; the word is in the contract.
+/// Stable kinds; the words are what JSON and the wire have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(
     missing_docs,

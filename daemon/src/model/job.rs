@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{CommitHash, Difference, Failure, JobId, Pacing, RepoId, RepoKind, Revision, ScheduleId};
 
-/// Where a job stands; the words are in the contract.
+/// Where a job stands; the words are those of JSON and the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobState {
     /// Waiting for its turn.
@@ -37,7 +37,7 @@ impl JobState {
         Self::Cancelled,
     ];
 
-    /// The word of the contract, of the store and of JSON.
+    /// The word of the wire, of the store and of JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -123,7 +123,7 @@ pub struct IllegalMove {
     pub job_move: JobMove,
 }
 
-/// Why a job is held; the words are in the contract.
+/// Why a job is held; the words are those of JSON and the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HoldReason {
     /// Outside its time window.

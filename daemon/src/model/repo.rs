@@ -1,4 +1,4 @@
-//! Repositories, revisions, commits: the grammar of hub-protocol 1.4 and 1.6, checked before anything becomes a URL or a path.
+//! Repositories, revisions, commits: their grammar, checked before anything becomes a URL or a path.
 
 use std::fmt;
 

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_contract() {
+    fn the_order_of_the_places() {
         let names = Names::new(&map(&[
             ("ours", "org/ours"),
             ("llama-2", "mirror/llama"),

@@ -3,7 +3,7 @@
 use hfetch_tests::{
     check,
     harness::Scratch,
-    sim::{Fault, Host, Matcher, RepoBuilder, Rule, SimHub, Switches},
+    sim::{Fault, Host, Kind, Matcher, RepoBuilder, Rule, SimHub, Switches},
 };
 
 use super::{Case, FILE, PLAIN, all, at_once, complete, failed, hub, listing, repo, resigning};
@@ -93,20 +93,10 @@ async fn pages_without_an_end_are_noticed() -> anyhow::Result<()> {
     let hub = SimHub::builder().repo(many()).switches(looping).start()?;
     let scratch = resigning(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
-    let id = scratch.submit(&["org/m"]).await?;
-    let ran = scratch.hfctl(["wait", &id]).await?;
-    let job = scratch.show(&id).await?;
-    // Other lists of the Hub may serve; if not, it is the endpoint's fault.
-    if ran.code == 0 {
-        complete(&scratch, &hub)?;
-    } else {
-        assert!(
-            job["failure"]["message"]
-                .as_str()
-                .is_some_and(|text| text.contains("list")),
-            "{job}"
-        );
-    }
+    let job = failed(&scratch, &["org/m"]).await?;
+    assert_eq!(job["failure"]["kind"], "endpoint_unreachable", "{job}");
+    let message = job["failure"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("list"), "{message}");
     daemon.stop().await?;
     assert!(hub.journal().len() < 300, "{}", hub.journal().text());
     check::sound(&scratch, &[&hub])
@@ -121,6 +111,12 @@ async fn files_that_are_gone() -> anyhow::Result<()> {
     let daemon = scratch.daemon().await?;
     let job = failed(&scratch, &["org/m"]).await?;
     assert_eq!(job["failure"]["kind"], "entry_not_found", "{job}");
+    // The rest goes on.
+    assert_eq!(job["files_done"], 1, "{job}");
+    let repo = hub.repo(Kind::Model, "org/m").expect("it is there");
+    let snapshot = scratch.cache().join("models--org--m/snapshots");
+    let file = snapshot.join(&repo.commit("main").expect("it has one").sha).join(PLAIN);
+    assert_eq!(std::fs::read(file)?, b"{\"a\": 1}");
     daemon.stop().await?;
     check::sound(&scratch, &[&hub])
 }

@@ -1,33 +1,14 @@
 //! Names in a repository that lead out of its folder.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use hfetch_tests::{
     check,
-    harness::Scratch,
     sim::{RepoBuilder, SimHub},
+    tree::beside_the_daemon,
 };
 
 use super::{at_once, failed, repo};
-
-/// Everything below a folder but the daemon's own files.
-fn everything(scratch: &Scratch) -> anyhow::Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![scratch.path("")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.starts_with(scratch.state()) || path == scratch.path("hfetchd.log") {
-                continue;
-            }
-            if fs::symlink_metadata(&path)?.is_dir() {
-                folders.push(path.clone());
-            }
-            found.insert(path);
-        }
-    }
-    Ok(found)
-}
 
 async fn refused(build: impl FnOnce(RepoBuilder) -> RepoBuilder) -> anyhow::Result<()> {
     let hub = SimHub::builder().repo(build(repo())).start()?;
@@ -36,7 +17,7 @@ async fn refused(build: impl FnOnce(RepoBuilder) -> RepoBuilder) -> anyhow::Resu
         let folder = scratch.path("there");
         fs::create_dir(&folder)?;
         let daemon = scratch.daemon().await?;
-        let before = everything(&scratch)?;
+        let before = beside_the_daemon(&scratch)?;
         let mut args = vec!["org/m"];
         if local {
             args.extend(["--local-dir", folder.to_str().unwrap_or_default()]);
@@ -51,10 +32,9 @@ async fn refused(build: impl FnOnce(RepoBuilder) -> RepoBuilder) -> anyhow::Resu
                 path.starts_with(&repo) || *path == scratch.cache() || path.starts_with(scratch.cache().join(".locks"))
             }
         };
-        let elsewhere: Vec<_> = everything(&scratch)?
-            .difference(&before)
-            .filter(|path| !allowed(path))
-            .cloned()
+        let elsewhere: Vec<_> = beside_the_daemon(&scratch)?
+            .into_keys()
+            .filter(|path| !before.contains_key(path) && !allowed(path))
             .collect();
         anyhow::ensure!(elsewhere.is_empty(), "written: {elsewhere:?}");
         check::sound(&scratch, &[&hub])?;

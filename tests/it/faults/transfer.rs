@@ -7,17 +7,17 @@ use hfetch_tests::{
     sim::{Fault, Journal, Kind, Matcher, Rule},
 };
 
-use super::{Case, FILE, MIB, PLAIN, SIZE, all, cdn, complete, failed, hub, resolve, scratch, strikes, tree, warnings};
+use super::{Case, FILE, MIB, PLAIN, SIZE, all, cdn, complete, failed, hub, resolve, scratch, strikes, tree};
 
 #[tokio::test]
 async fn cut_connections() {
     all(vec![
         Case::new("reset before the head", cdn(), Fault::ResetBeforeHead, 3),
         Case::new("reset at once", cdn(), Fault::ResetAfter(0), 2),
-        Case::new("reset after 1 MB", cdn(), Fault::ResetAfter(1_000_000), 4),
+        Case::new("reset after 1 MB", cdn(), Fault::ResetAfter(1_000_000), 4).keeps(),
         Case::new("early FIN before the head", cdn(), Fault::CutBeforeHead, 3),
-        Case::new("early FIN after 1 MB", cdn(), Fault::CutAfter(1_000_000), 4),
-        Case::new("short and in good form", cdn(), Fault::ShortChunked(700_000), 2),
+        Case::new("early FIN after 1 MB", cdn(), Fault::CutAfter(1_000_000), 4).keeps(),
+        Case::new("short and in good form", cdn(), Fault::ShortChunked(700_000), 2).keeps(),
         Case::new("reset where it is asked", resolve(), Fault::ResetBeforeHead, 2),
         Case::new("FIN where it is asked", resolve(), Fault::CutBeforeHead, 2),
         Case::new(
@@ -40,7 +40,7 @@ async fn cut_connections() {
 async fn stalls_and_drips() {
     all(vec![
         Case::new("a silent head", cdn(), Fault::StallBeforeHead, 1),
-        Case::new("a silent body", cdn(), Fault::StallAfter(600_000), 2),
+        Case::new("a silent body", cdn(), Fault::StallAfter(600_000), 2).keeps(),
         Case::new("silence where it is asked", resolve(), Fault::StallBeforeHead, 1),
         Case::new(
             "a silent plain file",
@@ -61,7 +61,7 @@ async fn answers_that_are_no_parts() {
         Case::new("206 of before", cdn().ranged(true), Fault::OtherRange(-1), 2),
         Case::new("206 without Content-Range", cdn(), Fault::NoContentRange, 2),
         Case::new("206 with a wrong total", cdn(), Fault::WrongTotal(SIZE + 1), 2),
-        Case::new("more than announced", cdn(), Fault::Overlong(100_000), 2).costly(),
+        Case::new("more than announced", cdn(), Fault::Overlong(100_000), 2).keeps(),
         Case::new("gzip unasked", cdn(), Fault::Gzip, 2),
         Case::new("multipart", cdn(), Fault::Multipart, 2),
         Case::new("a login page for bytes", cdn(), Fault::Html, 3),
@@ -100,7 +100,7 @@ async fn wrong_bytes_once_are_thrown_away_with_a_warning() -> anyhow::Result<()>
         let daemon = scratch.daemon().await?;
         let id = scratch.submit(&["org/m"]).await?;
         scratch.wait_done(&[&id]).await?;
-        let warnings = warnings(&scratch, &id).await?;
+        let warnings = scratch.warnings(&id).await?.concat();
         daemon.stop().await?;
         check::finished(&scratch, &[&hub])?;
         complete(&scratch, &hub)?;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use hfetch_tests::{
-    check,
+    CANARY, check,
     harness::Scratch,
     sim::{Authority, Flaw, Host, Identity, SimHub, Token},
 };
@@ -12,20 +12,19 @@ use tokio::net::TcpListener;
 
 use super::{FILE, SIZE, again, held_for, repo, trusting};
 
-const TOKEN: &str = "hf_canaryCANARYcanary0123456789";
 const HERE: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
 
 fn hub(identity: &Identity, cdn: &Identity) -> anyhow::Result<SimHub> {
     SimHub::builder()
         .repo(repo())
         .tls(identity, cdn)
-        .token_as(TOKEN, Token::read("alice"))
+        .token_as(CANARY, Token::read("alice"))
         .start()
 }
 
 fn token_file(scratch: &Scratch) -> anyhow::Result<String> {
     let file = scratch.path("token");
-    fs::write(&file, TOKEN)?;
+    fs::write(&file, CANARY)?;
     Ok(file.display().to_string())
 }
 

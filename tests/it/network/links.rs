@@ -13,8 +13,8 @@ use hfetch_tests::{
 use super::{FILE, MIB, PUBLIC, SIZE, again, repo};
 
 const FLAPS: u64 = 4;
-/// Bytes that may come again for each loss: what was in the sockets, and what a connection had not handed on.
-const FOR_A_LOSS: u64 = 2 * MIB;
+/// Bytes that may come again for each loss: what the server's system takes of it for a connection that is dead already.
+const FOR_A_LOSS: u64 = 256 << 10;
 
 /// Waits until some watcher of the job reads that it waits, or that bytes stand still.
 async fn noticed(scratch: &Scratch, id: &str) -> anyhow::Result<()> {
@@ -43,6 +43,7 @@ fn a_link_that_goes_and_comes_costs_little_each_time() -> anyhow::Result<()> {
             let id = scratch.submit(&["org/m", "-x", "2"]).await?;
             for _ in 0..FLAPS {
                 gate.reached().await;
+                check::taken(&hub).await?;
                 ip("link set lo down")?;
                 noticed(&scratch, &id).await?;
                 ip("link set lo up")?;
@@ -88,6 +89,7 @@ fn sockets_of_an_address_that_is_gone_are_left_for_the_new_one() -> anyhow::Resu
             let daemon = scratch.daemon().await?;
             let id = scratch.submit(&["org/m", "-x", "2"]).await?;
             gate.reached().await;
+            check::taken(&hub).await?;
             ip(&format!("addr del {old}/32 dev lo"))?;
             for name in ["hub.test", "cdn.test"] {
                 names.lead(name, &[PUBLIC])?;
@@ -100,4 +102,22 @@ fn sockets_of_an_address_that_is_gone_are_left_for_the_new_one() -> anyhow::Resu
             check::finished(&scratch, &[&hub])
         },
     )
+}
+
+/// A link that loses every packet that is too much for it: senders learn its rate by losses.
+#[test]
+fn a_link_that_loses_what_is_too_much_brings_all() -> anyhow::Result<()> {
+    own_network::run("network::links::a_link_that_loses_what_is_too_much_brings_all", async {
+        let hub = SimHub::builder().repo(repo()).start()?;
+        let scratch = Scratch::new(hub.endpoint())?;
+        let daemon = scratch.daemon().await?;
+        own_network::drop_above(20)?;
+        let id = scratch.submit(&["org/m", "-x", "4"]).await?;
+        scratch.wait_done(&[&id]).await?;
+        daemon.stop().await?;
+        assert!(own_network::counted("TCPLostRetransmit")? + own_network::counted("TCPFastRetrans")? > 0);
+        let again = again(&hub);
+        assert!(again <= SIZE / 4, "{again}\n{}", hub.journal().text());
+        check::finished(&scratch, &[&hub])
+    })
 }

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, time::Duration};
 
 use hfetch_tests::{
-    check,
+    CANARY, check,
     dns::{Answer, NameServer},
     harness::{Scratch, eventually},
     own_network::{self, black_hole, ip},
@@ -15,12 +15,13 @@ use super::{FILE, PUBLIC, SIZE, again, held_for, repo};
 
 /// What stands for the dead one of two public addresses.
 const OTHER: &str = "203.0.113.6";
+/// And one more, for what is known of the other one counts for every name.
+const THIRD: &str = "203.0.113.7";
 /// An address of a known neighbour that is not there.
 const HOLE: &str = "198.51.100.99";
 const HOLE_V6: &str = "2001:db8:100::99";
 const HUB: &str = "hub.test";
 const CDN: &str = "cdn.test";
-const TOKEN: &str = "hf_canaryCANARYcanary0123456789";
 
 /// A Hub with names, at the public address.
 fn named() -> anyhow::Result<SimHub> {
@@ -37,7 +38,7 @@ fn named_with(repo: RepoBuilder) -> anyhow::Result<SimHub> {
         .cdn_address(at)
         .names(HUB, CDN)
         .repo(repo)
-        .token_as(TOKEN, Token::read("alice"))
+        .token_as(CANARY, Token::read("alice"))
         .start()
 }
 
@@ -59,7 +60,7 @@ fn a_name_that_is_not_resolved_is_told_and_tried_again() -> anyhow::Result<()> {
                 names.lead(HUB, &[PUBLIC])?;
                 scratch.wait_done(&[&id]).await?;
                 daemon.stop().await?;
-                check::finished(&scratch, &[&hub])?;
+                check::tidied(&scratch, &[&hub])?;
             }
             Ok(())
         },
@@ -102,14 +103,19 @@ fn of_two_addresses_the_one_that_answers_is_used() -> anyhow::Result<()> {
         let (hub, names) = (named()?, NameServer::start().await?);
         names.lead(HUB, &[OTHER, PUBLIC])?;
         // The Hub's other address refuses; the CDN's swallows what it is sent.
-        names.lead(CDN, &[OTHER, PUBLIC])?;
-        let dead = full(SocketAddr::new(OTHER.parse()?, hub.address(Host::Cdn).port())).await?;
+        ip(&format!("addr add {THIRD}/32 dev lo"))?;
+        names.lead(CDN, &[THIRD, PUBLIC])?;
+        let dead = full(SocketAddr::new(THIRD.parse()?, hub.address(Host::Cdn).port())).await?;
         let scratch = Scratch::new(hub.endpoint())?;
         let daemon = scratch.daemon().await?;
         let id = scratch.submit(&["org/m", "-x", "2"]).await?;
         scratch.wait_done(&[&id]).await?;
         daemon.stop().await?;
         drop(dead);
+        assert!(
+            own_network::counted("ListenDrops")? > 0,
+            "the dead address was not tried"
+        );
         assert_eq!(again(&hub), 0, "{}", hub.journal().text());
         check::finished(&scratch, &[&hub])
     })
@@ -194,7 +200,7 @@ fn names_that_lead_into_our_network_are_refused_before_a_connection() -> anyhow:
             hub.fault(Matcher::any().host(Host::Hub).file(FILE), Fault::Redirect(302, evil));
             let scratch = Scratch::new(hub.endpoint())?;
             let token = scratch.path("token");
-            fs::write(&token, TOKEN)?;
+            fs::write(&token, CANARY)?;
             let token = token.display().to_string();
             let daemon = scratch.daemon().await?;
             for address in [

@@ -1,4 +1,4 @@
-//! `--include` and `--exclude` choose what Python's patterns choose: the table of hub-protocol 8.4.
+//! `--include` and `--exclude` choose what Python's patterns choose.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,10 +1,10 @@
 //! A user's machine: an account where nothing was ever configured, and a Hub for it.
 
-use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, bail, ensure};
 use hfetch_tests::{
-    harness::{Ran, programs},
+    harness::{PATIENCE, Ran, programs},
     sim::{Gated, RepoBuilder, SimHub},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,7 +17,6 @@ use tokio::{
 use super::document::Step;
 
 /// For a command that ends.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes per second of a Hub that is slow enough to be watched.
 const SLOW: u64 = 200_000;
 /// What `Tokenizer.from_pretrained` wants.

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use hfetch_proto::v1;
 use hfetch_tests::{
     check,
-    harness::eventually,
+    harness::{PATIENCE, eventually},
     pki::{Authority, private},
     sim::{RepoBuilder, SimHub},
 };
@@ -195,7 +195,8 @@ async fn a_reload_takes_a_token_back_in_the_middle_of_a_watch() -> anyhow::Resul
     )?;
     daemon.signal(Signal::HUP)?;
     // Heartbeats may come before; the end must.
-    while let Ok(Some(_)) = watch.message().await {}
+    let end = async { while let Ok(Some(_)) = watch.message().await {} };
+    tokio::time::timeout(PATIENCE, end).await?;
     let info = v1::GetServerInfoRequest {};
     let code = async |token: &str| -> anyhow::Result<Code> {
         let answer = place.admin(port, token).await?.get_server_info(info).await;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use hfetch_tests::{
     check,
-    harness::{PATIENCE, Ran, Scratch},
+    harness::{PATIENCE, Ran, Scratch, eventually},
     sim::{Gate, RepoBuilder, SimHub},
     tree,
 };
@@ -256,12 +256,11 @@ impl Step {
 
 /// Waits for the daemon's socket, as long as somebody may still make it.
 async fn listening(scratch: &Scratch) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while UnixStream::connect(scratch.socket()).await.is_err() {
-        ensure!(Instant::now() < deadline, "hfetchd does not answer:\n{}", scratch.log());
-        sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
+    let connected = eventually("an answer of hfetchd", async || {
+        let connected = UnixStream::connect(scratch.socket()).await;
+        connected.map(drop).map_err(|error| error.to_string())
+    });
+    connected.await.with_context(|| scratch.log())
 }
 
 /// SIGTERM, and how it ends then.

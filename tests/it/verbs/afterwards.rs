@@ -60,7 +60,7 @@ async fn a_late_job_does_not_take_a_branch_back() -> anyhow::Result<()> {
     scratch.wait_done(&[&last]).await?;
     assert_eq!(std::fs::read_to_string(&main)?, newest);
     daemon.stop().await?;
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }
 
 #[tokio::test]

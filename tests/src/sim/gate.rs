@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::fault::Matcher;
 use super::glob::fits;
 use super::journal::lock;
+use crate::PATIENCE;
 
 /// Holds what it matches until [`Gate::release`] or until it is dropped.
 #[derive(Debug)]
@@ -38,19 +39,30 @@ struct Budget {
 }
 
 impl Gate {
-    /// Returns once something waits at this gate.
+    /// Returns once something waits at this gate. Not for tests that pause their clock, whose minutes pass at once.
+    ///
+    /// # Panics
+    /// After a minute.
     pub async fn reached(&self) {
         self.held_by(1).await;
     }
 
     /// Returns once `count` bodies or answers wait at this gate at one time.
+    ///
+    /// # Panics
+    /// After a minute.
     pub async fn held_by(&self, count: usize) {
         let mut changes = self.inner.changed.subscribe();
-        loop {
-            changes.mark_unchanged();
-            if lock(&self.inner.budget).held >= count || changes.changed().await.is_err() {
-                return;
+        let wait = async {
+            loop {
+                changes.mark_unchanged();
+                if self.held() >= count || changes.changed().await.is_err() {
+                    return;
+                }
             }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("{} of {count} came to the gate of {:?}", self.held(), self.inner.what);
         }
     }
 

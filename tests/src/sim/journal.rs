@@ -6,16 +6,13 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use super::record::{Ending, Host, Record};
 use super::wire::{FileTag, Headers, Request};
-
-/// How long [`Journal::wait_for`] waits before it fails the test.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::PATIENCE;
 
 /// The list of all exchanges. Cheap to clone; all clones are one journal.
 #[derive(Clone, Debug)]

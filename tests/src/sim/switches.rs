@@ -54,7 +54,7 @@ pub struct Switches {
     pub hub_concurrency: Option<usize>,
     /// Requests answered at one time by the CDN; 503 beyond.
     pub cdn_concurrency: Option<usize>,
-    /// Bytes of the send buffer of each connection, so that what is counted as sent has nearly arrived; else the system's.
+    /// Bytes of the send buffer of each connection, so that what is counted as sent has nearly arrived; else 128 KiB.
     pub send_buffer: Option<usize>,
     /// Seconds by which our clock is ahead of the machine's.
     pub clock_ahead_secs: i64,

@@ -6,14 +6,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use hfetch_tests::harness::peak_memory;
+use hfetch_tests::harness::{cpu_seconds, peak_memory};
 use rustix::process::{Signal, kill_process};
 use tokio::{
     net::UnixStream,
     time::{Duration, Instant, sleep},
 };
 
-use crate::measure::{Group, cpu_seconds};
+use crate::measure::Group;
 
 /// It answers long before.
 const START: Duration = Duration::from_secs(20);

@@ -8,12 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use hfetch_tests::harness::peak_memory;
+use hfetch_tests::harness::{cpu_seconds, peak_memory};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::time::{Duration, Instant, sleep};
 
-/// Linux tells CPU time to programs in hundredths of a second, whatever it counts in.
-const TICKS_PER_SEC: f64 = 100.0;
 /// How often we look whether a command has ended.
 const LOOK: Duration = Duration::from_millis(2);
 /// How many looks pass between two at its memory.
@@ -121,18 +119,4 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// User and system time of a process and of the children that it waited for.
-pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, which may hold anything, ends at the last parenthesis; the state is field 3.
-    let (_, rest) = stat.rsplit_once(") ").context("a line of /proc/PID/stat")?;
-    let ticks: f64 = rest
-        .split(' ')
-        .skip(11)
-        .take(4)
-        .map(|field| field.parse::<f64>().unwrap_or(0.0))
-        .sum();
-    Ok(ticks / TICKS_PER_SEC)
 }
