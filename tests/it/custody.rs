@@ -1,5 +1,9 @@
 //! A token goes to one origin, and is nowhere else.
 
+mod canary;
+mod dumps;
+mod sealed;
+
 use std::{fs, path::Path, process::Stdio};
 
 use anyhow::Context as _;

@@ -8,5 +8,6 @@ pub mod own_network;
 pub mod pki;
 pub mod proxies;
 pub mod python;
+pub mod relay;
 pub mod sim;
 pub mod tree;

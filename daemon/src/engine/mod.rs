@@ -36,6 +36,7 @@ mod login;
 mod names;
 mod official;
 mod on_result;
+mod permit;
 mod planner;
 mod preview;
 mod progress;
@@ -164,6 +165,7 @@ impl Engine {
         mode: Mode,
         config: watch::Receiver<Arc<Config>>,
         hub: Hub,
+        tokens: TokenStore,
     ) -> Result<(Self, Running), StoreError> {
         let (events, heard) = broadcast::channel(EVENTS);
         let sender = events.clone();
@@ -182,7 +184,6 @@ impl Engine {
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
         }
-        let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;
         let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
         let goodput = store.goodput().await?;

@@ -28,6 +28,7 @@ use super::{
     ledger::Ledgers,
     leftovers::place_of,
     limits::Limits,
+    permit::Permits,
     progress::{JobProgress, lock},
     sources::{SourceId, Sources},
     stop::JobStop,
@@ -93,6 +94,8 @@ pub(super) struct Shared {
     pub(super) forecasts: Forecasts,
     /// Jobs that wait for access to a gated repository.
     pub(super) access_waits: AccessWaits,
+    /// Who may have what, asked before jobs are queued.
+    pub(super) permits: Permits,
 }
 
 impl Shared {
@@ -137,6 +140,7 @@ impl Shared {
             ledgers: Ledgers::default(),
             forecasts: Forecasts::default(),
             access_waits: AccessWaits::default(),
+            permits: Permits::default(),
         }
     }
 
@@ -216,6 +220,8 @@ pub(super) struct EndpointAccess {
     pub(super) account: Option<u32>,
     /// Whether its word on digests is the official one.
     pub(super) trust: Trust,
+    /// It brings bytes only while no other endpoint of the job can.
+    pub(super) fallback: bool,
 }
 
 /// What the tasks of one job share.
@@ -259,7 +265,7 @@ impl JobContext {
         Arc::new(Self {
             shared,
             sources,
-            admission: Arc::new(Admission::new(endpoints.len())),
+            admission: Arc::new(Admission::new(&endpoints)),
             id: job.id.clone(),
             row: job.row,
             owner: job.owner.clone(),

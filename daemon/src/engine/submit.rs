@@ -1,4 +1,5 @@
-//! A wish becomes a checked job specification, and the specification a stored job. Asks no Hub.
+//! A wish becomes a checked job specification, and the specification a stored job. Asks the Hub one thing in short time: whether
+//! the user has access (`permit`).
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    access::{NOT_SENT, TokenRule, token_origin},
+    access::{self, NOT_SENT, TokenRule, token_origin},
     destination::destination,
     error::CallError,
     limits::pacing,
@@ -95,6 +96,15 @@ pub(super) async fn submit(
     let mut checked = check(shared, mode, &submit.owner, submit.wish).await?;
     let (uid, endpoints, own) = (submit.owner.uid, &checked.endpoints, submit.token);
     let token = login::token_of(shared, &config, &rule, uid, endpoints, own, submit.no_login).await;
+    if token.is_none() && !submit.no_login {
+        checked.warnings.extend(login::doubt(shared, uid).await);
+    }
+    let granted = access::for_caller(shared, &rule, checked.endpoints.clone(), uid, token.clone());
+    let permit = shared
+        .permits
+        .of(shared, &granted, checked.spec.kind, &checked.spec.repo_id);
+    let permit = permit.await;
+    checked.warnings.extend(permit.warning());
     if let Some(token) = token {
         match token_origin(&config, &rule, &checked.endpoints) {
             Some(origin) => {
@@ -125,6 +135,7 @@ pub(super) async fn submit(
             bytes_expected,
             request,
             max_queued,
+            held: permit.hold(shared.clock.now()),
         })
         .await?;
     Ok((submitted, checked.warnings))

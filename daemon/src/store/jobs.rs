@@ -44,6 +44,8 @@ pub struct NewJob {
     pub request: Option<RequestKey>,
     /// Open jobs that the user may have, this one included.
     pub max_queued: u64,
+    /// It waits from the beginning, for this.
+    pub held: Option<(HoldReason, MoveNote)>,
 }
 
 /// Key and content of a repeatable request.
@@ -182,6 +184,10 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
     }
     let job = get(db, Scope::All, &id)?;
     events::append(context, &job, NewEvent::of(&job, EventKind::Submitted))?;
+    let job = match &new.held {
+        None => job,
+        Some((reason, note)) => apply(context, Scope::All, &id, JobMove::Hold(*reason), note)?,
+    };
     Ok(Submitted { job, existing: false })
 }
 

@@ -6,6 +6,7 @@
 
 mod aliases;
 mod block_checks;
+mod closed;
 mod deadlines;
 mod error;
 mod events;
