@@ -84,10 +84,10 @@ pub(crate) enum ColorArg {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Queue a download and print the job's id
-    #[command(after_help = submit::SUBMIT_EXAMPLES)]
+    #[command(after_help = submit::SUBMIT_EXAMPLES, override_usage = submit::SUBMIT_USAGE)]
     Submit(Box<SubmitArgs>),
     /// Download and print the path, like `hf download`
-    #[command(after_help = submit::DOWNLOAD_EXAMPLES)]
+    #[command(after_help = submit::DOWNLOAD_EXAMPLES, override_usage = submit::DOWNLOAD_USAGE)]
     Download(Box<SubmitArgs>),
     /// List jobs, newest first
     #[command(visible_alias = "ls", after_help = jobs::LIST_EXAMPLES)]
@@ -110,7 +110,7 @@ pub(crate) enum Command {
     /// End jobs; what is on disk stays
     #[command(after_help = jobs::CANCEL_EXAMPLES)]
     Cancel(IdsArgs),
-    /// Queue failed or cancelled jobs again
+    /// Queue failed or cancelled jobs again; let held ones try at once
     #[command(after_help = jobs::RETRY_EXAMPLES)]
     Retry(RetryArgs),
     /// Change priority, limit or window of jobs, also while they run

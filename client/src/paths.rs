@@ -114,18 +114,18 @@ mod tests {
         let env = table(&[("HOME", "/home/u")]);
         let check = |path: &str, expected: &str| {
             assert_eq!(
-                absolute(path, Path::new("/work/dir"), &env),
+                absolute(path, Path::new("/cwd/dir"), &env),
                 PathBuf::from(expected),
                 "{path}"
             );
         };
-        check("models", "/work/dir/models");
-        check("./a/../b/", "/work/dir/b");
+        check("models", "/cwd/dir/models");
+        check("./a/../b/", "/cwd/dir/b");
         check("../../../x", "/x");
         check("/abs/./p", "/abs/p");
         check("~/m", "/home/u/m");
         check("~", "/home/u");
-        check("~other/m", "/work/dir/~other/m");
+        check("~other/m", "/cwd/dir/~other/m");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub const JOB_NOT_FOUND: &str = "JOB_NOT_FOUND";
 pub const JOB_ID_AMBIGUOUS: &str = "JOB_ID_AMBIGUOUS";
 /// No alias of that name.
 pub const ALIAS_NOT_FOUND: &str = "ALIAS_NOT_FOUND";
+/// No such repository or revision in the cache.
+pub const NOT_CACHED: &str = "NOT_CACHED";
 /// The same request id with another request.
 pub const REQUEST_ID_REUSED: &str = "REQUEST_ID_REUSED";
 /// The job's state does not allow the verb.

@@ -192,7 +192,7 @@ async fn what_changed_on_the_disk_is_told_and_fetched_again() -> anyhow::Result<
         if ran.code == 0 { Ok(()) } else { Err(ran.stdout) }
     })
     .await?;
-    scratch.hfctl(["cache", "verify", "org/none"]).await?.exits(2)?;
+    scratch.hfctl(["cache", "verify", "org/none"]).await?.exits(4)?;
     daemon.stop().await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Numbered events: nothing is lost, nothing comes twice, whoever dies meanwhile.
 
-mod hearing;
+pub(crate) mod hearing;
 
 use std::time::Duration;
 

@@ -61,8 +61,13 @@ pub fn programs() -> &'static Path {
 
 /// The largest resident set of a running process so far, in bytes; 0 when it is gone.
 pub fn peak_memory(pid: u32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+/// One of the kernel's figures of a running process, in bytes; 0 when it is gone.
+fn memory(pid: u32, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(figure));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
@@ -308,6 +313,11 @@ impl Daemon<'_> {
     /// The largest resident set so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         peak_memory(self.pid())
+    }
+
+    /// The same without what is mapped from files, which is the program itself: in a debug build it is much larger.
+    pub fn peak_data(&self) -> u64 {
+        self.peak_memory().saturating_sub(memory(self.pid(), "RssFile:"))
     }
 
     /// Sends a signal.

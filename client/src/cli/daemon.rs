@@ -8,6 +8,7 @@ Examples:
   hfctl daemon start
   hfctl daemon status --json
   hfctl daemon logs -f
+  hfctl daemon restart
   hfctl daemon stop
 
 A daemon under systemd is started and stopped with systemctl; status and reload work for it too.";
@@ -21,6 +22,9 @@ pub(crate) enum DaemonCommand {
     /// Stop your daemon; jobs go on when it runs again
     #[command(after_help = "Examples:\n  hfctl daemon stop")]
     Stop,
+    /// Stop your daemon if it runs, and start it again; jobs go on
+    #[command(after_help = "Examples:\n  hfctl daemon restart\n  hfctl daemon restart --config ./hfetch.toml")]
+    Restart(StartArgs),
     /// Tell whether a daemon runs, and which
     #[command(after_help = "Examples:\n  hfctl daemon status\n  hfctl daemon status --json | jq .pid")]
     Status,

@@ -138,7 +138,7 @@ pub(crate) struct IdsArgs {
     /// The jobs' ids, or the beginnings of them
     #[arg(value_name = "ID", required_unless_present_any = ["all", "all_users"], conflicts_with_all = ["all", "all_users"])]
     pub(crate) ids: Vec<String>,
-    /// All your jobs in a fitting state
+    /// All your jobs in a state that the command changes
     #[arg(long)]
     pub(crate) all: bool,
     /// With --all: the jobs of this user instead of yours (operators)

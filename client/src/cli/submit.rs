@@ -2,6 +2,11 @@
 
 use clap::{Args, ValueEnum};
 
+/// NAME first: `--include` and `--exclude` take all words up to the next option.
+pub(super) const SUBMIT_USAGE: &str = "hfctl submit <NAME> [FILES]... [OPTIONS]";
+/// As [`SUBMIT_USAGE`].
+pub(super) const DOWNLOAD_USAGE: &str = "hfctl download <NAME> [FILES]... [OPTIONS]";
+
 /// Shown below `hfctl submit --help`.
 pub(super) const SUBMIT_EXAMPLES: &str = "\
 Examples:

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::spec;
 use crate::view::cache as view;
 use crate::view::human;
-use crate::view::json::cache::{CachedRepoJson, SweptJson, VerifiedJson};
+use crate::view::json::cache::{CachedRepoJson, PinsJson, SweptJson, VerifiedJson};
 
 pub(super) async fn run(context: &Context, command: CacheCommand) -> Result<Exit, CliError> {
     match command {
@@ -117,6 +117,13 @@ async fn pin(context: &Context, targets: Vec<CacheTarget>, pinned: bool) -> Resu
     let verb = if pinned { "pinned" } else { "unpinned" };
     let count = human::plural(answer.revisions_changed, "revision");
     context.out.note(&format!("{count} {verb}"));
+    if context.out.json {
+        let revisions_changed = answer.revisions_changed;
+        context.out.answer_json(&PinsJson {
+            pinned,
+            revisions_changed,
+        })?;
+    }
     Ok(Exit::Done)
 }
 

@@ -26,6 +26,11 @@ pub(super) async fn run(context: &Context, command: &DaemonCommand) -> Result<Ex
     match command {
         DaemonCommand::Start(args) => start::run(context, args).await,
         DaemonCommand::Stop => stop::run(context).await,
+        DaemonCommand::Restart(args) => {
+            // What it does not know of the old one, such as its config files, must be given again.
+            stop::stop(context).await?;
+            start::run(context, args).await
+        }
         DaemonCommand::Status => status::run(context).await,
         DaemonCommand::Reload => reload::run(context).await,
         DaemonCommand::Logs(args) => logs::run(context, args).await,

@@ -74,7 +74,8 @@ impl Monitor {
 /// A line for logs: changes of state, the plan, warnings, the connection. Files are left out: there may be thousands.
 fn plain_line(item: &Item) -> Option<String> {
     match item {
-        Item::Job(job) => Some(human::job_line(job)),
+        // How it ended is told by whoever follows it.
+        Item::Job(job) => (!has_ended(job.state())).then(|| human::job_line(job)),
         Item::Event(event) => notable(event).then(|| human::event_text(event)),
         Item::Lost => Some(LOST.to_owned()),
         Item::Back => Some(BACK.to_owned()),

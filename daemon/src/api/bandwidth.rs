@@ -5,10 +5,9 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert,
-    gate::about,
     identity::Caller,
     job::refusal,
-    selection::{Selection, Told, all, selection},
+    selection::{Selection, Told, all, answer, selection},
 };
 use crate::{
     engine::{CallError, Engine, GlobalLimit, JobWish, LimitSource, LimitWish},
@@ -64,11 +63,6 @@ impl v1::bandwidth_service_server::BandwidthService for BandwidthApi {
     }
 
     async fn set_limit(&self, request: Request<v1::SetLimitRequest>) -> Result<Response<v1::SetLimitResponse>, Status> {
-        let caller = Caller::of(&request)?;
-        if !caller.operator {
-            let text = "only the owner of the daemon or root may set the limit of everybody".to_owned();
-            return Err(CallError::NotAllowed(text).into());
-        }
         let request = request.into_inner();
         let wish = match (request.limit.trim(), request.for_sec) {
             ("", None) => LimitWish::Reset,
@@ -95,16 +89,10 @@ impl v1::bandwidth_service_server::BandwidthService for BandwidthApi {
         let (scope, ids) = self.chosen(&caller, request.selector).await?;
         for text in ids {
             match self.change(scope, &text, &wish).await {
-                Ok(job) => told.add(convert::job(&job, self.engine.progress(&job.id).as_ref())),
+                Ok(job) => told.add(convert::job_now(&self.engine, &job)),
                 Err(error) => told.refusals.push(refusal(&text, error)),
             }
         }
-        let ids = told.ids();
-        let answer = v1::UpdateJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, UpdateJobsResponse))
     }
 }

@@ -206,6 +206,18 @@ impl Guard {
         })
     }
 
+    /// Whether a caller has the rights with which it began something long. Over TCP the door ends the connections of those who
+    /// lost theirs.
+    ///
+    /// # Errors
+    /// When it is no operator any more.
+    pub(super) fn still_admits(&self, caller: &Caller) -> Result<(), Status> {
+        match caller.operator && !caller.remote {
+            true => self.admit_uid(Right::Operator, caller.owner.uid).map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// What the system says of a user, at most [`FRESH`] old. Looked up outside the lock: the directory may be a slow server.
     fn known(&self, uid: u32) -> Known {
         let now = Instant::now();

@@ -8,7 +8,7 @@ use super::{
     convert,
     gate::about,
     identity::Caller,
-    selection::{Selection, Told, all, cut, selection},
+    selection::{Selection, Told, all, answer, cut, selection},
 };
 use crate::{
     engine::{CallError, Chosen, Engine, FileReading, Renewal, Verb},
@@ -38,11 +38,7 @@ pub(super) fn refusal(id: &str, error: CallError) -> v1::Refusal {
 
 impl JobApi {
     fn to_wire(&self, job: &crate::model::Job) -> v1::Job {
-        convert::job_with(
-            job,
-            self.engine.progress(&job.id).as_ref(),
-            self.engine.forecast(&job.id),
-        )
+        convert::job_now(&self.engine, job)
     }
 
     /// Acts on each id by itself, so that one bad id does not spoil the others.
@@ -252,13 +248,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.into_inner().selector, Verb::Pause, None)
             .await?;
-        let ids = told.ids();
-        let answer = v1::PauseJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, PauseJobsResponse))
     }
 
     async fn resume_jobs(
@@ -269,13 +259,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.into_inner().selector, Verb::Resume, None)
             .await?;
-        let ids = told.ids();
-        let answer = v1::ResumeJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, ResumeJobsResponse))
     }
 
     async fn cancel_jobs(
@@ -286,13 +270,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.into_inner().selector, Verb::Cancel, None)
             .await?;
-        let ids = told.ids();
-        let answer = v1::CancelJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, CancelJobsResponse))
     }
 
     async fn retry_jobs(
@@ -306,13 +284,7 @@ impl v1::job_service_server::JobService for JobApi {
         let told = self
             .act(&caller, request.selector, Verb::Retry, Some(&mut renewal))
             .await?;
-        let ids = told.ids();
-        let answer = v1::RetryJobsResponse {
-            jobs: told.jobs,
-            refusals: told.refusals,
-            jobs_total: told.total,
-        };
-        Ok(about(answer, ids))
+        Ok(answer!(told, RetryJobsResponse))
     }
 }
 

@@ -102,6 +102,21 @@ impl Told {
     }
 }
 
+/// The answer of a verb, of this message type: what became of each job, and whom the audit line names.
+macro_rules! answer {
+    ($told:expr, $message:ident) => {{
+        let told = $told;
+        let ids = told.ids();
+        let message = v1::$message {
+            jobs: told.jobs,
+            refusals: told.refusals,
+            jobs_total: told.total,
+        };
+        $crate::api::gate::about(message, ids)
+    }};
+}
+pub(super) use answer;
+
 /// Cuts a page after what fits into an answer; true when it did.
 pub(super) fn cut(jobs: &mut Vec<v1::Job>) -> bool {
     let mut bytes = 0;

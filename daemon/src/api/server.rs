@@ -123,6 +123,7 @@ fn bounded() -> Server {
 
 /// What the services share.
 struct Parts {
+    guard: Guard,
     facts: ServerFacts,
     reload: Reload,
     shutdown: CancellationToken,
@@ -157,6 +158,7 @@ async fn routes(engine: &Engine, parts: &Parts) -> Routes {
         job_service_server::JobServiceServer(JobApi { engine: engine.clone() }),
         event_service_server::EventServiceServer(EventApi {
             engine: engine.clone(),
+            guard: parts.guard.clone(),
             stopping: parts.stopping.clone(),
             tasks: parts.tasks.clone(),
         }),
@@ -194,6 +196,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
     let guard = Guard::new(options.facts.mode, &options.operator_group, door);
     let tasks = TaskTracker::new();
     let parts = Parts {
+        guard: guard.clone(),
         facts: options.facts,
         reload: options.reload,
         shutdown: options.shutdown,

@@ -22,9 +22,9 @@ fn wrong_state(illegal: IllegalMove) -> Status {
     use crate::model::JobMove as M;
     let wish = match illegal.job_move {
         M::Pause => "paused",
-        M::Resume => "resumed: only a paused one can",
+        M::Resume => "resumed: only a paused one can; `hfctl retry` lets a held one try at once",
         M::Cancel => "cancelled",
-        M::Retry => "tried again: only a failed or cancelled one can",
+        M::Retry => "tried again: only a held, failed or cancelled one can",
         M::Start | M::Hold(_) | M::Requeue | M::Finish | M::Fail => "moved so",
     };
     refuse(
@@ -48,6 +48,7 @@ impl From<CallError> for Status {
                 Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
             }
             CallError::NoSuchAlias(_) => refuse(Code::NotFound, reason::ALIAS_NOT_FOUND, message),
+            CallError::NotCached(_) => refuse(Code::NotFound, reason::NOT_CACHED, message),
             CallError::NotAllowed(_) => refuse(Code::PermissionDenied, reason::PERMISSION_DENIED, message),
             CallError::HubUnreachable(_) => refuse(Code::Unavailable, reason::HUB_UNREACHABLE, message),
             CallError::Stopping => refuse(Code::Unavailable, reason::STOPPING, message),

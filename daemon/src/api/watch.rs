@@ -12,7 +12,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Request, Response, Status};
 use v1::watch_response::Body;
 
-use super::{convert, identity::Caller, status::refuse};
+use super::{
+    convert,
+    identity::{Caller, Guard},
+    status::refuse,
+};
 use crate::{
     engine::{CallError, Engine, Events, ProgressReading},
     model::{Event, EventSeq, Job, JobId, JobState},
@@ -31,6 +35,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct EventApi {
     pub(super) engine: Engine,
+    pub(super) guard: Guard,
     pub(super) stopping: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -55,7 +60,8 @@ impl v1::event_service_server::EventService for EventApi {
     type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let scope = Caller::of(&request)?.scope();
+        let caller = Caller::of(&request)?;
+        let scope = caller.scope();
         let request = request.into_inner();
         if request.job_ids.len() > MOST_JOBS {
             return Err(CallError::invalid("job_ids", format!("more than {MOST_JOBS}")).into());
@@ -68,6 +74,8 @@ impl v1::event_service_server::EventService for EventApi {
         let samples = Duration::from_millis(u64::from(request.progress_interval_ms));
         let watch = Watch {
             engine: self.engine.clone(),
+            guard: self.guard.clone(),
+            caller,
             scope,
             jobs,
             samples: (!samples.is_zero()).then(|| samples.max(SHORTEST_INTERVAL)),
@@ -94,6 +102,8 @@ impl v1::event_service_server::EventService for EventApi {
 
 struct Watch {
     engine: Engine,
+    guard: Guard,
+    caller: Caller,
     scope: Scope,
     /// Empty: all that the scope shows.
     jobs: HashSet<JobId>,
@@ -148,6 +158,7 @@ impl Watch {
                     }
                 }
                 _ = tick.tick() => {
+                    self.guard.still_admits(&self.caller).map_err(End::Refused)?;
                     if self.send_samples(sender) {
                         last_sent = Instant::now();
                     }
@@ -190,8 +201,7 @@ impl Watch {
     }
 
     async fn send_job(&self, sender: &Sender, job: &Job) -> Result<(), End> {
-        let live = self.engine.progress(&job.id);
-        send(sender, Body::Job(convert::job(job, live.as_ref()))).await
+        send(sender, Body::Job(convert::job_now(&self.engine, job))).await
     }
 
     /// Sends what the store has after the last number.

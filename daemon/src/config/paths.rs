@@ -108,7 +108,7 @@ mod tests {
     fn the_cache_is_where_python_looks() {
         let check = |variables: &[(&str, &str)], expected: Option<(&str, Option<&str>)>| {
             let environment = Environment::of(variables);
-            let found = user_cache(&environment, Path::new("/work"));
+            let found = user_cache(&environment, Path::new("/cwd"));
             let found = found.as_ref().map(|(path, name)| (path.to_str().unwrap(), *name));
             assert_eq!(found, expected, "{variables:?}");
         };
@@ -137,11 +137,11 @@ mod tests {
         };
         check(&new("/new"), Some(("/new", Some("HF_HUB_CACHE"))));
         check(&new(""), Some(("/old", Some("HUGGINGFACE_HUB_CACHE"))));
-        check(&new("rel/./a/../b"), Some(("/work/rel/b", Some("HF_HUB_CACHE"))));
+        check(&new("rel/./a/../b"), Some(("/cwd/rel/b", Some("HF_HUB_CACHE"))));
         check(&new("$D/x${D}y"), Some(("/d/x/dy", Some("HF_HUB_CACHE"))));
         check(&new("/a/$NO/b"), Some(("/a/$NO/b", Some("HF_HUB_CACHE"))));
         check(&new("~"), Some(("/h", Some("HF_HUB_CACHE"))));
-        check(&new("~x/y"), Some(("/work/~x/y", Some("HF_HUB_CACHE"))));
+        check(&new("~x/y"), Some(("/cwd/~x/y", Some("HF_HUB_CACHE"))));
     }
 
     #[test]

@@ -116,7 +116,7 @@ mod tests {
             state_dir: given.state_dir.map(PathBuf::from),
             socket: given.socket.map(PathBuf::from),
             environment: Environment::of(given.variables),
-            current_dir: PathBuf::from("/work"),
+            current_dir: PathBuf::from("/cwd"),
             bad_proxies: Vec::new(),
         };
         let (places, mistakes) = find(&inputs);
@@ -165,7 +165,7 @@ mod tests {
                 config: &["a.toml", "/b.toml"],
                 ..NOTHING
             },
-            "User /work/st /work/st/hfetchd.sock a.toml,/b.toml! -",
+            "User /cwd/st /cwd/st/hfetchd.sock a.toml,/b.toml! -",
         );
         check(
             &Given {
@@ -200,7 +200,7 @@ mod tests {
             state_dir: None,
             socket: None,
             environment: Environment::default(),
-            current_dir: PathBuf::from("/work"),
+            current_dir: PathBuf::from("/cwd"),
             bad_proxies: Vec::new(),
         };
         let (_, mistakes) = find(&inputs);

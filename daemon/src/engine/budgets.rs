@@ -243,11 +243,7 @@ impl Dispatcher {
         }
         for (id, ending) in stopped {
             tracing::info!(job = %id, "stopped: a budget is spent");
-            if let Some(active) = self.jobs.get_mut(&id) {
-                active.ending = Some(ending);
-                active.context.cancel.cancel();
-                self.close_when_empty(&id).await;
-            }
+            self.stop_with(&id, ending).await;
         }
     }
 }

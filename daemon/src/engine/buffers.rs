@@ -9,9 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::progress::lock;
 
 /// Bytes of a piece: a write of so many is a good one.
-const PIECE: usize = 128 << 10;
+const PIECE: usize = 64 << 10;
 /// All pieces together, unless there are so many connections that it would be less than [`LEAST`] for each.
-const BUDGET: usize = 16 << 20;
+const BUDGET: usize = 8 << 20;
 /// Pieces for each connection: one to fill while the other is written.
 const LEAST: usize = 2;
 /// Pieces that are kept for the next who asks, while nobody has them.

@@ -132,10 +132,7 @@ fn found(caches: &[PathBuf], targets: &[CacheTarget], busy: &Busy) -> Result<Vec
                 .as_ref()
                 .map(|revision| format!("@{revision}"))
                 .unwrap_or_default();
-            return Err(CallError::invalid(
-                "targets",
-                format!("{}{revision} is not in the cache", target.repo),
-            ));
+            return Err(CallError::NotCached(format!("{}{revision}", target.repo)));
         }
     }
     Ok(repos)

@@ -290,7 +290,6 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 let taken = chunk.len() as u64;
                 // What is cut off comes to somebody else as well.
                 charge.repeated(came - taken + context.progress.repeats(taken));
-                context.progress.to_write(taken);
                 writer.take(chunk).await?;
                 if task.flow.wants_less() {
                     body.set_window(SHORTENED_WINDOW as usize);
@@ -332,7 +331,6 @@ async fn read_what_came(
         let last = task.flow.take(&mut chunk);
         let taken = chunk.len() as u64;
         charge.repeated(came - taken + context.progress.repeats(taken));
-        context.progress.to_write(taken);
         writer.take(chunk).await?;
         if last {
             break;

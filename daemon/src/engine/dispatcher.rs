@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::broadcast::error::{RecvError, TryRecvError},
+    sync::broadcast::error::RecvError,
     task::{Id, JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     cache,
-    model::{CommitHash, Event, EventKind, Failure, FailureKind, FileId, FileRecord, Job, JobId, JobMove, JobState},
+    model::{CommitHash, Failure, FailureKind, FileId, FileRecord, Job, JobId, JobMove},
     store::{MoveNote, Scope, StoreError},
 };
 
@@ -47,6 +47,8 @@ pub(super) enum Work {
     Opened(Result<OpenedPlan, JobStop>),
     /// A large file, all the way.
     File(FileRecord, Result<Published, JobStop>),
+    /// Another job has done with a large file.
+    Freed(FileRecord, Result<(), JobStop>),
     /// Some small files were looked for.
     Looked(Result<Box<Looked>, JobStop>),
     /// Others have done with them.
@@ -74,6 +76,8 @@ pub(super) struct ActiveJob {
     pub(super) files: VecDeque<FileRecord>,
     /// Large files in transfer.
     pub(super) transfers: usize,
+    /// Large files that another job is fetching.
+    pub(super) waiting_large: usize,
     /// The small ones.
     pub(super) lane: Lane,
     pub(super) last_read: FileId,
@@ -183,65 +187,6 @@ impl Dispatcher {
         ledger::settle(&self.shared).await;
     }
 
-    /// Hears one event and those that wait behind it.
-    async fn on_events(&mut self, first: Arc<Event>, events: &mut Events) {
-        let (mut moved, mut changed) = (HashSet::new(), HashSet::new());
-        let mut next = Some(first);
-        while let Some(event) = next {
-            let queued = event.what.state == JobState::Queued;
-            match event.what.kind {
-                EventKind::Submitted => self.look_at_queue = true,
-                EventKind::StateChanged => {
-                    self.look_at_queue |= queued;
-                    let works = matches!(event.what.state, JobState::Active | JobState::Held);
-                    if self.jobs.contains_key(&event.job_id) {
-                        let set = if works { &mut changed } else { &mut moved };
-                        set.insert(event.job_id.clone());
-                    } else {
-                        self.on_idle_moved(&event);
-                    }
-                }
-                EventKind::Planned | EventKind::FileDone | EventKind::Warning => {}
-            }
-            next = match events.try_recv() {
-                Ok(event) => Some(event),
-                Err(TryRecvError::Lagged(_)) => return self.on_lost_events().await,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => None,
-            };
-        }
-        self.stop_moved(moved).await;
-        self.on_changed(changed).await;
-    }
-
-    async fn on_lost_events(&mut self) {
-        self.look_at_queue = true;
-        self.stop_moved(self.jobs.keys().cloned().collect()).await;
-        self.on_changed(self.jobs.keys().cloned().collect()).await;
-    }
-
-    /// Ends the tasks of jobs that users took away. The event may be old: what counts is the row.
-    pub(super) async fn stop_moved(&mut self, ids: HashSet<JobId>) {
-        for id in ids {
-            let works = match self.shared.store.state_of(&id).await {
-                Ok(state) => matches!(state, JobState::Active | JobState::Held),
-                // It had ended, and was forgotten before its tasks were gone.
-                Err(StoreError::NoSuchJob(_)) => false,
-                Err(error) => {
-                    tracing::error!(job = %id, %error, "a job cannot be read");
-                    self.unread.insert(id);
-                    continue;
-                }
-            };
-            if let Some(active) = self.jobs.get_mut(&id)
-                && !works
-            {
-                active.ending = Some(Ending::Told);
-                active.context.cancel.cancel();
-                self.close_when_empty(&id).await;
-            }
-        }
-    }
-
     async fn on_joined(&mut self, joined: Result<(Id, Work), JoinError>) {
         let mut batch = vec![joined];
         // Results that wait together are stored together.
@@ -322,6 +267,7 @@ impl Dispatcher {
             }
         };
         let mut endpoints = access::endpoints_of(&self.shared, &job).await;
+        let has_endpoints = !endpoints.is_empty();
         budgets::keep_affordable(&self.shared, &mut endpoints);
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
         context.progress.lost(self.shared.ledgers.take_lost(&job.id));
@@ -339,6 +285,7 @@ impl Dispatcher {
                 plan: None,
                 files: VecDeque::new(),
                 transfers: 0,
+                waiting_large: 0,
                 lane: Lane::default(),
                 last_read: FileId(0),
                 all_read: false,
@@ -351,6 +298,12 @@ impl Dispatcher {
                 file_failure: None,
             },
         );
+        if context.endpoints.is_empty() && has_endpoints {
+            // The last budget was spent a moment ago: looked at anew, it is held.
+            self.stop_with(&job.id, Ending::Move(JobMove::Requeue, MoveNote::default()))
+                .await;
+            return;
+        }
         if context.endpoints.is_empty() {
             let failure = Failure::new(
                 FailureKind::Internal,

@@ -16,6 +16,9 @@ pub enum CallError {
     /// No such alias.
     #[error("no alias `{0}`")]
     NoSuchAlias(String),
+    /// Not in the cache.
+    #[error("{0} is not in the cache")]
+    NotCached(String),
     /// The caller may not do this.
     #[error("{0}")]
     NotAllowed(String),

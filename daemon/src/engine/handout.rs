@@ -9,6 +9,7 @@ use super::{
     small,
     stop::JobStop,
     transfer::{self, Published},
+    turns::wait_for_another,
 };
 use crate::model::{FileId, FileRecord, JobId};
 
@@ -19,6 +20,8 @@ const FILES_READ: usize = 5000;
 /// Small files in transfer for each large one that may be, unless the user says how many: their time is that of a round
 /// trip, not of a line.
 const SMALL_WORKERS: usize = 4;
+/// Large files of a job that may wait for other jobs at a time.
+const WAITING_LARGE: usize = 64;
 /// Bytes of small files in memory, of all jobs together.
 const SMALL_MEMORY: u64 = 24 << 20;
 
@@ -90,7 +93,10 @@ impl Dispatcher {
             let (large, small) = active.workers(default_workers);
             if let Some(step) = active.lane.next(small, memory, Instant::now()) {
                 self.begin(id, step);
-            } else if large && let Some(file) = active.files.pop_front() {
+            } else if large
+                && active.waiting_large < WAITING_LARGE
+                && let Some(file) = active.files.pop_front()
+            {
                 self.begin_large(id, file);
             } else {
                 break;
@@ -117,12 +123,21 @@ impl Dispatcher {
     fn begin_large(&mut self, id: &JobId, file: FileRecord) {
         let Some(active) = self.jobs.get_mut(id) else { return };
         let Some(plan) = &active.plan else { return };
-        active.transfers += 1;
         let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
-        self.spawn(id, async move {
-            let outcome = transfer::run(context, store, commit, file.clone()).await;
-            Work::File(file, outcome)
-        });
+        if let Some(turn) = self.shared.turns.try_take(store.staging_key(&file.digest)) {
+            active.transfers += 1;
+            self.spawn(id, async move {
+                let outcome = transfer::run(context, store, commit, file.clone(), turn).await;
+                Work::File(file, outcome)
+            });
+        } else {
+            // It takes no worker's place meanwhile.
+            active.waiting_large += 1;
+            self.spawn(id, async move {
+                let waited = wait_for_another(&context, &store, &file).await;
+                Work::Freed(file, waited)
+            });
+        }
     }
 
     fn begin(&mut self, id: &JobId, step: Step) {
@@ -168,6 +183,16 @@ impl Dispatcher {
                 match outcome {
                     Ok(published) => sorted.published.push((id, published)),
                     Err(stop) => sorted.others.push((id, Ok(Work::File(file, Err(stop))))),
+                }
+            }
+            Ok(Work::Freed(file, waited)) => {
+                active.waiting_large -= 1;
+                match waited {
+                    Ok(()) => {
+                        active.files.push_front(file);
+                        sorted.going_on.push(id);
+                    }
+                    Err(stop) => sorted.others.push((id, gone(stop))),
                 }
             }
             Ok(Work::Looked(Ok(mut looked))) => {

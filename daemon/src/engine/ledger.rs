@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use super::{
 use crate::{
     hub::Ledger,
     model::{Booking, Job, JobId, Owner},
-    store::{InHand, Scope, Store, StoreError},
+    store::{Asked, InHand, Scope, Store, StoreError},
 };
 
 /// What came is booked so often: a kill takes no more than this from the ledger.
@@ -57,6 +60,8 @@ pub(super) struct Ledgers {
     /// Held while rows move from memory to a database, or from one to the other: who adds all up must not see a row twice,
     /// or never.
     moving: AsyncMutex<()>,
+    /// How often settled rows were forgotten in their first place; changed while `moving` is held.
+    forgotten: AtomicU64,
     /// What budgets count. Locked before the accounts: what leaves them is in here at once.
     totals: Mutex<Totals>,
     /// Bytes that a crash took from jobs: they come again.
@@ -93,6 +98,12 @@ impl Ledgers {
     /// Bytes that a job lost by a crash; told once.
     pub(super) fn take_lost(&self, id: &JobId) -> u64 {
         lock(&self.lost).remove(id).unwrap_or(0)
+    }
+
+    /// Closes the accounts of jobs that nobody works for, and that are booked at last.
+    fn close_idle(&self) {
+        let is_idle = |account: &Known| Arc::strong_count(&account.ledger) == 1 && account.ledger.read().is_empty();
+        lock(&self.known).retain(|payer, account| matches!(payer, Payer::User(_)) || !is_idle(account));
     }
 
     /// To be held while rows move.
@@ -204,17 +215,27 @@ pub(super) async fn book_job(shared: &Shared, id: &JobId) {
     book(shared, |known| *known == payer).await;
 }
 
-/// The same at the end of a job's work; its account is closed.
+/// The same at the end of a job's work; its account is closed when nothing is left in it.
 pub(super) async fn close_job(shared: &Shared, id: &JobId) {
     book_job(shared, id).await;
-    lock(&shared.ledgers.known).remove(&Payer::Job(id.clone()));
+    let gone = Payer::Job(id.clone());
+    lock(&shared.ledgers.known).retain(|payer, account| *payer != gone || !account.ledger.read().is_empty());
 }
 
 /// Books everything, and brings it to where it stays.
 pub(super) async fn settle(shared: &Shared) {
     book(shared, |_| true).await;
-    let _moving = shared.ledgers.moving().await;
-    if let Err(error) = shared.store.settle().await {
+    // Not while others wait: the disk's promise takes its time.
+    let settled = shared.store.settle().await;
+    let forgotten = match settled {
+        Ok(Some(number)) => {
+            let _moving = shared.ledgers.moving().await;
+            shared.ledgers.forgotten.fetch_add(1, Relaxed);
+            shared.store.forget_settled(number).await
+        }
+        settled => settled.map(drop),
+    };
+    if let Err(error) = forgotten {
         tracing::warn!(%error, "the ledger is brought up to date later");
     }
 }
@@ -224,11 +245,13 @@ pub(super) async fn settle(shared: &Shared) {
 /// # Errors
 /// When the store cannot be read.
 pub(super) async fn recovered(store: &Store, jobs: &[Job], now: Timestamp) -> Result<Ledgers, StoreError> {
-    store.settle().await?;
+    if let Some(number) = store.settle().await? {
+        store.forget_settled(number).await?;
+    }
     let ledgers = Ledgers::default();
     let today = TimeZone::UTC.to_datetime(now).date();
     let first = today.checked_sub(BUDGET_DAYS.days()).unwrap_or(Date::MIN);
-    let booked = store.bookings_since(Scope::All, first).await?;
+    let (_, booked) = store.in_ledger(Asked::Since(Scope::All, first)).await?;
     lock(&ledgers.totals).add(&booked);
     for (id, had) in store.take_in_hand().await? {
         let Some(job) = jobs.iter().find(|job| job.id.as_str() == id) else {
@@ -257,21 +280,38 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             book(&shared, |_| true).await;
         } else {
             settle(&shared).await;
+            shared.ledgers.close_idle();
             settled = Instant::now();
+        }
+    }
+}
+
+/// What is stored, and what is counted and not booked yet: each byte once.
+async fn stored_and_counted(
+    shared: &Shared,
+    asked: Asked,
+    wanted: impl Fn(&Payer) -> bool,
+) -> Result<(Vec<Booking>, Vec<Booking>), StoreError> {
+    loop {
+        // The ledger may be large and its readers many: nothing waits for them.
+        let forgotten = shared.ledgers.forgotten.load(Relaxed);
+        let (settled, mut rows) = shared.store.in_ledger(asked.clone()).await?;
+        let _moving = shared.ledgers.moving().await;
+        // Else something may have gone from the one place after the other was read.
+        if shared.ledgers.forgotten.load(Relaxed) == forgotten {
+            rows.extend(shared.store.unsettled(asked, settled).await?);
+            return Ok((rows, shared.ledgers.read(today(shared), wanted)));
         }
     }
 }
 
 /// What came from a day on: what is stored, and what is counted and not booked yet.
 pub(super) async fn since(shared: &Shared, scope: Scope, day: Date) -> Result<Vec<Booking>, StoreError> {
-    let moving = shared.ledgers.moving().await;
-    let mut rows = shared.store.bookings_since(scope, day).await?;
-    let counted = shared.ledgers.read(today(shared), |_| true).into_iter();
-    rows.extend(counted.filter(|row| match scope {
+    let (mut rows, counted) = stored_and_counted(shared, Asked::Since(scope, day), |_| true).await?;
+    rows.extend(counted.into_iter().filter(|row| match scope {
         Scope::All => true,
         Scope::Uid(uid) => row.uid == uid,
     }));
-    drop(moving);
     name_users(shared, &mut rows).await?;
     Ok(rows)
 }
@@ -296,10 +336,9 @@ async fn name_users(shared: &Shared, rows: &mut [Booking]) -> Result<(), StoreEr
 
 /// The account of a job.
 pub(super) async fn of_job(shared: &Shared, id: &JobId) -> Result<Vec<Booking>, StoreError> {
-    let _moving = shared.ledgers.moving().await;
     let payer = Payer::Job(id.clone());
-    let mut rows = shared.ledgers.read(today(shared), |known| *known == payer);
-    rows.extend(shared.store.bookings_of(id).await?);
+    let (mut rows, counted) = stored_and_counted(shared, Asked::Job(id.clone()), |known| *known == payer).await?;
+    rows.extend(counted);
     Ok(rows)
 }
 

@@ -27,6 +27,7 @@ mod gate;
 mod gated;
 mod gates;
 mod handout;
+mod heard;
 mod judge;
 mod lane;
 mod ledger;
@@ -54,9 +55,11 @@ mod sources;
 mod stage;
 mod stop;
 mod submit;
+mod tick;
 mod timed;
 mod timing;
 mod transfer;
+mod turns;
 mod twins;
 mod unclaimed;
 mod upkeep;
@@ -183,6 +186,9 @@ impl Engine {
             .await?;
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");
+        }
+        if let Err(error) = store.recall_partials().await {
+            tracing::warn!(%error, "how far the waiting jobs are is not known");
         }
         let limits = limits::stored(&store).await?;
         let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;

@@ -247,7 +247,10 @@ impl Engine {
         };
         let (submitted, mut warnings) = submit::submit(&self.shared, self.mode, submit, expected).await?;
         warnings.extend(doubt);
-        self.foresee(&submitted.job).await?;
+        // It is stored, whatever becomes of the forecast.
+        if let Err(error) = self.foresee(&submitted.job).await {
+            tracing::warn!(%error, job = %submitted.job.id, "nothing is foreseen for a job");
+        }
         Ok((submitted.job, submitted.existing, warnings))
     }
 

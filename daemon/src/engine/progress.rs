@@ -1,5 +1,7 @@
 //! Live figures of active jobs: counters that transfers bump, rates sampled now and then. Never stored.
 
+mod counted;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -12,6 +14,8 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+pub(super) use self::counted::Counted;
+use self::counted::count;
 use crate::{
     model::{FileId, FileRecord, HoldReason, Job},
     sched::rate::{RateMeter, eta_sec},
@@ -59,6 +63,10 @@ pub(super) struct JobProgress {
     files: Mutex<BTreeMap<(u64, FileId), String>>,
     /// Bytes of each unfinished file that are in its partial file.
     unfinished: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
+    /// Bytes of unfinished files that an earlier run left, until the first of them is taken up again.
+    recalled: AtomicU64,
+    /// Of each file that another job is fetching, while this one waits for it.
+    seen: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
     meter: Mutex<RateMeter>,
 }
 
@@ -88,6 +96,7 @@ impl JobProgress {
     pub(super) fn new(job: &Job) -> Self {
         let progress = Self::unstored();
         progress.recorded(job);
+        progress.recalled.store(job.bytes_partial, Relaxed);
         progress
     }
 
@@ -112,6 +121,8 @@ impl JobProgress {
             stage: Mutex::default(),
             files: Mutex::default(),
             unfinished: Mutex::default(),
+            recalled: AtomicU64::default(),
+            seen: Mutex::default(),
             meter: Mutex::default(),
         }
     }
@@ -132,15 +143,9 @@ impl JobProgress {
         self.moved();
     }
 
-    /// A transfer ended before its file did; so many of its bytes stay on disk.
-    pub(super) fn keep(&self, counted: &Counted) {
-        let bytes = u64::try_from(counted.bytes.load(Relaxed)).unwrap_or(0);
-        self.kept.fetch_add(bytes, Relaxed);
-    }
-
-    /// Bytes of the files whose transfers ended early.
+    /// Bytes of the files whose transfers ended early, or were not begun again.
     pub(super) fn kept(&self) -> u64 {
-        self.kept.load(Relaxed)
+        self.kept.load(Relaxed) + self.recalled.load(Relaxed)
     }
 
     /// A byte came since the job became active.
@@ -174,7 +179,13 @@ impl JobProgress {
 
     /// Bytes that came and would be lost now if nothing was synced: those in the figures, and those on their way there.
     pub(super) fn in_hand(&self) -> u64 {
-        self.read().bytes_done.saturating_add(self.to_write.load(Relaxed))
+        self.own_bytes().saturating_add(self.to_write.load(Relaxed))
+    }
+
+    /// Bytes of the files that are here, or that this job has written of them.
+    fn own_bytes(&self) -> u64 {
+        let partial = u64::try_from(self.partial.load(Relaxed)).unwrap_or(0);
+        (self.published.load(Relaxed) + partial).min(self.bytes_total.load(Relaxed))
     }
 
     /// Bytes that are still to come again.
@@ -237,9 +248,11 @@ impl JobProgress {
 
     /// Bytes of the unfinished files that are on disk.
     pub(super) fn unfinished(&self) -> HashMap<FileId, u64> {
-        let files = lock(&self.unfinished);
-        let bytes = |bytes: &AtomicI64| u64::try_from(bytes.load(Relaxed)).unwrap_or(0);
-        files.iter().map(|(id, counted)| (*id, bytes(counted))).collect()
+        let mut bytes: HashMap<FileId, u64> = HashMap::new();
+        for files in [&self.seen, &self.unfinished] {
+            bytes.extend(lock(files).iter().map(|(id, counted)| (*id, count(counted))));
+        }
+        bytes
     }
 
     fn detail(&self) -> String {
@@ -269,8 +282,8 @@ impl JobProgress {
 
     pub(super) fn read(&self) -> ProgressReading {
         let bytes_total = self.bytes_total.load(Relaxed);
-        let partial = u64::try_from(self.partial.load(Relaxed)).unwrap_or(0);
-        let bytes_done = (self.published.load(Relaxed) + partial).min(bytes_total);
+        let seen: u64 = lock(&self.seen).values().map(|bytes| count(bytes)).sum();
+        let bytes_done = (self.own_bytes() + seen + self.kept()).min(bytes_total);
         let bytes_per_sec = self.bytes_per_sec.load(Relaxed);
         ProgressReading {
             bytes_done,
@@ -300,46 +313,6 @@ pub(super) struct Connected(Arc<JobProgress>);
 impl Drop for Connected {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Bytes of an unfinished file in the job's figures; taken off again when the file is recorded, or given up.
-pub(super) struct Counted {
-    progress: Arc<JobProgress>,
-    file: FileId,
-    bytes: Arc<AtomicI64>,
-}
-
-impl Counted {
-    pub(super) fn new(progress: Arc<JobProgress>, file: FileId, bytes: u64) -> Self {
-        let counted = Self {
-            progress,
-            file,
-            bytes: Arc::default(),
-        };
-        lock(&counted.progress.unfinished).insert(file, counted.bytes.clone());
-        counted.add(bytes);
-        counted
-    }
-
-    pub(super) fn add(&self, bytes: u64) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.bytes.fetch_add(bytes, Relaxed);
-        self.progress.written(bytes);
-    }
-
-    /// Bytes are to be fetched again.
-    pub(super) fn take(&self, bytes: u64) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.bytes.fetch_sub(bytes, Relaxed);
-        self.progress.written(-bytes);
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.progress.written(-self.bytes.load(Relaxed));
-        lock(&self.progress.unfinished).remove(&self.file);
     }
 }
 

@@ -1,18 +1,16 @@
 //! What all tasks of the engine share: adapters, limits, and who works on which partial file.
 
 use std::{
-    collections::HashMap,
-    hash::Hash,
     path::PathBuf,
     sync::{
-        Arc, Mutex, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,10 +27,11 @@ use super::{
     leftovers::place_of,
     limits::Limits,
     permit::Permits,
-    progress::{JobProgress, lock},
+    progress::JobProgress,
     sources::{SourceId, Sources},
     stop::JobStop,
     timing::Bells,
+    turns::{Partials, Turns},
     unclaimed::UnclaimedInAll,
 };
 use crate::{
@@ -83,6 +82,7 @@ pub(super) struct Shared {
     pub(super) boot: String,
     /// By partial file.
     pub(super) turns: Turns<PathBuf>,
+    pub(super) partials: Partials<PathBuf>,
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
     pub(super) gates: Gates,
@@ -134,6 +134,7 @@ impl Shared {
             making_room: Arc::default(),
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
+            partials: Partials::default(),
             judging: Turns::default(),
             gates: Gates::default(),
             away: Gates::default(),
@@ -347,53 +348,5 @@ pub(super) async fn blocking_until_stopped<T: Send + 'static>(
             // It may be over the point of no return: what it did is what counts.
             Ok(work.await?)
         }
-    }
-}
-
-/// One at a time for each key. Of transfers: a second job that wants the same bytes waits, then finds them published.
-pub(super) struct Turns<K>(Mutex<TurnsTaken<K>>);
-
-struct TurnsTaken<K> {
-    by_key: HashMap<K, Weak<AsyncMutex<()>>>,
-    /// When there are so many, those that are over are forgotten.
-    sweep_at: usize,
-}
-
-/// The right to work on what a key stands for, until it is dropped.
-pub(super) type Turn = OwnedMutexGuard<()>;
-
-impl<K> Default for Turns<K> {
-    fn default() -> Self {
-        Self(Mutex::new(TurnsTaken {
-            by_key: HashMap::new(),
-            sweep_at: 0,
-        }))
-    }
-}
-
-impl<K: Eq + Hash> Turns<K> {
-    /// Waits for the turn on a key; it ends when the guard is dropped.
-    pub(super) async fn take(&self, key: K) -> Turn {
-        self.of(key).lock_owned().await
-    }
-
-    /// Takes the turn on a key, unless somebody has it.
-    pub(super) fn try_take(&self, key: K) -> Option<Turn> {
-        self.of(key).try_lock_owned().ok()
-    }
-
-    fn of(&self, key: K) -> Arc<AsyncMutex<()>> {
-        let mut taken = lock(&self.0);
-        if taken.by_key.len() >= taken.sweep_at {
-            taken.by_key.retain(|_, turn| turn.strong_count() > 0);
-            // Not at every call, which would look at all of them for each.
-            taken.sweep_at = 2 * taken.by_key.len() + 64;
-        }
-        if let Some(turn) = taken.by_key.get(&key).and_then(Weak::upgrade) {
-            return turn;
-        }
-        let turn = Arc::new(AsyncMutex::new(()));
-        taken.by_key.insert(key, Arc::downgrade(&turn));
-        turn
     }
 }

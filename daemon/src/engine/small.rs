@@ -16,9 +16,10 @@ pub(super) use self::{fetch::fetch, turns::wait_for_others};
 use super::{
     finish,
     progress::Counted,
-    shared::{JobContext, Turn, blocking, blocking_until_stopped},
+    shared::{JobContext, blocking, blocking_until_stopped},
     stop::JobStop,
     transfer::{Published, hint},
+    turns::Turn,
 };
 use crate::{
     cache::{self, Check, FileStamp, Found, InMemory, Ready},

@@ -37,7 +37,7 @@ const TELLS_SPEED: u64 = 256 << 10;
 /// What held us a moment ago still shows in the rate.
 const HELD_MS: u64 = 200;
 /// What all connections together may gather before they write, and the bounds for one of them.
-const GATHER: (usize, usize, usize) = (4 << 20, 128 << 10, 512 << 10);
+const GATHER: (usize, usize, usize) = (2 << 20, 128 << 10, 512 << 10);
 
 /// Number of a source; good as long as the daemon runs.
 pub(super) type SourceId = usize;

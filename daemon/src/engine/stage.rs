@@ -74,13 +74,19 @@ pub(super) async fn stage(
     let config = context.shared.config();
     let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
     let missing = file.size - written.len();
+    context.progress.taken_up();
     let worthwhile = u32::try_from(missing.div_ceil(BYTES_PER_CONNECTION)).unwrap_or(u32::MAX);
     Ok(Arc::new(FileTransfer {
         file: file.clone(),
         commit: commit.clone(),
         staging: Arc::new(staging),
         in_one_piece: whole,
-        counted: Counted::new(context.progress.clone(), file.id, written.len()),
+        counted: Counted::new(
+            context.progress.clone(),
+            file.id,
+            context.shared.partials.of(store.staging_key(&file.digest)),
+            written.len(),
+        ),
         frontier: Frontier::new(
             (&file.digest, file.size),
             claim.as_ref(),

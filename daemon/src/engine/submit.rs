@@ -16,7 +16,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    config::{Config, Mode, is_public_mirror},
+    config::{Config, EndpointOptions, Mode, is_public_mirror},
     hub::Endpoint,
     model::{JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token},
     names::{NameSource, Names, Reference, Resolved},
@@ -301,7 +301,8 @@ pub(super) fn is_configured(config: &Config, endpoint: &Endpoint) -> bool {
     })
 }
 
-/// The endpoints of a call: those that it names, else the caller's own HF_ENDPOINT, else the configured ones.
+/// The endpoints of a call: those that it names, else the configured ones, the caller's own HF_ENDPOINT before them; when that is
+/// no configured one, it is meant alone.
 pub(super) fn endpoints(
     config: &Config,
     mode: Mode,
@@ -309,11 +310,10 @@ pub(super) fn endpoints(
     preferred: &str,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Endpoint>, CallError> {
-    let configured = |known: &crate::config::EndpointOptions| Endpoint::parse(&known.name, known.url.as_str());
     let find = |text: &str| -> Result<Endpoint, CallError> {
         let by_name = config.endpoints.iter().find(|known| known.name == text);
         let endpoint = match by_name {
-            Some(known) => configured(known),
+            Some(known) => Endpoint::parse(&known.name, known.url.as_str()),
             None if text.contains("://") => Endpoint::parse("", text),
             None => {
                 let known: Vec<&str> = config.endpoints.iter().map(|known| known.name.as_str()).collect();
@@ -338,15 +338,23 @@ pub(super) fn endpoints(
     }
     if !preferred.is_empty() {
         match find(preferred) {
-            Ok(endpoint) => return Ok(vec![endpoint]),
+            Ok(first) if is_configured(config, &first) => {
+                let mut all = configured_ones(config)?;
+                all.retain(|other| base_text(other) != base_text(&first));
+                all.insert(0, first);
+                return Ok(all);
+            }
+            Ok(alone) => return Ok(vec![alone]),
             Err(error) => warnings.push(format!("HF_ENDPOINT is ignored: {error}")),
         }
     }
-    config
-        .endpoints
-        .iter()
-        .map(|known| configured(known).map_err(|error| CallError::Internal(error.to_string())))
-        .collect()
+    configured_ones(config)
+}
+
+fn configured_ones(config: &Config) -> Result<Vec<Endpoint>, CallError> {
+    let parse = |known: &EndpointOptions| Endpoint::parse(&known.name, known.url.as_str());
+    let all: Result<Vec<Endpoint>, _> = config.endpoints.iter().map(parse).collect();
+    all.map_err(|error| CallError::Internal(error.to_string()))
 }
 
 /// Tells one request from another under the same id. Over the wish as it was written, not over what followed from it when

@@ -59,11 +59,7 @@ impl Dispatcher {
             let (config, now) = (self.shared.config(), self.shared.clock.now());
             match may_run(&config, &pacing, now) {
                 May::Run(_) => self.shared.bells.enter(&config, &id, &pacing, now),
-                May::Wait(..) => {
-                    active.ending = Some(Ending::Window);
-                    active.context.cancel.cancel();
-                    self.close_when_empty(&id).await;
-                }
+                May::Wait(..) => self.stop_with(&id, Ending::Window).await,
             }
         }
     }

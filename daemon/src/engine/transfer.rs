@@ -19,6 +19,7 @@ use super::{
     sources::Usual,
     stage::stage,
     stop::{JobStop, integrity},
+    turns::Turn,
     twins,
     unclaimed::Unclaimed,
 };
@@ -234,11 +235,9 @@ pub(super) async fn run(
     store: Arc<cache::Store>,
     commit: CommitHash,
     file: FileRecord,
+    _turn: Turn,
 ) -> Result<Published, JobStop> {
     let _in_hand = context.progress.file_in_hand(&file);
-    context.progress.file_stage(&file, "waiting for another transfer of");
-    let turn = context.shared.turns.take(store.staging_key(&file.digest));
-    let _turn = context.unless_stopped(turn).await?;
     context.progress.file_stage(&file, "looking for");
     let mut retry = Retry::new(&context);
     let mut mismatches = 0;

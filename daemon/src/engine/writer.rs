@@ -17,6 +17,8 @@ pub(super) struct SegmentWriter<'a> {
     offset: u64,
     gathered: Vec<Piece>,
     gathered_bytes: usize,
+    /// Bytes that the job's figures say are still to be written.
+    to_write: u64,
     /// Bytes that are counted as being in hand.
     counted: u64,
     /// Bytes that go to the disk in one call.
@@ -39,6 +41,7 @@ impl<'a> SegmentWriter<'a> {
             offset,
             gathered: Vec::new(),
             gathered_bytes: 0,
+            to_write: 0,
             counted: 0,
             write_bytes: context.shared.sources.gather_bytes(),
             writing: None,
@@ -47,6 +50,8 @@ impl<'a> SegmentWriter<'a> {
     }
 
     pub(super) async fn take(&mut self, mut chunk: Bytes) -> Result<(), JobStop> {
+        self.to_write += chunk.len() as u64;
+        self.context.progress.to_write(chunk.len() as u64);
         self.wait_for_claims().await?;
         self.gathered_bytes += chunk.len();
         self.count(chunk.len());
@@ -131,6 +136,7 @@ impl<'a> SegmentWriter<'a> {
                 Err(_) => return Err(JobStop::Cancelled),
             }
             self.context.progress.no_more_to_write(bytes);
+            self.to_write -= bytes;
             self.counted -= bytes;
             self.transfer.unclaimed.out_of_hand(bytes);
             if self.transfer.wrote(self.lease, bytes) {
@@ -153,5 +159,6 @@ impl<'a> SegmentWriter<'a> {
 impl Drop for SegmentWriter<'_> {
     fn drop(&mut self) {
         self.transfer.unclaimed.out_of_hand(self.counted);
+        self.context.progress.no_more_to_write(self.to_write);
     }
 }

@@ -28,7 +28,7 @@ pub enum HubError {
         link_age: Duration,
     },
     /// The connection could not be made or broke.
-    #[error("{host}{}: {fault}{}", through(via), because(detail))]
+    #[error("{host}{}: {fault}{}", through(via), unless_said(*fault, detail))]
     Transport {
         /// The host meant.
         host: String,
@@ -36,11 +36,8 @@ pub enum HubError {
         via: Option<String>,
         /// What broke.
         fault: NetworkFault,
-        /// What the library says, scrubbed.
+        /// What the library says last, scrubbed.
         detail: String,
-        /// The cause, without its address.
-        #[source]
-        source: Option<Box<reqwest::Error>>,
     },
     /// A whole request took too long.
     #[error("{host} gave no complete answer within {} s", after.as_secs_f32())]
@@ -269,6 +266,22 @@ pub enum RedirectFault {
 fn through(via: &Option<String>) -> String {
     via.as_ref()
         .map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"))
+}
+
+/// The library's words, unless the fault says the same.
+fn unless_said(fault: NetworkFault, detail: &str) -> String {
+    use NetworkFault as Fault;
+    match fault {
+        Fault::Refused | Fault::Unreachable | Fault::Reset => String::new(),
+        Fault::Dns
+        | Fault::Timeout
+        | Fault::Tls
+        | Fault::Certificate
+        | Fault::CertificateTime
+        | Fault::Proxy
+        | Fault::ProxyAuth
+        | Fault::Protocol => because(detail),
+    }
 }
 
 fn because(detail: &str) -> String {

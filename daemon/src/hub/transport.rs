@@ -109,7 +109,6 @@ pub(super) fn fault(error: reqwest::Error, url: &Url, via: Option<&Url>) -> HubE
         via: via.map(host_of),
         fault,
         detail: scrub::text(&last, None),
-        source: Some(Box::new(error)),
     }
 }
 

@@ -75,7 +75,7 @@ impl JobState {
             (Self::Queued | Self::Active | Self::Held | Self::Paused, M::Cancel) => Self::Cancelled,
             (Self::Active, M::Finish) => Self::Done,
             (Self::Queued | Self::Active | Self::Held, M::Fail) => Self::Failed,
-            (Self::Failed | Self::Cancelled, M::Retry) => Self::Queued,
+            (Self::Held | Self::Failed | Self::Cancelled, M::Retry) => Self::Queued,
             _ => return Err(IllegalMove { from: self, job_move }),
         };
         Ok(to)
@@ -107,7 +107,7 @@ pub enum JobMove {
     Finish,
     /// It is given up.
     Fail,
-    /// A user wants it once more.
+    /// A user wants it once more, or at once.
     Retry,
 }
 
@@ -365,7 +365,7 @@ mod tests {
         let table = [
             (S::Queued, "active held - paused - cancelled - failed -"),
             (S::Active, "- held queued paused - cancelled done failed -"),
-            (S::Held, "active held queued paused - cancelled - failed -"),
+            (S::Held, "active held queued paused - cancelled - failed queued"),
             (S::Paused, "- - - - queued cancelled - - -"),
             (S::Done, "- - - - - - - - -"),
             (S::Failed, "- - - - - - - - queued"),

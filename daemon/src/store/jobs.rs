@@ -326,7 +326,8 @@ pub(super) fn apply(
             ])
         })
         .act("move a job")?;
-    if job_move == JobMove::Retry {
+    // A held one has a plan that is good; it only need not wait any longer.
+    if job_move == JobMove::Retry && before.state.is_final() {
         // A fresh look at the revision: files that are there are found again, not fetched again. The old list, which may be long,
         // is no plan any more; it goes when the new one is stored.
         context

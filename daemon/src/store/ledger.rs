@@ -208,13 +208,50 @@ pub(super) fn forget_jobs(db: &Connection, rows: &str, ended_by: i64) -> Result<
     Ok(())
 }
 
-fn since(db: &Connection, table: &str, scope: Scope, day: Date) -> Result<Vec<Booking>, StoreError> {
-    let sql = format!(
-        "SELECT day, uid, '' AS job, endpoint, host, way, max(rule) AS rule, max(user) AS user, \
-         sum(requests) AS requests, sum(bytes) AS bytes, sum(wasted) AS wasted, sum(repeated) AS repeated \
-         FROM {table} WHERE day >= ?1 AND (?2 IS NULL OR uid = ?2) GROUP BY day, uid, endpoint, host, way"
-    );
-    bookings(db, &sql, params![day.to_string(), scope.column()])
+/// What is asked of the ledger.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// What came from a day on, jobs not told apart.
+    Since(Scope, Date),
+    /// The account of a job.
+    Job(JobId),
+}
+
+/// What is booked in batches after one, settled or not.
+fn unsettled(db: &Connection, asked: &Asked, after: i64) -> Result<Vec<Booking>, StoreError> {
+    let columns = "SELECT * FROM unsettled WHERE batch > ?1";
+    let mut rows = match asked {
+        Asked::Since(scope, day) => bookings(
+            db,
+            &format!("{columns} AND day >= ?2 AND (?3 IS NULL OR uid = ?3)"),
+            params![after, day.to_string(), scope.column()],
+        ),
+        Asked::Job(id) => bookings(db, &format!("{columns} AND job = ?2"), params![after, id.as_str()]),
+    }?;
+    if let Asked::Since(..) = asked {
+        rows.iter_mut().for_each(|row| row.job.clear());
+    }
+    Ok(rows)
+}
+
+/// The number of the last settled batch, and the rows of the ledger at that moment.
+fn in_ledger(db: &Connection, asked: &Asked) -> Result<(i64, Vec<Booking>), StoreError> {
+    let moment = db.unchecked_transaction().act("read the ledger")?;
+    let rows = match asked {
+        Asked::Since(scope, day) => bookings(
+            &moment,
+            "SELECT day, uid, '' AS job, endpoint, host, way, max(rule) AS rule, max(user) AS user, \
+             sum(requests) AS requests, sum(bytes) AS bytes, sum(wasted) AS wasted, sum(repeated) AS repeated \
+             FROM ledger WHERE day >= ?1 AND (?2 IS NULL OR uid = ?2) GROUP BY day, uid, endpoint, host, way",
+            params![day.to_string(), scope.column()],
+        ),
+        Asked::Job(id) => bookings(
+            &moment,
+            "SELECT * FROM ledger WHERE job = ?1 AND job <> ''",
+            [id.as_str()],
+        ),
+    }?;
+    Ok((settled(&moment)?, rows))
 }
 
 impl Store {
@@ -230,17 +267,26 @@ impl Store {
         write.await
     }
 
-    /// Brings what is booked into the ledger, for good. One at a time.
+    /// Brings what is booked into the ledger, for good. One at a time. Gives the batch up to which bookings are to be forgotten
+    /// by [`Store::forget_settled`]: they count once, as [`Store::in_ledger`] tells which are settled.
     ///
     /// # Errors
     /// When a database refuses; what is not in the ledger then is brought there by the next call.
-    pub async fn settle(&self) -> Result<(), StoreError> {
+    pub async fn settle(&self) -> Result<Option<i64>, StoreError> {
         let batch = self.progress.write(|context| close(context.db)).await?;
         if batch.1.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let number = batch.0;
         self.jobs.write(move |context| settle(context, &batch)).await?;
+        Ok(Some(number))
+    }
+
+    /// Forgets bookings that are in the ledger.
+    ///
+    /// # Errors
+    /// When the database refuses; they count once all the same.
+    pub async fn forget_settled(&self, number: i64) -> Result<(), StoreError> {
         let forget = self.progress.write(move |context| {
             context
                 .db
@@ -258,29 +304,20 @@ impl Store {
         self.progress.write(|context| take_in_hand(context.db)).await
     }
 
-    /// The account of a job. Not while [`Store::settle`] runs.
+    /// What the ledger has, and the number of the last batch that is in it.
     ///
     /// # Errors
-    /// When a database refuses.
-    pub async fn bookings_of(&self, job: &JobId) -> Result<Vec<Booking>, StoreError> {
-        let id = job.to_string();
-        let read = |table: &str, db: &Connection, id: &str| {
-            bookings(db, &format!("SELECT * FROM {table} WHERE job = ?1 AND job <> ''"), [id])
-        };
-        let other = id.clone();
-        let mut rows = self.reads.read(move |db| read("ledger", db, &id)).await?;
-        rows.extend(self.progress.read(move |db| read("unsettled", db, &other)).await?);
-        Ok(rows)
+    /// When the database refuses.
+    pub async fn in_ledger(&self, asked: Asked) -> Result<(i64, Vec<Booking>), StoreError> {
+        self.reads.read(move |db| in_ledger(db, &asked)).await
     }
 
-    /// What came from a day on, jobs not told apart. Not while [`Store::settle`] runs.
+    /// What is booked in later batches than that. Whoever adds both up must know that none was forgotten in between.
     ///
     /// # Errors
-    /// When a database refuses.
-    pub async fn bookings_since(&self, scope: Scope, day: Date) -> Result<Vec<Booking>, StoreError> {
-        let mut rows = self.reads.read(move |db| since(db, "ledger", scope, day)).await?;
-        rows.extend(self.progress.read(move |db| since(db, "unsettled", scope, day)).await?);
-        Ok(rows)
+    /// When the database refuses.
+    pub async fn unsettled(&self, asked: Asked, after: i64) -> Result<Vec<Booking>, StoreError> {
+        self.progress.read(move |db| unsettled(db, &asked, after)).await
     }
 
     /// Forgets what came before a day.

@@ -19,6 +19,7 @@ mod leftovers;
 mod migrate;
 mod open;
 mod pacing;
+mod partials;
 mod progress;
 mod prune;
 mod queries;
@@ -39,7 +40,7 @@ pub use self::{
     files::{FileDone, PlanHead},
     jobs::{Filter, MoveNote, NewJob, RequestKey, Scope, Stuck, Submitted},
     judgements::{EndpointStats, StoredJudgement},
-    ledger::InHand,
+    ledger::{Asked, InHand},
     leftovers::{Claimants, Place},
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},

@@ -162,12 +162,14 @@ pub(super) fn claimed(db: &Connection, job: &str) -> Result<HashMap<Digest, u64>
             rows.collect::<Result<Vec<_>, _>>()
         })
         .act("read a job's claims")?;
-    let bytes = |(digest, ranges): (String, String)| {
-        let ranges: Vec<[u64; 2]> = serde_json::from_str(&ranges).ok()?;
-        let bytes = ranges.iter().map(|[start, end]| end.saturating_sub(*start)).sum();
-        Some((Digest::parse(&digest)?, bytes))
-    };
+    let bytes = |(digest, ranges): (String, String)| Some((Digest::parse(&digest)?, bytes_of(&ranges)?));
     Ok(rows.into_iter().filter_map(bytes).collect())
+}
+
+/// How many bytes claimed ranges are, as they are stored.
+pub(super) fn bytes_of(ranges: &str) -> Option<u64> {
+    let ranges: Vec<[u64; 2]> = serde_json::from_str(ranges).ok()?;
+    Some(ranges.iter().map(|[start, end]| end.saturating_sub(*start)).sum())
 }
 
 pub(super) fn drop_claim(context: &mut WriteContext<'_>, path: &Path) -> Result<(), StoreError> {

@@ -105,7 +105,7 @@ impl Watch {
 }
 
 /// All events after a number up to the newest.
-pub(super) async fn replay(scratch: &Scratch, after: u64) -> anyhow::Result<Vec<Event>> {
+pub(crate) async fn replay(scratch: &Scratch, after: u64) -> anyhow::Result<Vec<Event>> {
     let newest = newest(scratch).await?;
     let mut watch = Watch::after(scratch, after).await?;
     watch

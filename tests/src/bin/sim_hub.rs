@@ -234,7 +234,9 @@ fn restrict(options: &Options, repos: &mut Repos) -> anyhow::Result<()> {
             }
         }
         if keys.is_empty() {
-            Err(anyhow::anyhow!("no repository {id} to change"))
+            Err(anyhow::anyhow!(
+                "there is no repository {id}: define it too, by --repo, --seeded or --tiny-model"
+            ))
         } else {
             Ok(())
         }

@@ -19,13 +19,24 @@ use crate::view::json::StoppedJson;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
+    let stopped = stop(context).await?;
+    // Of another machine's daemon the end is not seen.
+    if let Some(stopped) = stopped
+        && context.out.json
+    {
+        context.out.answer_json(&StoppedJson { stopped })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Whether one ran and is gone; `None` when that cannot be seen.
+pub(super) async fn stop(context: &Context) -> Result<Option<bool>, CliError> {
     let daemon = match context.dial().await {
         Ok(daemon) => daemon,
         // As `systemctl stop` of a unit that does not run.
         Err(error) if error.exit() == Exit::Unreachable => {
             context.out.note("hfetchd does not run");
-            tell(context, false)?;
-            return Ok(Exit::Done);
+            return Ok(Some(false));
         }
         Err(error) => return Err(error),
     };
@@ -33,14 +44,14 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
     let Address::Socket(socket) = daemon.address.clone() else {
         daemon.admin().shutdown(ShutdownRequest {}).await?;
         context.out.note("hfetchd stops; jobs go on when it runs again");
-        return Ok(Exit::Done);
+        return Ok(None);
     };
     if info.mode == "system" {
         return Err(CliError::new(
             Exit::Failed,
             "this is the system's hfetchd, which systemd starts and stops",
         )
-        .hint("sudo systemctl stop hfetchd"));
+        .hint("sudo systemctl stop hfetchd; or `restart` instead of `stop`"));
     }
     daemon.admin().shutdown(ShutdownRequest {}).await?;
     context.on_interrupt("interrupted; hfetchd goes on stopping");
@@ -59,15 +70,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
         tokio::time::sleep(backoff.step().min(Duration::from_millis(200))).await;
     }
     context.out.note("hfetchd has stopped; jobs go on when it runs again");
-    tell(context, true)?;
-    Ok(Exit::Done)
-}
-
-fn tell(context: &Context, stopped: bool) -> Result<(), CliError> {
-    match context.out.json {
-        true => context.out.answer_json(&StoppedJson { stopped }),
-        false => Ok(()),
-    }
+    Ok(Some(true))
 }
 
 /// Whether the process runs; one that has ended and waits for its parent (`Z`) does not.

@@ -83,6 +83,15 @@ impl VerifiedJson {
     }
 }
 
+/// What `cache pin` and `cache unpin` did.
+#[derive(Debug, Serialize)]
+pub(crate) struct PinsJson {
+    /// What the named revisions are now.
+    pub(crate) pinned: bool,
+    /// Revisions that were not so before.
+    pub(crate) revisions_changed: u64,
+}
+
 /// What went, or would go.
 #[derive(Debug, Serialize)]
 pub(crate) struct SweptJson {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::spec::kind_to_wire;
 use crate::{
-    engine::{FileReading, Forecast, ProgressReading},
+    engine::{Engine, FileReading, Forecast, ProgressReading},
     model::{Destination, Failure, FileState, HoldReason, Job, JobState, Priority, Trust},
 };
 
@@ -57,7 +57,7 @@ fn priority(priority: Priority) -> v1::Priority {
 }
 
 /// A stored job, with its live figures when it is being worked on.
-pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
+fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
     let path = match (&job.spec.destination, &job.commit) {
         (Destination::LocalDir(path), _) => path.display().to_string(),
         (Destination::Cache(cache), Some(commit)) => {
@@ -75,9 +75,10 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         Destination::Cache(path) => (path.display().to_string(), String::new()),
         Destination::LocalDir(path) => (String::new(), path.display().to_string()),
     };
-    let live = live.filter(|_| !job.state.is_final());
-    // A job that was paused a moment ago has figures until its last connection is closed.
-    let moving = live.filter(|_| matches!(job.state, JobState::Active | JobState::Held));
+    // A job that was paused or cancelled a moment ago has figures until its last connection is closed.
+    let live = live.filter(|_| !matches!(job.state, JobState::Done | JobState::Failed));
+    let doing = live.filter(|_| !job.state.is_final());
+    let moving = live.filter(|_| job.state == JobState::Active);
     let partial = if job.state == JobState::Done {
         0
     } else {
@@ -92,7 +93,7 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         commit: job.commit.as_ref().map(ToString::to_string).unwrap_or_default(),
         state: job_state(job.state).into(),
         hold_reason: hold_reason(job.hold_reason).into(),
-        detail: live.map_or(&job.detail, |live| &live.detail).clone(),
+        detail: doing.map_or(&job.detail, |doing| &doing.detail).clone(),
         priority: priority(job.spec.priority).into(),
         user: job.owner.user.clone(),
         bytes_total: job.bytes_total,
@@ -126,8 +127,13 @@ pub(crate) fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
     }
 }
 
+/// A job as it is now, with its live figures and what is foreseen for it.
+pub(crate) fn job_now(engine: &Engine, of: &Job) -> v1::Job {
+    job_with(of, engine.progress(&of.id).as_ref(), engine.forecast(&of.id))
+}
+
 /// The same with what is foreseen for it.
-pub(crate) fn job_with(job_of: &Job, live: Option<&ProgressReading>, forecast: Option<Forecast>) -> v1::Job {
+fn job_with(job_of: &Job, live: Option<&ProgressReading>, forecast: Option<Forecast>) -> v1::Job {
     let told = forecast.filter(|_| !job_of.state.is_final());
     let wire = job(job_of, live);
     match told {

@@ -17,7 +17,7 @@ use crate::model::{Budget, Limit};
 
 /// The Hub itself.
 pub const HUB: &str = "https://huggingface.co";
-const HUB_HOSTS: [&str; 2] = ["huggingface.co", "hub-ci.huggingface.co"];
+const HUB_HOSTS: [&str; 2] = ["huggingface.co", "www.huggingface.co"];
 /// Anyone's servers that pass on what the Hub says.
 const PUBLIC_MIRRORS: [&str; 2] = ["hf-mirror.com", "alpha.hf-mirror.com"];
 

@@ -117,7 +117,7 @@ impl Case<'_> {
         let context = Context {
             mode: self.mode,
             environment: &environment,
-            current_dir: Path::new("/work"),
+            current_dir: Path::new("/cwd"),
             read_file: &named_file,
             bad_proxies: self.bad_proxies,
         };

@@ -46,7 +46,7 @@ pub(in crate::engine) async fn fetch(
             file: file.clone(),
             turn,
             bytes,
-            counted: Counted::new(context.progress.clone(), file.id, file.size),
+            counted: Counted::new(context.progress.clone(), file.id, Arc::default(), file.size),
             came,
         });
     (file, fetched)

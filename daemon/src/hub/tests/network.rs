@@ -122,7 +122,6 @@ fn every_fault_has_a_verdict_and_a_sentence() {
             via: Some("p:1".to_owned()),
             fault,
             detail: String::new(),
-            source: None,
         };
         let verdict = classify(&error);
         match fault {

@@ -25,8 +25,21 @@ fn booking(day: &str, uid: u32, job: &str, bytes: u64) -> Booking {
     }
 }
 
+/// Once, from wherever they are.
+async fn bookings_of(store: &Store, asked: Asked) -> Vec<Booking> {
+    let (settled, mut rows) = store.in_ledger(asked.clone()).await.unwrap();
+    rows.extend(store.unsettled(asked, settled).await.unwrap());
+    rows
+}
+
+async fn settle_and_forget(store: &Store) {
+    if let Some(number) = store.settle().await.unwrap() {
+        store.forget_settled(number).await.unwrap();
+    }
+}
+
 async fn bytes_since(store: &Store, scope: Scope, day: &str) -> u64 {
-    let rows = store.bookings_since(scope, day.parse().unwrap()).await.unwrap();
+    let rows = bookings_of(store, Asked::Since(scope, day.parse().unwrap())).await;
     total(&rows).bytes
 }
 
@@ -47,17 +60,14 @@ async fn what_is_booked_counts_once_before_and_after_it_is_settled() {
         assert_eq!(bytes_since(store, Scope::All, "2026-01-01").await, 115);
         assert_eq!(bytes_since(store, Scope::All, day).await, 15);
         assert_eq!(bytes_since(store, Scope::Uid(8), day).await, 0);
-        store.settle().await.unwrap();
+        settle_and_forget(store).await;
     }
     // More of the same day, and a start in between.
     store.book(vec![booking(day, 7, "", 20)], vec![]).await.unwrap();
     let fixture = fixture.reopen();
-    fixture.store.settle().await.unwrap();
-    let rows = fixture
-        .store
-        .bookings_since(Scope::Uid(7), day.parse().unwrap())
-        .await
-        .unwrap();
+    settle_and_forget(&fixture.store).await;
+    let rows = bookings_of(&fixture.store, Asked::Since(Scope::Uid(7), day.parse().unwrap())).await;
+
     let expected = Spent {
         requests: 3,
         bytes: 35,
@@ -80,7 +90,7 @@ async fn a_settlement_that_was_cut_off_counts_once() {
     store.jobs.write(move |context| settle(context, &batch)).await.unwrap();
     store.book(vec![booking(day, 7, "", 1)], vec![]).await.unwrap();
     let fixture = fixture.reopen();
-    fixture.store.settle().await.unwrap();
+    settle_and_forget(&fixture.store).await;
     assert_eq!(bytes_since(&fixture.store, Scope::All, day).await, 11);
     // Killed before the ledger had it.
     fixture
@@ -90,7 +100,7 @@ async fn a_settlement_that_was_cut_off_counts_once() {
         .unwrap();
     fixture.store.progress.write(|context| close(context.db)).await.unwrap();
     let fixture = fixture.reopen();
-    fixture.store.settle().await.unwrap();
+    settle_and_forget(&fixture.store).await;
     assert_eq!(bytes_since(&fixture.store, Scope::All, day).await, 111);
     // The hints are lost: what comes after that is not taken for what was settled before.
     let dir = fixture.close();
@@ -101,7 +111,7 @@ async fn a_settlement_that_was_cut_off_counts_once() {
         .book(vec![booking(day, 7, "", 1000)], vec![])
         .await
         .unwrap();
-    fixture.store.settle().await.unwrap();
+    settle_and_forget(&fixture.store).await;
     assert_eq!(bytes_since(&fixture.store, Scope::All, day).await, 1111);
 }
 
@@ -122,14 +132,14 @@ async fn jobs_have_an_account_and_leave_it_to_their_days() {
     let id = job.id.to_string();
     let rows = vec![booking("2026-03-01", 7, &id, 10), booking("2026-03-01", 7, "", 3)];
     store.book(rows, vec![]).await.unwrap();
-    store.settle().await.unwrap();
+    settle_and_forget(store).await;
     store
         .book(vec![booking("2026-03-02", 7, &id, 20)], vec![])
         .await
         .unwrap();
-    assert_eq!(total(&store.bookings_of(&job.id).await.unwrap()).bytes, 30);
-    assert_eq!(store.bookings_of(&other.id).await.unwrap(), []);
-    store.settle().await.unwrap();
+    assert_eq!(total(&bookings_of(store, Asked::Job(job.id.clone())).await).bytes, 30);
+    assert_eq!(bookings_of(store, Asked::Job(other.id.clone())).await, []);
+    settle_and_forget(store).await;
     let row = job.row;
     let forget = store.jobs.write(move |context| {
         let ended = context.db.execute("UPDATE jobs SET ended_at = 1 WHERE row = ?1", [row]);
@@ -137,7 +147,7 @@ async fn jobs_have_an_account_and_leave_it_to_their_days() {
         forget_jobs(context.db, &format!("[{row}]"), 1)
     });
     forget.await.unwrap();
-    assert_eq!(store.bookings_of(&job.id).await.unwrap(), []);
+    assert_eq!(bookings_of(store, Asked::Job(job.id.clone())).await, []);
     assert_eq!(bytes_since(store, Scope::All, "2026-03-01").await, 33);
 }
 
