@@ -157,6 +157,8 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     let operator_group = config.control.operator_group.clone();
     let (sender, config) = watch::channel(Arc::new(config));
     let hub = Hub::new(hub_options(&config.borrow())?)?;
+    // Before anybody can call: what a bad key would refuse must not be half done.
+    let tokens = tokens(&state_dir)?;
     // Bound first: a socket that somebody else has must not cost a transfer.
     let (listener, socket) = match systemd::passed_socket()? {
         Some((listener, path)) => (Listener::passed(listener, &path)?, path),
@@ -174,7 +176,6 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         }
     };
     let door = remote.as_ref().map(|(_, door)| door.clone());
-    let tokens = tokens(&state_dir)?;
     let starting = Engine::start(Clock::system(), &state_dir, mode, config, hub.clone(), tokens);
     let mut starting = std::pin::pin!(starting);
     let mut patience = interval(START / 3);

@@ -48,7 +48,7 @@ impl Relay {
         })
     }
 
-    /// Another pace, for connections that are there, too. 0: connections are taken, and nothing comes back.
+    /// Another pace, for connections that are there, too. 0: connections are taken, and nothing passes.
     pub fn set_pace(&self, bytes_per_sec: u64) {
         self.pace.store(bytes_per_sec, Relaxed);
     }
@@ -71,7 +71,19 @@ async fn accept(listener: TcpListener, to: SocketAddr, pace: Arc<AtomicU64>) {
 async fn pass(client: TcpStream, server: TcpStream, pace: &AtomicU64) {
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
-    let there = tokio::io::copy(&mut from_client, &mut to_server);
+    let there = async {
+        let mut chunk = [0; CHUNK];
+        loop {
+            while pace.load(Relaxed) == 0 {
+                sleep(LOOK).await;
+            }
+            let got = from_client.read(&mut chunk).await?;
+            if got == 0 {
+                return std::io::Result::Ok(());
+            }
+            to_server.write_all(&chunk[..got]).await?;
+        }
+    };
     let back = async {
         let mut chunk = [0; CHUNK];
         loop {

@@ -251,7 +251,7 @@ mod tests {
         let ours = "https://ours.example/hf";
         check((listed, &[]), &["https://olah.example", ours], ours);
         check((listed, &[]), &["https://olah.example"], ours);
-        check((listed, &[]), &["https://huggingface.co"], ours);
+        check((listed, &[]), &["https://huggingface.co"], "https://huggingface.co/");
         check(("", &[]), &["https://some-mirror.example"], "https://huggingface.co/");
         check(("", &[mirror]), &["https://hf-mirror.com"], "https://huggingface.co/");
         let own = [("HF_ENDPOINT", "https://daemon.example")];

@@ -65,8 +65,11 @@ impl Admission {
         };
         match standing[index] {
             Standing::Good | Standing::WholeFiles => good(index),
-            // The first of those that are not known to be bad begins.
-            Standing::Unknown => (0..index).all(|before| out(before) || is_bad(before) || self.fallback[before]),
+            // The first of those that are not known to be bad begins. A fallback is never looked at, and got here because
+            // nobody else can.
+            Standing::Unknown => {
+                self.fallback[index] || (0..index).all(|before| out(before) || is_bad(before) || self.fallback[before])
+            }
             Standing::Bad => (0..standing.len()).all(|other| other == index || out(other) || is_bad(other)),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Mode, TokenPolicy},
     hub::{Account, Endpoint, HubError, failure},
     model::{Failure, FailureKind, Token},
-    tokens::BoundToken,
+    tokens::{BoundToken, TokenError},
 };
 
 /// Whose token, and where it may go.
@@ -70,7 +70,7 @@ pub(super) async fn login(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> 
         };
         let (tokens, uid) = (shared.tokens.clone(), call.uid);
         let kept = blocking(move || tokens.log_in(uid, &bound)).await;
-        kept.map_err(|error| CallError::Internal(chain(&error)))?;
+        kept.map_err(|error| refused(&error))?;
     }
     Ok(Identity {
         endpoint: submit::base_text(&endpoint),
@@ -85,7 +85,7 @@ pub(super) async fn logout(shared: &Arc<Shared>, mode: Mode, call: TokenCall) ->
     let endpoint = endpoint(shared, mode, &call)?;
     let (tokens, origin) = (shared.tokens.clone(), endpoint.origin().ascii_serialization());
     let removed = blocking(move || tokens.log_out(call.uid, &origin)).await;
-    let removed = removed.map_err(|error| CallError::Internal(chain(&error)))?;
+    let removed = removed.map_err(|error| refused(&error))?;
     Ok((submit::base_text(&endpoint), removed))
 }
 
@@ -160,6 +160,14 @@ async fn read(shared: &Shared, uid: u32, origin: String) -> Result<Option<Token>
 pub(super) async fn doubt(shared: &Shared, uid: u32) -> Option<String> {
     let why = read(shared, uid, String::new()).await.err()?;
     Some(format!("{}; the job has none", unreadable(&why)))
+}
+
+/// What a caller hears whose tokens cannot be kept.
+pub(super) fn refused(error: &TokenError) -> CallError {
+    match error.is_unreadable() {
+        true => CallError::TokensUnreadable(chain(error)),
+        false => CallError::Internal(chain(error)),
+    }
 }
 
 fn unreadable(why: &str) -> String {

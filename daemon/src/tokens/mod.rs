@@ -35,6 +35,11 @@ pub struct TokenError {
 }
 
 impl TokenError {
+    /// Whether the file is there and tells nothing: sealed with a key that we do not have, or damaged.
+    pub fn is_unreadable(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+    }
+
     /// Whether it is about the file of this user.
     pub fn is_of(&self, uid: u32) -> bool {
         self.path.file_name().is_some_and(|name| *name == *file_name(uid))

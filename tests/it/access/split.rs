@@ -83,6 +83,7 @@ async fn access_is_the_origins_and_the_bytes_are_the_mirrors() -> anyhow::Result
         .await?;
     let job = ran.json()?;
     assert_eq!(job["trust"], "origin", "{job:#}");
+    let job = scratch.show(job["id"].as_str().unwrap_or_default()).await?;
     // All of the large file came directly from where the mirror leads; of the origin's way not a byte of it.
     let direct = (Host::Cdn, "127.0.0.1".to_owned());
     // Each byte once, but for the part that was tried to find out what the mirror is worth, and what stood still.

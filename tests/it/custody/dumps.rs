@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::{CANARY, gated_hub, holding, typed};
 
 /// Becomes the program that follows, where the system would let it dump as much as it likes.
-const ALLOWED: &str = "cd \"$HFETCH_TEST_DIR\" && ulimit -c unlimited && exec \"$0\" \"$@\"";
+const ALLOWED: &str = "cd \"$CRASH_DIR\" && ulimit -c unlimited && exec \"$0\" \"$@\"";
 
 #[tokio::test]
 async fn a_crash_dumps_nothing() -> anyhow::Result<()> {
@@ -20,10 +20,10 @@ async fn a_crash_dumps_nothing() -> anyhow::Result<()> {
     let scratch = Scratch::new(hub.endpoint())?.daemon_within(&["sh", "-c", ALLOWED]);
     let dir = scratch.path("crash");
     fs::create_dir(&dir)?;
-    let scratch = scratch.env("HFETCH_TEST_DIR", &dir.display().to_string());
+    let scratch = scratch.env("CRASH_DIR", &dir.display().to_string());
     // The same crash of a program that does not mind: does this system dump at all?
     let mut other = Command::new("sh");
-    other.args(["-c", ALLOWED, "sleep", "600"]).env("HFETCH_TEST_DIR", &dir);
+    other.args(["-c", ALLOWED, "sleep", "600"]).env("CRASH_DIR", &dir);
     let mut other = other.stdin(Stdio::null()).kill_on_drop(true).spawn()?;
     let pid = other
         .id()
