@@ -42,7 +42,7 @@ impl Dispatcher {
     /// A job without tasks was moved, by a user or by its own submit.
     pub(super) fn on_idle_moved(&mut self, event: &Event) {
         match (event.what.state, event.what.hold_reason) {
-            (JobState::Cancelled, _) => self.clear_up(&event.job_id),
+            (JobState::Cancelled, _) => self.clearing.up_after(&event.job_id),
             // The store knows when it is due.
             (_, Some(HoldReason::Access)) => self.look_within(Duration::ZERO),
             _ => {}

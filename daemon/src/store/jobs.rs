@@ -1,11 +1,11 @@
 //! The jobs table: submit, read, list, move.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::{
     error::{Act as _, StoreError},
-    events, row,
+    events, requests, row,
     thread::WriteContext,
 };
 use crate::model::{
@@ -121,7 +121,7 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
     let db = context.db;
     let now = Timestamp::now();
     if let Some(request) = &new.request
-        && let Some(job) = known_request(db, new.owner.uid, request)?
+        && let Some(job) = requests::known(db, new.owner.uid, request)?
     {
         return Ok(Submitted { job, existing: true });
     }
@@ -194,32 +194,6 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
 /// Lists of strings as JSON, which SQL reads with `json_each`.
 pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("strings and lists of strings always serialise")
-}
-
-fn known_request(db: &Connection, uid: u32, request: &RequestKey) -> Result<Option<Job>, StoreError> {
-    let known: Option<(Vec<u8>, String)> = db
-        .query_row(
-            "SELECT fingerprint, job_id FROM requests WHERE uid = ?1 AND request_id = ?2",
-            params![uid, request.id],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()
-        .act("look for a request")?;
-    let Some((fingerprint, job_id)) = known else {
-        return Ok(None);
-    };
-    let job_id = JobId::parse(&job_id).map_err(|error| StoreError::Row {
-        table: "requests",
-        key: request.id.clone(),
-        what: error.to_string(),
-    })?;
-    if fingerprint != request.fingerprint {
-        return Err(StoreError::RequestReused {
-            request_id: request.id.clone(),
-            job_id,
-        });
-    }
-    get(db, Scope::All, &job_id).map(Some)
 }
 
 fn free_id(db: &Connection) -> Result<JobId, StoreError> {
