@@ -94,8 +94,10 @@ impl TokenStore {
 
     /// The files that cannot be read, and why. Blocks on the disk.
     pub fn unreadable(&self) -> Vec<TokenError> {
-        let users = self.users().into_iter();
-        users.filter_map(|uid| self.read(uid).err()).collect()
+        self.users()
+            .into_iter()
+            .filter_map(|uid| self.read(uid).err())
+            .collect()
     }
 
     /// Who has a file.
@@ -383,9 +385,8 @@ mod tests {
         assert_eq!(read(&TokenStore::new(dir.path(), key(1))).unwrap(), both);
         for (other, word) in [(None, "no key"), (key(2), "another key")] {
             let store = TokenStore::new(dir.path(), other);
-            let told = |error: &TokenError| std::error::Error::source(error).unwrap().to_string();
+            let told = |error: &TokenError| error.source.to_string();
             assert!(told(&read(&store).unwrap_err()).contains(word));
-            // It is left as it is: with its key it opens again.
             let error = store.log_in(7, &bound("hf_newer", origin)).unwrap_err();
             assert!(told(&error).contains("token-key"), "{error:?}");
             assert_eq!(store.put_in_order().len(), 1);
