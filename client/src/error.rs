@@ -162,6 +162,10 @@ pub(crate) fn verdict(reason: Option<&str>, code: Code) -> (Exit, Option<&'stati
             Exit::Failed,
             Some("check the network, or name a mirror with --endpoint URL"),
         ),
+        Some(reason::TOKENS_UNREADABLE) => (
+            Exit::Failed,
+            Some("the owner of the daemon finds more with `hfctl doctor`"),
+        ),
         Some(reason::STOPPING) => (Exit::Unreachable, Some("hfetchd is stopping; try again when it is up")),
         Some(reason::INTERNAL) => (
             Exit::Failed,

@@ -1,6 +1,11 @@
 //! Floor 5: builds the parts, runs them, stops them in order.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -18,7 +23,7 @@ use crate::{
     },
     cli::{self, Args},
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
-    engine::{Clock, Engine},
+    engine::{Clock, Engine, chain},
     hub::{BadProxy, Hub, HubOptions, ProxyPoint, ProxyRules, RouteTable},
     resources,
     signals::{Ask, SignalStream},
@@ -26,6 +31,7 @@ use crate::{
     store::Scope,
     systemd::{self, ServiceManager},
     telemetry,
+    tokens::{BadKey, SealKey, TokenStore},
 };
 
 /// Open calls may take so long to end.
@@ -74,7 +80,10 @@ impl<E: Into<anyhow::Error>> From<E> for Fatal {
             || matches!(error.downcast_ref(), Some(ServerError::Busy { .. }))
         {
             Exit::Busy
-        } else if error.is::<Mistakes>() || matches!(error.downcast_ref(), Some(DoorError::Tls(_))) {
+        } else if error.is::<Mistakes>()
+            || error.is::<BadKey>()
+            || matches!(error.downcast_ref(), Some(DoorError::Tls(_)))
+        {
             Exit::Config
         } else {
             Exit::Internal
@@ -104,6 +113,8 @@ pub fn load(args: &Args) -> Result<(Inputs, Loaded), Mistakes> {
 /// # Errors
 /// With the exit code and what to tell the operator.
 pub fn run(args: &Args) -> Result<(), Fatal> {
+    // First of all: from here on secrets may be in memory.
+    let undumped = resources::forbid_dumps();
     let (inputs, loaded) = load(args)?;
     // Before the logs: a second daemon must not write into the first one's.
     let lock = state_dir::lock(&loaded.state_dir)?;
@@ -115,6 +126,9 @@ pub fn run(args: &Args) -> Result<(), Fatal> {
     telemetry::start(&loaded.config.log.filter, format)?;
     for warning in &loaded.config.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Err(error) = undumped {
+        tracing::warn!(%error, "a crash may leave tokens in a core dump");
     }
     resources::allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -143,6 +157,8 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     let operator_group = config.control.operator_group.clone();
     let (sender, config) = watch::channel(Arc::new(config));
     let hub = Hub::new(hub_options(&config.borrow())?)?;
+    // Before anybody can call: what a bad key would refuse must not be half done.
+    let tokens = tokens(&state_dir)?;
     // Bound first: a socket that somebody else has must not cost a transfer.
     let (listener, socket) = match systemd::passed_socket()? {
         Some((listener, path)) => (Listener::passed(listener, &path)?, path),
@@ -160,7 +176,8 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         }
     };
     let door = remote.as_ref().map(|(_, door)| door.clone());
-    let mut starting = std::pin::pin!(Engine::start(Clock::system(), &state_dir, mode, config, hub.clone()));
+    let starting = Engine::start(Clock::system(), &state_dir, mode, config, hub.clone(), tokens);
+    let mut starting = std::pin::pin!(starting);
     let mut patience = interval(START / 3);
     let (engine, mut running) = loop {
         tokio::select! {
@@ -245,6 +262,20 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
     }
     tracing::info!("stopped");
     Ok(ended?)
+}
+
+/// The token store, with the key that the service manager gave, if it did. What cannot be read is told now, and not only to
+/// the users whose jobs will miss it.
+fn tokens(state_dir: &Path) -> Result<TokenStore, BadKey> {
+    let key = match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(folder) => SealKey::of_credentials(Path::new(&folder))?,
+        None => None,
+    };
+    let store = TokenStore::new(state_dir, key);
+    for error in store.put_in_order() {
+        tracing::error!(error = chain(&error), "a user's tokens cannot be used");
+    }
+    Ok(store)
 }
 
 /// The next tick; never without a clock.

@@ -38,6 +38,8 @@ pub const STORE_FULL: &str = "STORE_FULL";
 pub const EVENTS_PRUNED: &str = "EVENTS_PRUNED";
 /// The Hub could not be asked.
 pub const HUB_UNREACHABLE: &str = "HUB_UNREACHABLE";
+/// The user's tokens on the disk cannot be read, so none can be added to them.
+pub const TOKENS_UNREADABLE: &str = "TOKENS_UNREADABLE";
 /// The daemon is stopping; the call is safe to repeat.
 pub const STOPPING: &str = "STOPPING";
 /// A broken invariant; the log has more under the quoted request id.

@@ -1,6 +1,10 @@
 //! A token goes to one origin, and is nowhere else.
 
-use std::{fs, process::Stdio};
+mod canary;
+mod dumps;
+mod sealed;
+
+use std::{fs, path::Path, process::Stdio};
 
 use anyhow::Context as _;
 use hfetch_tests::{

@@ -1,9 +1,11 @@
 //! Integration tests, one binary.
 
+mod access;
 mod bench;
 mod caches;
 mod corruption;
 mod custody;
+mod doctor;
 mod errors;
 mod faults;
 mod grpc_python;
@@ -30,3 +32,4 @@ mod tidy;
 mod usage;
 mod verbs;
 mod watch;
+mod ways;

@@ -6,11 +6,14 @@ use crate::cli::{LoginArgs, LogoutArgs, WhoamiArgs};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::paths::process_env;
+use crate::paths::{Env, process_env};
 use crate::spec;
 use crate::token::{self, Token};
 use crate::view::json::{IdentityJson, LogoutJson};
 use crate::view::{details, secret};
+
+/// Where accounts are, unless somebody says otherwise.
+const HUB: &str = "https://huggingface.co";
 
 pub(super) async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit, CliError> {
     let token = typed_or_found(context, args).await?;
@@ -42,8 +45,10 @@ pub(super) async fn log_in(context: &Context, args: &LoginArgs) -> Result<Exit, 
 async fn typed_or_found(context: &Context, args: &LoginArgs) -> Result<Token, CliError> {
     let find = |file: Option<&str>| token::find(file, None, &context.cwd, &process_env, &token::read_file);
     let nothing = || {
-        CliError::usage("there is no token: none was typed, and there is no login of `hf`")
-            .hint("make one at https://huggingface.co/settings/tokens, then `hfctl login` again")
+        CliError::usage("there is no token: none was typed, and there is no login of `hf`").hint(format!(
+            "make one at {}, then `hfctl login` again",
+            tokens_page(args.endpoint.as_deref(), &process_env)
+        ))
     };
     if args.token_file.is_some() {
         return find(args.token_file.as_deref())?.ok_or_else(nothing);
@@ -53,6 +58,19 @@ async fn typed_or_found(context: &Context, args: &LoginArgs) -> Result<Token, Cl
         Some(token) => Ok(token),
         None => find(None)?.ok_or_else(nothing),
     }
+}
+
+/// Where tokens are made: at the endpoint of the command or of the shell, as far as it has pages of its own, else at the Hub.
+fn tokens_page(endpoint: Option<&str>, env: Env<'_>) -> String {
+    let named = endpoint.filter(|endpoint| endpoint.contains("://")).map(str::to_owned);
+    let said = named.unwrap_or_else(|| spec::preferred_endpoint(env));
+    let base = match said.trim_end_matches('/') {
+        "" => HUB,
+        // It passes on what the Hub says, and has no accounts.
+        mirror if mirror.contains("hf-mirror.com") => HUB,
+        own => own,
+    };
+    format!("{base}/settings/tokens")
 }
 
 pub(super) async fn log_out(context: &Context, args: &LogoutArgs) -> Result<Exit, CliError> {
@@ -110,4 +128,26 @@ pub(super) async fn who_am_i(context: &Context, args: &WhoamiArgs) -> Result<Exi
         context.out.answer(&text)?;
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_made_where_the_account_is() {
+        let check = |endpoint: Option<&str>, variable: &str, expected: &str| {
+            let env = |name: &str| (name == "HF_ENDPOINT").then(|| variable.into());
+            assert_eq!(tokens_page(endpoint, &env), format!("{expected}/settings/tokens"));
+        };
+        check(None, "", HUB);
+        check(None, "https://hf-mirror.com", HUB);
+        check(None, "https://hub.example/hf/", "https://hub.example/hf");
+        check(Some("my-hub"), "", HUB);
+        check(
+            Some("https://other.example/"),
+            "https://hub.example",
+            "https://other.example",
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! `hfctl submit`: queue a download, print the job's id.
 
+use hfetch_proto::v1::{HoldReason, JobState};
+
 use crate::cli::SubmitArgs;
 use crate::commands::following;
 use crate::commands::submission::{self, Outcome, Submitted};
@@ -19,6 +21,8 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
     } = submitted;
     let id = job.id.clone();
     let forecast = human::clean(&job.forecast);
+    let job_waits = job.state() == JobState::Held && job.hold_reason() == HoldReason::Access;
+    let detail = human::clean(&job.detail);
     let name = human::clean(&words::repo_name(job.repo_type(), &job.repo_id));
     if !context.out.json {
         context.out.answer(&id)?;
@@ -38,7 +42,11 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
         context.out.note(&forecast);
     }
     if !args.wait {
-        if !existing {
+        if job_waits {
+            context.out.note(&format!(
+                "{name} is job {id} and waits for access: {detail}\n  follow it: hfctl watch {id}; end it: hfctl cancel {id}"
+            ));
+        } else if !existing {
             context
                 .out
                 .note(&format!("{name} is queued; follow it with: hfctl watch {id}"));

@@ -53,6 +53,7 @@ impl From<CallError> for Status {
             CallError::NotCached(_) => refuse(Code::NotFound, reason::NOT_CACHED, message),
             CallError::NotAllowed(_) => refuse(Code::PermissionDenied, reason::PERMISSION_DENIED, message),
             CallError::HubUnreachable(_) => refuse(Code::Unavailable, reason::HUB_UNREACHABLE, message),
+            CallError::TokensUnreadable(_) => refuse(Code::FailedPrecondition, reason::TOKENS_UNREADABLE, message),
             CallError::Stopping => refuse(Code::Unavailable, reason::STOPPING, message),
             CallError::WrongState(illegal) => wrong_state(illegal),
             CallError::Store(error) => from_store(error),

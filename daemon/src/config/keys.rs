@@ -62,7 +62,7 @@ const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 48] = [
+pub(super) const KEYS: [Key; 49] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
@@ -92,6 +92,7 @@ pub(super) const KEYS: [Key; 48] = [
     live("endpoints.limit", Shape::Quantity),
     live("endpoints.max_connections", Shape::Integer),
     live("endpoints.budget", Shape::Text),
+    live("endpoints.bytes", Shape::Text),
     live("proxies.name", Shape::Text),
     live("proxies.url", Shape::Text),
     live("proxies.password_file", Shape::Text),

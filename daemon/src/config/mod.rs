@@ -39,7 +39,7 @@ pub use places::Mode;
 pub use sections::{
     bandwidth::BandwidthOptions,
     control::{ControlOptions, RemoteOptions},
-    endpoints::{DEFAULT_MAX_CONNECTIONS, EndpointOptions, TokenPolicy, is_hub, is_public_mirror},
+    endpoints::{Bytes, DEFAULT_MAX_CONNECTIONS, EndpointOptions, HUB, TokenPolicy, is_hub, is_public_mirror},
     events::EventOptions,
     jobs::JobOptions,
     log::{LogFormat, LogOptions},

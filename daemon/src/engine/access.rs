@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use url::Origin;
+use url::{Origin, Url};
 
-use super::shared::{EndpointAccess, Shared, blocking};
+use super::{
+    shared::{EndpointAccess, Shared, blocking},
+    stop::chain,
+    transfer::hint,
+};
 use crate::{
-    config::{Config, Mode, TokenPolicy, is_hub, is_public_mirror},
+    config::{Bytes, Config, HUB, Mode, TokenPolicy, is_hub, is_public_mirror},
     hub::Endpoint,
     model::{Job, JobSpec, Token, Trust},
     tokens::BoundToken,
@@ -72,6 +76,18 @@ pub(super) fn token_origin(config: &Config, rule: &TokenRule, endpoints: &[Endpo
     own.map(|endpoint| endpoint.origin().ascii_serialization())
 }
 
+/// Where the web pages of these endpoints are, those where terms are accepted: at the first that is trusted with tokens, else
+/// at the first of the configuration that is, else at the Hub. A mirror passes them on at best.
+fn pages(config: &Config, rule: &TokenRule, endpoints: &[Endpoint]) -> Option<Url> {
+    let own = endpoints
+        .iter()
+        .find(|endpoint| policy(config, rule, endpoint) == TokenPolicy::Own);
+    let configured = || config.endpoints.iter().find(|known| known.token == TokenPolicy::Own);
+    own.map(|endpoint| endpoint.base().clone())
+        .or_else(|| configured().map(|known| known.url.clone()))
+        .or_else(|| Url::parse(HUB).ok())
+}
+
 /// Endpoints for a call that was made with a token at hand; what they bring is counted for the caller.
 pub(super) fn for_caller(
     shared: &Shared,
@@ -94,9 +110,10 @@ fn for_call(
 ) -> Vec<EndpointAccess> {
     let bound =
         token.and_then(|token| token_origin(config, rule, &endpoints).map(|origin| BoundToken { origin, token }));
+    let pages = pages(config, rule, &endpoints);
     endpoints
         .into_iter()
-        .map(|endpoint| grant(config, rule, endpoint, uid, bound.as_ref()))
+        .map(|endpoint| grant(config, rule, endpoint, uid, bound.as_ref(), pages.as_ref()))
         .collect()
 }
 
@@ -106,8 +123,18 @@ fn grant(
     endpoint: Endpoint,
     uid: u32,
     bound: Option<&BoundToken>,
+    pages: Option<&Url>,
 ) -> EndpointAccess {
     let policy = policy(config, rule, &endpoint);
+    let configured = config
+        .endpoints
+        .iter()
+        .find(|known| known.url.origin() == endpoint.origin());
+    let fallback = configured.is_some_and(|known| known.bytes == Bytes::Fallback);
+    let endpoint = match pages {
+        Some(pages) => endpoint.with_pages(pages.clone()),
+        None => endpoint,
+    };
     let origin = endpoint.origin().ascii_serialization();
     let token = bound
         .filter(|bound| policy == TokenPolicy::Own && bound.origin == origin)
@@ -117,6 +144,7 @@ fn grant(
         endpoint,
         token,
         trust: trust(policy),
+        fallback,
     }
 }
 
@@ -130,27 +158,33 @@ pub(super) async fn endpoints_of(shared: &Arc<Shared>, job: &Job) -> Vec<Endpoin
     let config = shared.config();
     let bound = match job.spec.token_ref.clone() {
         Some(reference) => {
-            let (shared, uid) = (shared.clone(), job.owner.uid);
-            let read = blocking(move || shared.tokens.get(uid, &reference)).await;
-            read.unwrap_or_else(|error| {
-                tracing::error!(job = %job.id, %error, "the submitter's token cannot be read");
-                None
-            })
+            let (tokens, uid) = (shared.tokens.clone(), job.owner.uid);
+            let read = blocking(move || tokens.get(uid, &reference)).await;
+            match read {
+                Ok(bound) => bound,
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(job = %job.id, error, "the submitter's token cannot be read");
+                    let text = format!("the job goes on without its token, which cannot be read: {error}");
+                    hint(shared.store.warn(&job.id, String::new(), text).await);
+                    None
+                }
+            }
         }
         None => None,
     };
     let rule = rule_of(shared.mode, &job.spec);
     let ledger = shared.ledgers.of_job(job);
-    job.spec
-        .endpoints
-        .iter()
-        .filter_map(|base| {
-            let endpoint = Endpoint::parse(base, base)
-                .map_err(|error| tracing::error!(%error, "a stored endpoint"))
-                .ok()?
-                .counted(ledger.clone());
-            Some(grant(&config, &rule, endpoint, job.owner.uid, bound.as_ref()))
-        })
+    let stored = job.spec.endpoints.iter().filter_map(|base| {
+        let endpoint = Endpoint::parse(base, base);
+        let endpoint = endpoint.map_err(|error| tracing::error!(%error, "a stored endpoint"));
+        Some(endpoint.ok()?.counted(ledger.clone()))
+    });
+    let endpoints: Vec<Endpoint> = stored.collect();
+    let pages = pages(&config, &rule, &endpoints);
+    endpoints
+        .into_iter()
+        .map(|endpoint| grant(&config, &rule, endpoint, job.owner.uid, bound.as_ref(), pages.as_ref()))
         .collect()
 }
 
@@ -198,6 +232,30 @@ mod tests {
         check("https://daemon.example", [false, true, false, false, false]);
         check("https://mine.example", [false, true, false, false, false]);
         check("http://mine.example", [false; 5]);
+    }
+
+    #[test]
+    fn terms_are_accepted_at_the_origin_in_force() {
+        let listed = "[[endpoints]]\nurl = 'https://olah.example'\n[[endpoints]]\nurl = 'https://ours.example/hf'\ntoken = 'own'";
+        let mirror = ("HF_ENDPOINT", "https://hf-mirror.com");
+        let check = |(listed, environment): (&str, &[(&str, &str)]), named: &[&str], expected: &str| {
+            let config = config_of(Mode::User, listed, environment);
+            let named = named.iter().map(|url| Endpoint::parse("", url).unwrap()).collect();
+            let granted = for_call(&config, &TokenRule::new(Mode::User, ""), named, 7, None);
+            let pages: Vec<&str> = granted.iter().map(|access| access.endpoint.pages().as_str()).collect();
+            assert!(
+                pages.iter().all(|pages| *pages == expected),
+                "{pages:?}, not {expected}"
+            );
+        };
+        let ours = "https://ours.example/hf";
+        check((listed, &[]), &["https://olah.example", ours], ours);
+        check((listed, &[]), &["https://olah.example"], ours);
+        check((listed, &[]), &["https://huggingface.co"], "https://huggingface.co/");
+        check(("", &[]), &["https://some-mirror.example"], "https://huggingface.co/");
+        check(("", &[mirror]), &["https://hf-mirror.com"], "https://huggingface.co/");
+        let own = [("HF_ENDPOINT", "https://daemon.example")];
+        check(("", &own), &["https://daemon.example"], "https://daemon.example/");
     }
 
     #[test]

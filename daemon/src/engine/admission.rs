@@ -10,7 +10,7 @@ use tokio::time::{Duration, sleep};
 use super::{
     judge::{self, PlanInfo},
     progress::lock,
-    shared::JobContext,
+    shared::{EndpointAccess, JobContext},
 };
 use crate::model::{EndpointFault, Job, Judgement, Serves};
 
@@ -29,23 +29,35 @@ enum Standing {
 
 /// The standing of the endpoints of one job, by their numbers.
 #[derive(Debug)]
-pub(super) struct Admission(Mutex<Vec<Standing>>);
+pub(super) struct Admission {
+    standing: Mutex<Vec<Standing>>,
+    /// Those that bring bytes only while no other can.
+    fallback: Vec<bool>,
+}
 
 impl Admission {
     /// Before anybody was asked. An only endpoint needs no judgement: there is no other.
-    pub(super) fn new(endpoints: usize) -> Self {
-        let first = if endpoints == 1 {
-            Standing::Good
-        } else {
-            Standing::Unknown
+    pub(super) fn new(endpoints: &[EndpointAccess]) -> Self {
+        let first = match endpoints.len() {
+            1 => Standing::Good,
+            _ => Standing::Unknown,
         };
-        Self(Mutex::new(vec![first; endpoints]))
+        Self {
+            standing: Mutex::new(vec![first; endpoints.len()]),
+            fallback: endpoints.iter().map(|access| access.fallback).collect(),
+        }
     }
 
     /// Whether an endpoint may bring bytes now. `out` tells of those that cannot be had for other reasons: what is left of
     /// the others must do, however they were judged.
     pub(super) fn admits(&self, index: usize, in_parts: bool, out: impl Fn(usize) -> bool) -> bool {
-        let standing = lock(&self.0);
+        let standing = lock(&self.standing);
+        let is_bad = |other: usize| standing[other] == Standing::Bad;
+        let may_do =
+            |other: usize| !out(other) && !is_bad(other) && !(in_parts && standing[other] == Standing::WholeFiles);
+        if self.fallback[index] && (0..standing.len()).any(|other| !self.fallback[other] && may_do(other)) {
+            return false;
+        }
         let good = |index: usize| match standing[index] {
             Standing::Good => true,
             Standing::WholeFiles => !in_parts,
@@ -53,16 +65,17 @@ impl Admission {
         };
         match standing[index] {
             Standing::Good | Standing::WholeFiles => good(index),
-            // The first of those that are not known to be bad begins.
-            Standing::Unknown => (0..index).all(|before| out(before) || standing[before] == Standing::Bad),
-            Standing::Bad => {
-                (0..standing.len()).all(|other| other == index || out(other) || standing[other] == Standing::Bad)
+            // The first of those that are not known to be bad begins. A fallback is never looked at, and got here because
+            // nobody else can.
+            Standing::Unknown => {
+                self.fallback[index] || (0..index).all(|before| out(before) || is_bad(before) || self.fallback[before])
             }
+            Standing::Bad => (0..standing.len()).all(|other| other == index || out(other) || is_bad(other)),
         }
     }
 
     fn set(&self, index: usize, judgement: &Judgement) {
-        lock(&self.0)[index] = match judgement.finding.serves {
+        lock(&self.standing)[index] = match judgement.finding.serves {
             _ if !judgement.finding.adds_bytes() => Standing::Bad,
             Serves::Parts => Standing::Good,
             Serves::WholeFiles => Standing::WholeFiles,
@@ -85,7 +98,9 @@ pub(super) async fn run(context: Arc<JobContext>, job: Job) {
         }
     };
     let (context, plan) = (&context, &plan);
-    let asking = (0..context.endpoints.len()).map(|index| async move {
+    // Not those that are asked for bytes when nobody else has them: trying them out would cost what they are to be spared.
+    let judged = (0..context.endpoints.len()).filter(|index| !context.endpoints[*index].fallback);
+    let asking = judged.map(|index| async move {
         let mut told = None;
         loop {
             let judgement = judge::judged(context, index, plan).await;
@@ -124,7 +139,14 @@ mod tests {
     use super::*;
 
     fn admitted(standing: &[Standing], in_parts: bool, out: &[usize]) -> Vec<usize> {
-        let admission = Admission(Mutex::new(standing.to_vec()));
+        admitted_beside(&[], standing, in_parts, out)
+    }
+
+    fn admitted_beside(fallback: &[usize], standing: &[Standing], in_parts: bool, out: &[usize]) -> Vec<usize> {
+        let admission = Admission {
+            standing: Mutex::new(standing.to_vec()),
+            fallback: (0..standing.len()).map(|index| fallback.contains(&index)).collect(),
+        };
         (0..standing.len())
             .filter(|index| admission.admits(*index, in_parts, |other| out.contains(&other)))
             .collect()
@@ -148,6 +170,28 @@ mod tests {
                 admitted(&standing, in_parts, &out),
                 expected,
                 "{standing:?} {in_parts} {out:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fallback_brings_bytes_when_nobody_else_can() {
+        use Standing::{Bad, Good, Unknown, WholeFiles};
+        for (fallback, standing, out, expected) in [
+            // Neither while the other is being looked at nor when it is good.
+            (vec![0], vec![Unknown, Unknown], vec![], vec![1]),
+            (vec![1], vec![Unknown, Unknown], vec![], vec![0]),
+            (vec![0], vec![Unknown, Good], vec![], vec![1]),
+            (vec![0], vec![Unknown, Bad], vec![], vec![0]),
+            (vec![1], vec![Good, Unknown], vec![0], vec![0, 1]),
+            (vec![0], vec![Unknown, Bad, Good], vec![], vec![2]),
+            (vec![1], vec![WholeFiles, Unknown], vec![], vec![1]),
+            (vec![0, 1], vec![Unknown, Unknown], vec![], vec![0, 1]),
+        ] {
+            assert_eq!(
+                admitted_beside(&fallback, &standing, true, &out),
+                expected,
+                "{fallback:?} {standing:?} {out:?}"
             );
         }
     }

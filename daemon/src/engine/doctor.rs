@@ -1,13 +1,11 @@
 //! Looks at everything that a download needs, and says of each thing whether it is well and what to do if it is not.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod places;
+
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use rustix::fs::{Access, access as may, statvfs};
 
 use super::{
     Engine,
@@ -15,12 +13,13 @@ use super::{
     error::CallError,
     login::{self, TokenCall},
     shared::{Shared, blocking},
+    stop::chain,
     submit,
 };
 use crate::{
     config::Mode,
-    hub::{Endpoint, Hop, Reading, Way},
-    model::units::show_bytes,
+    hub::{Endpoint, Hop, Reading, Way, tokens_page},
+    model::FailureKind,
 };
 
 /// A clock that differs by more makes signed addresses and certificates doubtful; by more than the second, useless.
@@ -89,8 +88,9 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
     }
     for cache in config.storage.caches.clone() {
         let min_free = config.storage.min_free;
-        findings.extend(blocking(move || folder(&cache, |total| min_free.bytes(total))).await);
+        findings.extend(blocking(move || places::look(&cache, |total| min_free.bytes(total))).await);
     }
+    findings.extend(token_files(shared, call.uid).await);
     let mut warnings = Vec::new();
     let endpoints = submit::endpoints(&config, mode, &[], &call.preferred_endpoint, &mut warnings)?;
     findings.extend(
@@ -131,65 +131,6 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
     Ok(findings)
 }
 
-/// Space, inodes and permissions where files will lie.
-fn folder(path: &Path, floor: impl Fn(u64) -> u64) -> Vec<Finding> {
-    let shown = path.display();
-    let there: PathBuf = path
-        .ancestors()
-        .find(|path| path.is_dir())
-        .unwrap_or(Path::new("/"))
-        .to_owned();
-    let mut findings = Vec::new();
-    match may(&there, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) => findings.push(Finding::ok("folder", format!("{shown} can be written"))),
-        Err(error) => findings.push(Finding::new(
-            "folder",
-            Health::Broken,
-            format!("the daemon may not write to {}: {error}", there.display()),
-            "make it writable for the daemon's user, or choose another storage.cache",
-        )),
-    }
-    match statvfs(&there) {
-        Err(error) => findings.push(Finding::new(
-            "disk",
-            Health::Broken,
-            format!("the file system of {shown} does not answer: {error}"),
-            "look whether it is mounted",
-        )),
-        Ok(space) => {
-            let (free, total) = (
-                space.f_bavail.saturating_mul(space.f_frsize),
-                space.f_blocks.saturating_mul(space.f_frsize),
-            );
-            let floor = floor(total);
-            let text = format!(
-                "{} are free for {shown}, {} must stay",
-                show_bytes(free),
-                show_bytes(floor)
-            );
-            findings.push(match free > floor {
-                true => Finding::ok("disk", text),
-                false => Finding::new(
-                    "disk",
-                    Health::Broken,
-                    text,
-                    "free space, or lower storage.min_free; jobs are held until then",
-                ),
-            });
-            // File systems without a table of inodes say 0.
-            if space.f_files > 0 && space.f_favail < space.f_files / 100 {
-                findings.push(Finding::new(
-                    "inodes",
-                    Health::Broken,
-                    format!("{} of {} inodes are free for {shown}", space.f_favail, space.f_files),
-                    "remove small files, or use another file system",
-                ));
-            }
-        }
-    }
-    findings
-}
-
 async fn proxy(shared: &Shared, way: &Way) -> Finding {
     match shared.hub.knock(way).await {
         Ok(took) => Finding::ok(
@@ -214,6 +155,22 @@ async fn endpoint(shared: &Shared, endpoint: &Endpoint, ways: &[Way]) -> Vec<Fin
         return findings;
     };
     let rule = &first.decision.by;
+    let (mut routes, mut elsewhere) = (Vec::new(), None);
+    for way in ways {
+        let chosen = first.decision.ways.contains(way);
+        if chosen && first.decision.ways.len() == 1 || first.decision.ways.is_empty() {
+            continue;
+        }
+        let Reading { first_byte, error, .. } = shared.hub.measure(endpoint, None, first, way).await;
+        let text = match (first_byte, error) {
+            (Some(took), _) => {
+                elsewhere.get_or_insert(way.name());
+                format!("{host} would answer by {} in {} ms", way.name(), took.as_millis())
+            }
+            (None, why) => format!("{host} does not answer by {}: {}", way.name(), why.unwrap_or_default()),
+        };
+        routes.push(Finding::ok("route", text));
+    }
     // Its front page may be anything; that it answers is what counts.
     match (&first.first_byte, &first.error, &first.way) {
         (Some(took), _, Some(way)) => findings.push(Finding::ok(
@@ -224,23 +181,25 @@ async fn endpoint(shared: &Shared, endpoint: &Endpoint, ways: &[Way]) -> Vec<Fin
             "endpoint",
             Health::Broken,
             why.clone().unwrap_or_else(|| format!("{host} does not answer")),
-            "see the routes below for a way that works, or name a mirror in [[endpoints]]",
+            &what_to_do(&host, first.decision.ways.is_empty(), elsewhere, &routes),
         )),
     }
     findings.extend(clock(&host, first));
-    for way in ways {
-        let chosen = first.decision.ways.contains(way);
-        if chosen && first.decision.ways.len() == 1 || first.decision.ways.is_empty() {
-            continue;
-        }
-        let Reading { first_byte, error, .. } = shared.hub.measure(endpoint, None, first, way).await;
-        let text = match (first_byte, error) {
-            (Some(took), _) => format!("{host} would answer by {} in {} ms", way.name(), took.as_millis()),
-            (None, why) => format!("{host} does not answer by {}: {}", way.name(), why.unwrap_or_default()),
-        };
-        findings.push(Finding::ok("route", text));
-    }
+    findings.extend(routes);
     findings
+}
+
+/// What to do about an endpoint that does not answer by the way that the rules choose.
+fn what_to_do(host: &str, rejected: bool, elsewhere: Option<&str>, tried: &[Finding]) -> String {
+    match (elsewhere, tried) {
+        _ if rejected => "change `routing.rules`, then `hfctl daemon reload`".to_owned(),
+        (Some(way), _) => format!("lead {host} by {way} in `routing.rules`, then `hfctl daemon reload`"),
+        (None, []) => "look at the network, name a proxy in [[proxies]], or a mirror in [[endpoints]]".to_owned(),
+        (None, _) => {
+            "no way leads there (see the routes below): look at the network, or name a mirror in [[endpoints]]"
+                .to_owned()
+        }
+    }
 }
 
 fn clock(host: &str, hop: &Hop) -> Option<Finding> {
@@ -259,10 +218,43 @@ fn clock(host: &str, hop: &Hop) -> Option<Finding> {
     })
 }
 
+/// Whether what users have left can be read. Whose the others' are is not told.
+async fn token_files(shared: &Shared, uid: u32) -> Vec<Finding> {
+    let tokens = shared.tokens.clone();
+    let (sealed, unreadable) = (shared.tokens.is_sealed(), blocking(move || tokens.unreadable()).await);
+    if unreadable.is_empty() {
+        let text = match sealed {
+            true => "the tokens of users are sealed on the disk",
+            false => "the tokens of users are in files that only the daemon reads, and not sealed",
+        };
+        return vec![Finding::ok("tokens", text.to_owned())];
+    }
+    let own = unreadable.iter().find(|error| error.is_of(uid)).or(unreadable.first());
+    let others = unreadable.len() - 1;
+    let text = match (own, others) {
+        (Some(error), 0) => chain(error),
+        (Some(error), more) => format!("{}; and {more} more", chain(error)),
+        (None, _) => return Vec::new(),
+    };
+    let hint = "start the daemon with the credential `token-key` with which they were sealed (LoadCredentialEncrypted= of its unit); \
+                or remove the file, and its user logs in again";
+    vec![Finding::new("tokens", Health::Broken, text, hint)]
+}
+
 async fn token(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> Result<Finding, CallError> {
     let identity = login::who_am_i(shared, mode, call).await?;
     let at = &identity.endpoint;
     Ok(match identity.account {
+        // That is told of the endpoint already; of the token it tells nothing.
+        Err(failure)
+            if matches!(
+                failure.kind,
+                FailureKind::EndpointUnreachable | FailureKind::BadEndpoint
+            ) =>
+        {
+            let text = format!("whether {at} accepts the token could not be asked: {}", failure.message);
+            Finding::new("token", Health::Warning, text, &failure.hint)
+        }
         Err(failure) => Finding::new("token", Health::Broken, failure.message, &failure.hint),
         Ok(None) => Finding::ok("token", format!("there is no token for {at}: downloads are anonymous")),
         Ok(Some(account)) => {
@@ -272,7 +264,7 @@ async fn token(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> Result<Find
                     "token",
                     Health::Warning,
                     format!("{text} and ends at {end}"),
-                    "make a new one at https://huggingface.co/settings/tokens, then `hfctl login`",
+                    &format!("make a new one at {}, then `hfctl login`", tokens_page(&identity.pages)),
                 ),
                 _ => Finding::ok("token", text),
             }

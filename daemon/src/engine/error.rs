@@ -25,6 +25,9 @@ pub enum CallError {
     /// The Hub could not be asked.
     #[error("the Hub could not be asked: {0}")]
     HubUnreachable(String),
+    /// The user's tokens on the disk cannot be read.
+    #[error("your tokens cannot be kept: {0}")]
+    TokensUnreadable(String),
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,

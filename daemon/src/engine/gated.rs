@@ -5,16 +5,21 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use super::{
     progress::lock,
+    retry::Retry,
     shared::{EndpointAccess, JobContext},
     stop::JobStop,
+    transfer::hint,
 };
 use crate::{
-    hub::{FileTarget, HubError},
-    model::{ByteRange, CommitHash, Digest, FailureKind, HoldReason, JobId, Manifest, RepoPath, Revision},
+    config::Mode,
+    hub::{FileTarget, HubError, RepoInfo, Verdict, classify},
+    model::{
+        ByteRange, CommitHash, Digest, Failure, FailureKind, HoldReason, JobId, Manifest, RepoPath, Revision, Trust,
+    },
 };
 
 /// Asked again after this, then after twice as long each time, up to the second.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(600));
+pub(super) const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(600));
 
 /// How often each held job has asked.
 #[derive(Debug, Default)]
@@ -45,7 +50,7 @@ pub(super) fn or_hold(context: &JobContext, stop: JobStop) -> JobStop {
         {
             JobStop::Hold {
                 reason: HoldReason::Access,
-                detail: format!("{}; {}", failure.message, failure.hint),
+                detail: detail(&failure),
                 retry_after: waits.next(&context.id),
             }
         }
@@ -67,17 +72,91 @@ fn has_token(context: &JobContext) -> bool {
     context.endpoints.iter().any(|access| access.token.is_some())
 }
 
+/// What a held job says of itself.
+pub(super) fn detail(failure: &Failure) -> String {
+    format!("{}; {}", failure.message, failure.hint)
+}
+
+/// What an endpoint says of a revision. A shared daemon remembers of which repositories an origin said that not everybody may
+/// have them.
+pub(super) async fn describe(
+    context: &JobContext,
+    access: &EndpointAccess,
+    revision: &Revision,
+) -> Result<RepoInfo, HubError> {
+    let (hub, spec, token) = (&context.shared.hub, &context.spec, access.token.as_ref());
+    let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, revision);
+    let info = info.await?;
+    if context.shared.mode == Mode::System && access.trust == Trust::Origin {
+        let store = &context.shared.store;
+        hint(
+            store
+                .note_closed(spec.kind, spec.repo_id.clone(), info.gated || info.private)
+                .await,
+        );
+    }
+    Ok(info)
+}
+
 /// Whether a repository is closed until terms are accepted. A listing does not tell: it is open to everybody.
 pub(super) async fn is_gated(
     context: &JobContext,
     access: &EndpointAccess,
     commit: &CommitHash,
 ) -> Result<bool, HubError> {
-    let (hub, spec) = (&context.shared.hub, &context.spec);
-    let revision = Revision::parse(commit.as_str()).unwrap_or_else(|_| spec.revision.clone());
-    let token = access.token.as_ref();
-    let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &revision);
-    Ok(info.await?.gated)
+    let revision = Revision::parse(commit.as_str()).unwrap_or_else(|_| context.spec.revision.clone());
+    Ok(describe(context, access, &revision).await?.gated)
+}
+
+/// An origin's word that the user whose token it saw has no access: the last one, whatever a mirror would give.
+pub(super) fn last_word(access: &EndpointAccess, error: &HubError) -> Option<Failure> {
+    match classify(error) {
+        Verdict::Permanent(failure)
+            if failure.kind == FailureKind::Gated && access.trust == Trust::Origin && access.token.is_some() =>
+        {
+            Some(failure)
+        }
+        _ => None,
+    }
+}
+
+/// On a shared daemon the files of a repository that is not for everybody may lie in the cache, fetched for another user. Who
+/// may have them is an origin's word, never a mirror's: mirrors are not asked for the plan. True when it is so.
+///
+/// # Errors
+/// When the job names no origin.
+pub(super) async fn leave_to_origins(context: &JobContext, retry: &mut Retry) -> Result<bool, JobStop> {
+    let spec = &context.spec;
+    let closed =
+        context.shared.mode == Mode::System && context.shared.store.is_closed(spec.kind, spec.repo_id.clone()).await?;
+    if !closed {
+        return Ok(false);
+    }
+    let has_origin = context.endpoints.iter().any(|access| access.trust == Trust::Origin);
+    if !has_origin && context.endpoints.len() < spec.endpoints.len() {
+        return Err(JobStop::Hold {
+            reason: HoldReason::Budget,
+            detail: "the endpoint that can say who may have the repository has spent its budget".to_owned(),
+            retry_after: ASK_AGAIN.1,
+        });
+    }
+    for (index, access) in context.endpoints.iter().enumerate() {
+        if access.trust == Trust::Mirror {
+            let (kind, repo_id) = (spec.kind, &spec.repo_id);
+            retry.refuse(
+                index,
+                Failure::new(
+                    FailureKind::Gated,
+                    format!(
+                        "{kind} {repo_id} is gated or private, and {} is not one of the endpoints that can say who may have it",
+                        access.endpoint.host()
+                    ),
+                    "name one that is trusted with tokens beside it, or leave `--endpoint` out",
+                ),
+            )?;
+        }
+    }
+    Ok(true)
 }
 
 /// The file of a listing that costs least to ask for.

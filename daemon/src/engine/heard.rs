@@ -28,8 +28,8 @@ impl Dispatcher {
                     if self.jobs.contains_key(&event.job_id) {
                         let set = if works { &mut changed } else { &mut moved };
                         set.insert(event.job_id.clone());
-                    } else if event.what.state == JobState::Cancelled {
-                        self.clearing.up_after(&event.job_id);
+                    } else {
+                        self.on_idle_moved(&event);
                     }
                 }
                 EventKind::Planned | EventKind::FileDone | EventKind::Warning => {}

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use super::{
     Engine,
     access::{self, NOT_SENT, TokenRule},
@@ -13,8 +15,8 @@ use super::{
 use crate::{
     config::{Config, Mode, TokenPolicy},
     hub::{Account, Endpoint, HubError, failure},
-    model::{Failure, Token},
-    tokens::BoundToken,
+    model::{Failure, FailureKind, Token},
+    tokens::{BoundToken, TokenError},
 };
 
 /// Whose token, and where it may go.
@@ -46,6 +48,8 @@ pub enum TokenSource {
 pub struct Identity {
     /// Base address of the endpoint that was asked.
     pub endpoint: String,
+    /// Where its web pages are.
+    pub pages: Url,
     /// `None`: there is no token.
     pub source: Option<TokenSource>,
     /// What the endpoint says.
@@ -66,10 +70,11 @@ pub(super) async fn login(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> 
         };
         let (tokens, uid) = (shared.tokens.clone(), call.uid);
         let kept = blocking(move || tokens.log_in(uid, &bound)).await;
-        kept.map_err(|error| CallError::Internal(chain(&error)))?;
+        kept.map_err(|error| refused(&error))?;
     }
     Ok(Identity {
         endpoint: submit::base_text(&endpoint),
+        pages: endpoint.pages().clone(),
         source: Some(TokenSource::Caller),
         account: account.map(Some),
     })
@@ -80,7 +85,7 @@ pub(super) async fn logout(shared: &Arc<Shared>, mode: Mode, call: TokenCall) ->
     let endpoint = endpoint(shared, mode, &call)?;
     let (tokens, origin) = (shared.tokens.clone(), endpoint.origin().ascii_serialization());
     let removed = blocking(move || tokens.log_out(call.uid, &origin)).await;
-    let removed = removed.map_err(|error| CallError::Internal(chain(&error)))?;
+    let removed = removed.map_err(|error| refused(&error))?;
     Ok((submit::base_text(&endpoint), removed))
 }
 
@@ -90,11 +95,21 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
     let (token, source) = match call.token {
         Some(token) => (Some(token), Some(TokenSource::Caller)),
         None if call.no_login => (None, None),
-        None => {
-            let kept = kept(shared, call.uid, endpoint.origin().ascii_serialization()).await;
-            let source = kept.as_ref().map(|_| TokenSource::Login);
-            (kept, source)
-        }
+        None => match read(shared, call.uid, endpoint.origin().ascii_serialization()).await {
+            Ok(kept) => {
+                let source = kept.as_ref().map(|_| TokenSource::Login);
+                (kept, source)
+            }
+            Err(why) => {
+                let hint = "the owner of the daemon finds more in its log, and with `hfctl doctor`";
+                return Ok(Identity {
+                    endpoint: submit::base_text(&endpoint),
+                    pages: endpoint.pages().clone(),
+                    source: Some(TokenSource::Login),
+                    account: Err(Failure::new(FailureKind::Unauthorized, unreadable(&why), hint)),
+                });
+            }
+        },
     };
     let account = match &token {
         Some(token) => ask(shared, &endpoint, token).await.map(Some),
@@ -102,6 +117,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
     };
     Ok(Identity {
         endpoint: submit::base_text(&endpoint),
+        pages: endpoint.pages().clone(),
         source,
         account,
     })
@@ -126,14 +142,36 @@ pub(super) async fn token_of(
     kept(shared, uid, endpoint.origin().ascii_serialization()).await
 }
 
-/// The token that a user has left for an origin. One that cannot be read counts as none.
+/// The token that a user has left for an origin. One that cannot be read counts as none: the user hears of it where it matters.
 pub(super) async fn kept(shared: &Shared, uid: u32, origin: String) -> Option<Token> {
-    let tokens = shared.tokens.clone();
-    let found = blocking(move || tokens.login(uid, &origin)).await;
-    found.unwrap_or_else(|error| {
-        tracing::error!(uid, error = chain(&error), "a user's kept token cannot be read");
+    read(shared, uid, origin).await.unwrap_or_else(|error| {
+        tracing::error!(uid, error, "a user's kept token cannot be read");
         None
     })
+}
+
+async fn read(shared: &Shared, uid: u32, origin: String) -> Result<Option<Token>, String> {
+    let tokens = shared.tokens.clone();
+    let found = blocking(move || tokens.login(uid, &origin)).await;
+    found.map_err(|error| chain(&error))
+}
+
+/// Why what a user has left cannot be used, for who submits without a token; `None` when nothing is wrong with it.
+pub(super) async fn doubt(shared: &Shared, uid: u32) -> Option<String> {
+    let why = read(shared, uid, String::new()).await.err()?;
+    Some(format!("{}; the job has none", unreadable(&why)))
+}
+
+/// What a caller hears whose tokens cannot be kept.
+pub(super) fn refused(error: &TokenError) -> CallError {
+    match error.is_unreadable() {
+        true => CallError::TokensUnreadable(chain(error)),
+        false => CallError::Internal(chain(error)),
+    }
+}
+
+fn unreadable(why: &str) -> String {
+    format!("the tokens that you have left with the daemon cannot be read ({why})")
 }
 
 async fn ask(shared: &Shared, endpoint: &Endpoint, token: &Token) -> Result<Account, Failure> {

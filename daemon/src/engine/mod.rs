@@ -41,6 +41,7 @@ mod login;
 mod names;
 mod official;
 mod on_result;
+mod permit;
 mod planner;
 mod preview;
 mod progress;
@@ -177,6 +178,7 @@ impl Engine {
         mode: Mode,
         config: watch::Receiver<Arc<Config>>,
         hub: Hub,
+        tokens: TokenStore,
     ) -> Result<(Self, Running), StoreError> {
         let (events, heard) = broadcast::channel(EVENTS);
         let sender = events.clone();
@@ -198,7 +200,6 @@ impl Engine {
         if let Err(error) = store.recall_partials().await {
             tracing::warn!(%error, "how far the waiting jobs are is not known");
         }
-        let tokens = TokenStore::new(state_dir);
         let limits = limits::stored(&store).await?;
         let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
         let goodput = store.goodput().await?;

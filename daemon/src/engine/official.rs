@@ -6,6 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
+    gated,
     planner::{self, Found},
     shared::{EndpointAccess, JobContext},
     stop::{JobStop, chain},
@@ -89,6 +90,7 @@ pub(super) async fn ask(context: &JobContext) -> Word {
             }
             return found(word, origin, Found::Listed(listing));
         }
+        Some(Err(error)) if gated::last_word(access(origin), &error).is_some() => return failed(word, origin, error),
         Some(Err(error)) => {
             let why = chain(&error);
             word = failed(word, origin, error);

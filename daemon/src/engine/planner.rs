@@ -5,7 +5,9 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    difference, gated, official, replan,
+    difference, gated,
+    official::{self, Word},
+    replan,
     retry::Retry,
     shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -95,8 +97,14 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
 async fn find(context: &JobContext) -> Result<(usize, Found, Vec<String>, Timestamp), JobStop> {
     let mut retry = Retry::new(context);
     let asked_at = Timestamp::now();
-    let word = context.unless_stopped(official::ask(context)).await?;
+    let word = match gated::leave_to_origins(context, &mut retry).await? {
+        true => Word::default(),
+        false => context.unless_stopped(official::ask(context)).await?,
+    };
     for (index, error) in word.failed {
+        if let Some(refusal) = gated::last_word(&context.endpoints[index], &error) {
+            return Err(JobStop::JobFailed(refusal));
+        }
         retry.failed(context, index, &error, 0)?;
     }
     if let Some((index, found)) = word.found {
@@ -108,9 +116,10 @@ async fn find(context: &JobContext) -> Result<(usize, Found, Vec<String>, Timest
         let asking = list(context, &context.endpoints[index]);
         match context.unless_stopped(asking).await? {
             Ok(found) => return Ok((index, found, Vec::new(), asked_at)),
-            Err(error) => {
-                retry.failed(context, index, &error, 0)?;
-            }
+            Err(error) => match gated::last_word(&context.endpoints[index], &error) {
+                Some(refusal) => return Err(JobStop::JobFailed(refusal)),
+                None => drop(retry.failed(context, index, &error, 0)?),
+            },
         }
     }
 }
@@ -209,8 +218,7 @@ pub(super) async fn list(context: &JobContext, access: &EndpointAccess) -> Resul
         }
         Some(commit) => (commit, false),
         None => {
-            let info = hub.info(&access.endpoint, token, spec.kind, &spec.repo_id, &spec.revision);
-            let info = info.await?;
+            let info = gated::describe(context, access, &spec.revision).await?;
             (info.commit, info.gated)
         }
     };

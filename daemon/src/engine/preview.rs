@@ -11,7 +11,7 @@ use super::{
     admission::Admission,
     difference,
     error::CallError,
-    login, planner,
+    gated, login, planner,
     progress::JobProgress,
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::Mode,
     hub::{FileTarget, Verdict, classify},
-    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec},
+    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec, Trust},
 };
 
 /// A submit with a deadline waits for its forecast no longer than this.
@@ -62,7 +62,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         owner: submit.owner.clone(),
         spec: spec.clone(),
         sources: shared.sources_of(&endpoints),
-        admission: Arc::new(Admission::new(endpoints.len())),
+        admission: Arc::new(Admission::new(&endpoints)),
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
         had_files: false,
@@ -193,7 +193,11 @@ async fn may_read(context: &JobContext, commit: &CommitHash, files: &[FileRecord
         digest: file.digest,
     };
     let mut doubt = None;
-    for access in &context.endpoints {
+    let (origins, mirrors): (Vec<_>, Vec<_>) = context
+        .endpoints
+        .iter()
+        .partition(|access| access.trust == Trust::Origin);
+    for access in origins.into_iter().chain(mirrors) {
         let token = access.token.as_ref();
         let byte = ByteRange::new(0, 1);
         let opened = context
@@ -202,6 +206,9 @@ async fn may_read(context: &JobContext, commit: &CommitHash, files: &[FileRecord
             .open(&access.endpoint, token, &target, byte, None)
             .await;
         let Err(error) = opened else { return Ok(()) };
+        if let Some(refusal) = gated::last_word(access, &error) {
+            return Err(Doubt::Refused(refusal));
+        }
         let why = match classify(&error) {
             Verdict::Permanent(failure) => Doubt::Refused(failure),
             Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => Doubt::Unknown(chain(&error)),

@@ -247,6 +247,7 @@ async fn decide(shared: &Arc<Shared>, schedule: &Schedule, now: Timestamp) -> Re
         spec,
         bytes_expected: 0,
         request: None,
+        held: None,
     });
     Ok(RunWish::Job { job, makes })
 }

@@ -8,7 +8,6 @@ use super::{
     error::CallError,
     login,
     shared::{Shared, blocking},
-    stop::chain,
 };
 use crate::{
     hub::Endpoint,
@@ -55,7 +54,7 @@ pub(super) async fn keep_token(shared: &Shared, uid: u32, bound: BoundToken) -> 
     let in_use = shared.store.token_refs(uid).await?;
     let tokens = shared.tokens.clone();
     let kept = blocking(move || tokens.keep(uid, &bound, &in_use)).await;
-    kept.map_err(|error| CallError::Internal(chain(&error)))
+    kept.map_err(|error| login::refused(&error))
 }
 
 /// Binds the token to the origin of a job that is about to be tried again.

@@ -43,6 +43,8 @@ pub(super) struct Retry {
 struct Tried {
     /// It said no for good, in these words.
     refusal: Option<Failure>,
+    /// It was not asked: the words are ours.
+    unasked: bool,
     /// It sent wrong bytes of this very file.
     lied: bool,
     /// It answers ranges with whole files.
@@ -342,9 +344,21 @@ impl Retry {
         }
     }
 
-    /// The first endpoint is the preferred one: its words are shown.
+    /// Leaves an endpoint out for a reason of ours.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub(super) fn refuse(&mut self, index: usize, failure: Failure) -> Result<(), JobStop> {
+        self.tried[index].unasked = true;
+        self.refused(index, failure).map(drop)
+    }
+
+    /// The first endpoint is the preferred one: its words are shown, if it was asked.
     fn refusal(&self) -> JobStop {
-        let failure = self.tried.iter().find_map(|tried| tried.refusal.clone());
+        let said = |tried: &&Tried| tried.refusal.is_some() && !tried.unasked;
+        let asked = self.tried.iter().find(said);
+        let failure = asked.and_then(|tried| tried.refusal.clone());
+        let failure = failure.or_else(|| self.tried.iter().find_map(|tried| tried.refusal.clone()));
         stop_for(
             failure.unwrap_or_else(|| Failure::new(FailureKind::Internal, "an endpoint refused without a reason", "")),
         )

@@ -27,6 +27,7 @@ use super::{
     ledger::Ledgers,
     leftovers::place_of,
     limits::Limits,
+    permit::Permits,
     progress::JobProgress,
     sources::{SourceId, Sources},
     stop::JobStop,
@@ -100,6 +101,8 @@ pub(super) struct Shared {
     pub(super) access_waits: AccessWaits,
     /// Wakes who runs them.
     pub(super) schedules_changed: Notify,
+    /// Who may have what, asked before jobs are queued.
+    pub(super) permits: Permits,
 }
 
 impl Shared {
@@ -148,6 +151,7 @@ impl Shared {
             forecasts: Forecasts::default(),
             access_waits: AccessWaits::default(),
             schedules_changed: Notify::new(),
+            permits: Permits::default(),
         }
     }
 
@@ -227,6 +231,8 @@ pub(super) struct EndpointAccess {
     pub(super) account: Option<u32>,
     /// Whether its word on digests is the official one.
     pub(super) trust: Trust,
+    /// It brings bytes only while no other endpoint of the job can.
+    pub(super) fallback: bool,
 }
 
 /// What the tasks of one job share.
@@ -273,7 +279,7 @@ impl JobContext {
             sweeps_before: shared.sweeps.count(),
             shared,
             sources,
-            admission: Arc::new(Admission::new(endpoints.len())),
+            admission: Arc::new(Admission::new(&endpoints)),
             id: job.id.clone(),
             row: job.row,
             owner: job.owner.clone(),

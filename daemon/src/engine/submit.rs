@@ -1,4 +1,5 @@
-//! A wish becomes a checked job specification, and the specification a stored job. Asks no Hub.
+//! A wish becomes a checked job specification, and the specification a stored job. Asks the Hub one thing in short time: whether
+//! the user has access (`permit`).
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    access::{NOT_SENT, TokenRule, token_origin},
+    access::{self, NOT_SENT, TokenRule, token_origin},
     destination::destination,
     error::CallError,
     limits::pacing,
@@ -91,7 +92,15 @@ pub(super) async fn submit(
         ));
     }
     let fingerprint = fingerprint(&submit.wish);
-    let checked = check_with_token(shared, mode, &submit.owner, submit.wish, submit.token, submit.no_login).await?;
+    let rule = TokenRule::new(mode, &submit.wish.preferred_endpoint);
+    let (mut checked, token) =
+        check_with_token(shared, mode, &submit.owner, submit.wish, submit.token, submit.no_login).await?;
+    let granted = access::for_caller(shared, &rule, checked.endpoints.clone(), submit.owner.uid, token);
+    let permit = shared
+        .permits
+        .of(shared, &granted, checked.spec.kind, &checked.spec.repo_id);
+    let permit = permit.await;
+    checked.warnings.extend(permit.warning());
     let request = (!submit.request_id.is_empty()).then_some(RequestKey {
         id: submit.request_id,
         fingerprint,
@@ -105,12 +114,13 @@ pub(super) async fn submit(
             bytes_expected,
             request,
             max_queued,
+            held: permit.hold(shared.clock.now()),
         })
         .await?;
     Ok((submitted, checked.warnings))
 }
 
-/// Checks a wish, and keeps the token that goes with it.
+/// Checks a wish, and keeps the token that goes with it; gives that as well.
 pub(super) async fn check_with_token(
     shared: &Arc<Shared>,
     mode: Mode,
@@ -118,12 +128,15 @@ pub(super) async fn check_with_token(
     wish: Wish,
     own: Option<Token>,
     no_login: bool,
-) -> Result<Checked, CallError> {
+) -> Result<(Checked, Option<Token>), CallError> {
     let config = shared.config();
     let rule = TokenRule::new(mode, &wish.preferred_endpoint);
     let mut checked = check(shared, mode, owner, wish).await?;
     let token = login::token_of(shared, &config, &rule, owner.uid, &checked.endpoints, own, no_login).await;
-    if let Some(token) = token {
+    if token.is_none() && !no_login {
+        checked.warnings.extend(login::doubt(shared, owner.uid).await);
+    }
+    if let Some(token) = token.clone() {
         match token_origin(&config, &rule, &checked.endpoints) {
             Some(origin) => {
                 let bound = BoundToken { origin, token };
@@ -140,7 +153,7 @@ pub(super) async fn check_with_token(
             )),
         }
     }
-    Ok(checked)
+    Ok((checked, token))
 }
 
 /// A deadline in the past is a slip of the pen.

@@ -10,7 +10,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{dispatcher::Dispatcher, ledger, leftovers, shared::Shared};
-use crate::store::{Forgotten, Horizon, StoreError};
+use crate::{
+    model::{Event, HoldReason, JobState},
+    store::{Forgotten, Horizon, StoreError},
+};
 
 /// After a failure of the store the queue is looked at again.
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
@@ -33,6 +36,16 @@ impl Dispatcher {
                 tracing::error!(%error, "held jobs cannot be released");
                 self.look_within(STORE_RETRY);
             }
+        }
+    }
+
+    /// A job without tasks was moved, by a user or by its own submit.
+    pub(super) fn on_idle_moved(&mut self, event: &Event) {
+        match (event.what.state, event.what.hold_reason) {
+            (JobState::Cancelled, _) => self.clearing.up_after(&event.job_id),
+            // The store knows when it is due.
+            (_, Some(HoldReason::Access)) => self.look_within(Duration::ZERO),
+            _ => {}
         }
     }
 

@@ -17,6 +17,8 @@ const HUB_HOSTS: [&str; 4] = ["huggingface.co", "www.huggingface.co", "hf.co", "
 pub struct Endpoint {
     name: String,
     base: Url,
+    /// Where its web pages are; `None`: at the base address.
+    pages: Option<Url>,
     /// Where calls to it, and wherever it sends them, are counted.
     ledger: Option<Arc<Ledger>>,
 }
@@ -69,6 +71,7 @@ impl Endpoint {
         Ok(Self {
             name,
             base,
+            pages: None,
             ledger: None,
         })
     }
@@ -87,6 +90,20 @@ impl Endpoint {
         let base = self.base.as_str().trim_end_matches('/');
         let ledger = self.ledger.as_deref();
         ledger.map_or_else(Charge::default, |ledger| ledger.note(base, host, way, by))
+    }
+
+    /// The same, with its web pages somewhere else: a mirror has none where terms are accepted.
+    #[must_use]
+    pub fn with_pages(self, pages: Url) -> Self {
+        Self {
+            pages: Some(pages),
+            ..self
+        }
+    }
+
+    /// Where people find its pages: those of repositories, and of their tokens.
+    pub fn pages(&self) -> &Url {
+        self.pages.as_ref().unwrap_or(&self.base)
     }
 
     /// The name from the configuration.
@@ -159,6 +176,11 @@ impl Endpoint {
     /// Search among one kind; `query` is quoted already.
     pub(super) fn search_url(&self, kind: RepoKind, query: &str) -> Url {
         self.join(&format!("api/{}?{query}", kind.plural()))
+    }
+
+    /// May the caller read the files.
+    pub(super) fn auth_check_url(&self, kind: RepoKind, repo_id: &RepoId) -> Url {
+        self.join(&format!("api/{}/{repo_id}/auth-check", kind.plural()))
     }
 
     /// Whose token is it.

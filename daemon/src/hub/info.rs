@@ -1,5 +1,6 @@
 //! What a repository is at a revision. The one thing that matters is the commit.
 
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -8,8 +9,8 @@ use super::client::Hub;
 use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::ratelimit::RateState;
-use super::refusal::{About, Asked};
-use super::request::Answer;
+use super::refusal::{About, Asked, content_type};
+use super::request::{Answer, Call, Landed, read_away, refused};
 use super::{Credential, scrub};
 use crate::model::{CommitHash, RepoId, RepoKind, Revision};
 
@@ -80,6 +81,41 @@ impl Hub {
             Ok(answer) => read(answer, repo_id).map(Some),
             Err(HubError::Refused(refusal)) if situation(&refusal) == Situation::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Hub {
+    /// Whether the caller may read the files of a repository: one question, for which no file need be known. `false`: the
+    /// endpoint does not know the question, as mirrors may not.
+    ///
+    /// # Errors
+    /// When there is no answer; a no is an error with the endpoint's reason.
+    pub async fn may_read(
+        &self,
+        endpoint: &Endpoint,
+        token: Credential<'_>,
+        kind: RepoKind,
+        repo_id: &RepoId,
+    ) -> Result<bool, HubError> {
+        let url = endpoint.auth_check_url(kind, repo_id);
+        let about = About::new(endpoint, kind, repo_id, Asked::Repository);
+        let limit = self.options().metadata_timeout;
+        let call = Call::metadata(endpoint, token);
+        let landed = self.follow(&call, url, limit, |_, _| Ok(())).await?;
+        let (status, headers) = (landed.response.status(), landed.response.headers());
+        let is_page = content_type(headers).starts_with("text/html");
+        let has_code = headers.contains_key("x-error-code");
+        match status {
+            _ if status.is_success() => {
+                let Landed { response, taken, .. } = landed;
+                read_away(response, &taken).await;
+                Ok(!is_page)
+            }
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED if !has_code => {
+                Ok(false)
+            }
+            _ => Err(refused(landed, about).await),
         }
     }
 }

@@ -64,7 +64,7 @@ pub use search::RepoSummary;
 pub use trace::{Hop, Reading};
 pub use transport::NetworkFault;
 pub use window::ReceiveBuffer;
-pub use wording::failure;
+pub use wording::{failure, tokens_page};
 
 use crate::model::Token;
 

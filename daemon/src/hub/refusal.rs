@@ -44,6 +44,8 @@ impl ErrorCode {
 pub struct About {
     /// Name of the endpoint.
     pub endpoint: String,
+    /// Where people find the pages that hints name.
+    pub pages: Url,
     /// The repository, when one was meant.
     pub repo: Option<(RepoKind, RepoId)>,
     /// What of it.
@@ -69,6 +71,7 @@ impl About {
     pub(super) fn new(endpoint: &Endpoint, kind: RepoKind, repo_id: &RepoId, asked: Asked) -> Self {
         Self {
             endpoint: endpoint.name().to_owned(),
+            pages: endpoint.pages().clone(),
             repo: Some((kind, repo_id.clone())),
             asked,
         }
@@ -77,6 +80,7 @@ impl About {
     pub(super) fn of_endpoint(endpoint: &Endpoint, asked: Asked) -> Self {
         Self {
             endpoint: endpoint.name().to_owned(),
+            pages: endpoint.pages().clone(),
             repo: None,
             asked,
         }

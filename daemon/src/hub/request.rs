@@ -121,7 +121,7 @@ impl Hub {
                     why,
                 })?;
             redirected_by = Some(response.headers().clone());
-            finish_redirect(response, &taken).await;
+            read_away(response, &taken).await;
             url = next;
         }
     }
@@ -249,7 +249,8 @@ pub(super) async fn beginning(response: &mut Response, taken: &Taken) -> Vec<u8>
     body
 }
 
-async fn finish_redirect(mut response: Response, taken: &Taken) {
+/// Takes a small body that nobody wants, so that its connection can be used again.
+pub(super) async fn read_away(mut response: Response, taken: &Taken) {
     if response.content_length().is_some_and(|length| length <= REDIRECT_BODY) {
         let deadline = Instant::now() + COURTESY;
         while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {

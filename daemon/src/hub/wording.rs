@@ -1,12 +1,12 @@
 //! The sentences that users read, one for each way to fail. Decisions are made in `classify.rs`.
 
+use url::Url;
+
 use super::classify::{Situation, situation};
 use super::error::{HubError, RedirectFault};
 use super::refusal::{Asked, Refusal};
 use super::transport::NetworkFault;
 use crate::model::{Failure, FailureKind, RepoKind};
-
-const TOKENS_PAGE: &str = "https://huggingface.co/settings/tokens";
 
 /// Words an error for the user, as the failure of a job: when it is permanent, or when the caller gives up trying.
 pub fn failure(error: &HubError) -> Failure {
@@ -114,7 +114,8 @@ fn refused(refusal: &Refusal) -> Failure {
             FailureKind::Unauthorized,
             format!("{endpoint} does not accept the token{said}"),
             format!(
-                "it may be expired or revoked: make a new one at {TOKENS_PAGE}, set HF_TOKEN and run `hfctl retry`"
+                "it may be expired or revoked: make a new one at {}, set HF_TOKEN and run `hfctl retry`",
+                tokens_page(&refusal.about.pages)
             ),
         ),
         Situation::NotLoggedIn => new(
@@ -125,7 +126,10 @@ fn refused(refusal: &Refusal) -> Failure {
         Situation::Forbidden if refusal.token_sent => new(
             FailureKind::Unauthorized,
             format!("the token may not read {it}{said}"),
-            format!("give it the permission at {TOKENS_PAGE}, or log in with another one"),
+            format!(
+                "give it the permission at {}, or log in with another one",
+                tokens_page(&refusal.about.pages)
+            ),
         ),
         Situation::Forbidden => new(
             FailureKind::Unauthorized,
@@ -226,7 +230,12 @@ fn subject(refusal: &Refusal) -> String {
     }
 }
 
-/// Where terms are accepted: on the Hub itself, also for what came through a mirror.
+/// Where people make tokens, and change what they may do.
+pub fn tokens_page(pages: &Url) -> String {
+    format!("{}/settings/tokens", pages.as_str().trim_end_matches('/'))
+}
+
+/// The page of the repository, where terms are accepted: at the origin, also for what came through a mirror.
 fn page(refusal: &Refusal) -> String {
     let (prefix, id) = match &refusal.about.repo {
         Some((kind @ (RepoKind::Model | RepoKind::Dataset | RepoKind::Space), repo_id)) => {
@@ -234,5 +243,5 @@ fn page(refusal: &Refusal) -> String {
         }
         None => ("", ""),
     };
-    format!("https://huggingface.co/{prefix}{id}")
+    format!("{}/{prefix}{id}", refusal.about.pages.as_str().trim_end_matches('/'))
 }

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
-/// A Hub token. Whitespace at the ends is cut, as the Python client does.
+use zeroize::Zeroizing;
+
+/// A Hub token. Whitespace at the ends is cut, as the Python client does. Memory that held one is wiped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Zeroizing<String>);
 
 impl Token {
     /// Takes a token; `None` when nothing is left after trimming, or when it cannot be a header value.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let visible = text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
-        (!text.is_empty() && visible).then(|| Self(text.to_owned()))
+        (!text.is_empty() && visible).then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
     /// The secret itself: for the `Authorization` header and the token store only.

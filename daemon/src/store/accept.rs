@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     error::{Act as _, StoreError},
     events,
-    jobs::{Scope, get, to_json},
+    jobs::{MoveNote, Scope, apply, get, to_json},
     thread::WriteContext,
 };
-use crate::model::{Destination, EventKind, Job, JobId, JobSpec, NewEvent, Owner};
+use crate::model::{Destination, EventKind, HoldReason, Job, JobId, JobMove, JobSpec, NewEvent, Owner};
 
 /// A checked submit.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct NewJob {
     pub request: Option<RequestKey>,
     /// Open jobs that the user may have, this one included.
     pub max_queued: u64,
+    /// It waits from the beginning, for this.
+    pub held: Option<(HoldReason, MoveNote)>,
 }
 
 /// Key and content of a repeatable request.
@@ -122,6 +124,10 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
     }
     let job = get(db, Scope::All, &id)?;
     events::append(context, &job, NewEvent::of(&job, EventKind::Submitted))?;
+    let job = match &new.held {
+        None => job,
+        Some((reason, note)) => apply(context, Scope::All, &id, JobMove::Hold(*reason), note)?,
+    };
     Ok(Submitted { job, existing: false })
 }
 

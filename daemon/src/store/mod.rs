@@ -7,6 +7,7 @@
 mod accept;
 mod aliases;
 mod block_checks;
+mod closed;
 mod deadlines;
 mod error;
 mod events;

@@ -76,6 +76,7 @@ pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<
             fingerprint: print.into(),
         }),
         max_queued: 10,
+        held: None,
     }
 }
 

@@ -1,10 +1,13 @@
 //! Floor 2: the token store. One file per user below `tokens/`, mode 0600; jobs hold a reference, never the token.
 //!
 //! A stored token is bound to one user and one origin. There is no call that lists or prints one, and no fallback from
-//! one user's token to another's.
+//! one user's token to another's. With a key of the service manager the files are sealed.
+
+mod file;
+mod seal;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -12,8 +15,10 @@ use std::{
     sync::Mutex,
 };
 
-use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
+use self::file::{Entry, Kept, UserFile};
+pub use self::seal::{BadKey, SealKey};
 use crate::model::Token;
 
 /// Tokens of one user that are kept at most, unless open jobs need more.
@@ -29,28 +34,28 @@ pub struct TokenError {
     source: io::Error,
 }
 
+impl TokenError {
+    /// Whether the file is there and tells nothing: sealed with a key that we do not have, or damaged.
+    pub fn is_unreadable(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+    }
+
+    /// Whether it is about the file of this user.
+    pub fn is_of(&self, uid: u32) -> bool {
+        self.path.file_name().is_some_and(|name| *name == *file_name(uid))
+    }
+}
+
+fn file_name(uid: u32) -> String {
+    format!("{uid}.json")
+}
+
 /// The tokens of all users, on disk.
 pub struct TokenStore {
     dir: PathBuf,
+    key: Option<SealKey>,
     // A file is read, changed and replaced as a whole: one at a time.
     writing: Mutex<()>,
-}
-
-/// What a user's file holds. No `Debug`: it would print secrets.
-#[derive(Default, Serialize, Deserialize)]
-struct UserFile {
-    /// Counts up; makes references that are never used twice.
-    next: u64,
-    tokens: BTreeMap<String, Entry>,
-    /// What the user has left for jobs that bring no token, by origin.
-    #[serde(default)]
-    logins: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    origin: String,
-    token: String,
 }
 
 /// A token and the one origin that may see it.
@@ -63,12 +68,45 @@ pub struct BoundToken {
 }
 
 impl TokenStore {
-    /// Opens the store in a state directory; makes `tokens/` (0700) on first use only.
-    pub fn new(state_dir: &Path) -> Self {
+    /// Opens the store in a state directory; makes `tokens/` (0700) on first use only. With a key, what is written is sealed.
+    pub fn new(state_dir: &Path, key: Option<SealKey>) -> Self {
         Self {
             dir: state_dir.join("tokens"),
+            key,
             writing: Mutex::new(()),
         }
+    }
+
+    /// Whether files are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Seals the files that are not, as far as there is a key, and tells of those that cannot be read. Blocks on the disk.
+    pub fn put_in_order(&self) -> Vec<TokenError> {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seal = |uid| match self.read_kept(uid)? {
+            (file, Kept::Clear) if self.key.is_some() => self.replace(uid, &file),
+            _ => Ok(()),
+        };
+        self.users().into_iter().filter_map(|uid| seal(uid).err()).collect()
+    }
+
+    /// The files that cannot be read, and why. Blocks on the disk.
+    pub fn unreadable(&self) -> Vec<TokenError> {
+        self.users()
+            .into_iter()
+            .filter_map(|uid| self.read(uid).err())
+            .collect()
+    }
+
+    /// Who has a file.
+    fn users(&self) -> Vec<u32> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names
+            .filter_map(|name| name.strip_suffix(".json")?.parse().ok())
+            .collect()
     }
 
     /// Keeps a token for a user and gives the reference for a job. The same token for the same origin keeps its
@@ -112,9 +150,9 @@ impl TokenStore {
     /// When the user's file cannot be read.
     pub fn get(&self, uid: u32, reference: &str) -> Result<Option<BoundToken>, TokenError> {
         let mut file = self.read(uid)?;
-        Ok(file.tokens.remove(reference).and_then(|entry| {
+        Ok(file.tokens.remove(reference).and_then(|mut entry| {
             Token::new(&entry.token).map(|token| BoundToken {
-                origin: entry.origin,
+                origin: std::mem::take(&mut entry.origin),
                 token,
             })
         }))
@@ -159,19 +197,22 @@ impl TokenStore {
     }
 
     fn path(&self, uid: u32) -> PathBuf {
-        self.dir.join(format!("{uid}.json"))
+        self.dir.join(file_name(uid))
     }
 
     fn read(&self, uid: u32) -> Result<UserFile, TokenError> {
+        self.read_kept(uid).map(|(file, _)| file)
+    }
+
+    fn read_kept(&self, uid: u32) -> Result<(UserFile, Kept), TokenError> {
         let path = self.path(uid);
-        match fs::read(&path) {
-            // The parser's message could quote the content: it is dropped.
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| TokenError {
+        match fs::read(&path).map(Zeroizing::new) {
+            Ok(bytes) => file::parse(&bytes, uid, self.key.as_ref()).map_err(|why| TokenError {
                 act: "understand",
                 path,
-                source: io::Error::new(io::ErrorKind::InvalidData, "it is not a token file of hfetch"),
+                source: io::Error::new(io::ErrorKind::InvalidData, why),
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(UserFile::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((UserFile::default(), Kept::Clear)),
             Err(source) => Err(TokenError {
                 act: "read",
                 path,
@@ -202,9 +243,8 @@ impl TokenStore {
             .mode(0o600)
             .open(&temporary)
             .map_err(fail("create", &temporary))?;
-        let text = serde_json::to_vec(file)
-            .map_err(io::Error::other)
-            .map_err(fail("write", &temporary))?;
+        let text = file::format(file, uid, self.key.as_ref());
+        let text = text.map_err(io::Error::other).map_err(fail("write", &temporary))?;
         out.write_all(&text)
             .and_then(|()| out.sync_all())
             .map_err(fail("write", &temporary))?;
@@ -241,10 +281,10 @@ mod tests {
     #[test]
     fn a_token_is_private_to_its_user_and_survives() {
         let dir = tempfile::tempdir().unwrap();
-        let reference = TokenStore::new(dir.path())
+        let reference = TokenStore::new(dir.path(), None)
             .keep_unused(7, &bound("hf_a", "https://huggingface.co"))
             .unwrap();
-        let store = TokenStore::new(dir.path());
+        let store = TokenStore::new(dir.path(), None);
         assert_eq!(
             store.keep_unused(7, &bound("hf_a", "https://huggingface.co")).unwrap(),
             reference
@@ -263,7 +303,7 @@ mod tests {
     #[test]
     fn a_login_is_for_one_user_and_one_origin() {
         let dir = tempfile::tempdir().unwrap();
-        let store = TokenStore::new(dir.path());
+        let store = TokenStore::new(dir.path(), None);
         let origin = "https://huggingface.co";
         store.log_in(7, &bound("hf_old", origin)).unwrap();
         store.log_in(7, &bound("hf_a", origin)).unwrap();
@@ -282,7 +322,7 @@ mod tests {
     #[test]
     fn only_so_many_are_kept_and_numbers_are_not_reused() {
         let dir = tempfile::tempdir().unwrap();
-        let store = TokenStore::new(dir.path());
+        let store = TokenStore::new(dir.path(), None);
         let first = store.keep_unused(1, &bound("hf_0", "o")).unwrap();
         let all: Vec<String> = (1..=KEPT)
             .map(|n| store.keep_unused(1, &bound(&format!("hf_{n}"), "o")).unwrap())
@@ -304,9 +344,60 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("tokens")).unwrap();
         fs::write(dir.path().join("tokens/1.json"), "hf_secret").unwrap();
-        let error = TokenStore::new(dir.path())
+        let error = TokenStore::new(dir.path(), None)
             .keep_unused(1, &bound("hf_b", "o"))
             .unwrap_err();
         assert!(!format!("{error:?}").contains("hf_secret"));
+    }
+
+    #[test]
+    fn with_a_key_nothing_is_in_the_clear_and_without_it_nothing_is_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let origin = "https://huggingface.co";
+        let key = |byte| SealKey::new(&[byte; 32]);
+        let on_disk = || fs::read_to_string(dir.path().join("tokens/7.json")).unwrap();
+        // As an earlier version has written it.
+        fs::create_dir(dir.path().join("tokens")).unwrap();
+        let before =
+            "{\"next\":1,\"tokens\":{\"t0000000000\":{\"origin\":\"https://huggingface.co\",\"token\":\"hf_old\"}}}";
+        fs::write(dir.path().join("tokens/7.json"), before).unwrap();
+        let sealing = TokenStore::new(dir.path(), key(1));
+        assert!(
+            sealing.put_in_order().is_empty() && !on_disk().contains("hf_old"),
+            "{}",
+            on_disk()
+        );
+        sealing.log_in(7, &bound("hf_new", origin)).unwrap();
+        assert!(on_disk().starts_with("{\"version\":1,\"sealed\":"), "{}", on_disk());
+        assert!(
+            !on_disk().contains("hf_") && !on_disk().contains("huggingface"),
+            "{}",
+            on_disk()
+        );
+        let read = |store: &TokenStore| {
+            let old = store
+                .get(7, "t0000000000")?
+                .map(|bound| bound.token.reveal().to_owned());
+            let new = store.login(7, origin)?.map(|token| token.reveal().to_owned());
+            Ok::<_, TokenError>((old, new))
+        };
+        let both = (Some("hf_old".to_owned()), Some("hf_new".to_owned()));
+        assert_eq!(read(&TokenStore::new(dir.path(), key(1))).unwrap(), both);
+        for (other, word) in [(None, "no key"), (key(2), "another key")] {
+            let store = TokenStore::new(dir.path(), other);
+            let told = |error: &TokenError| error.source.to_string();
+            assert!(told(&read(&store).unwrap_err()).contains(word));
+            let error = store.log_in(7, &bound("hf_newer", origin)).unwrap_err();
+            assert!(told(&error).contains("token-key"), "{error:?}");
+            assert_eq!(store.put_in_order().len(), 1);
+            assert_eq!(store.unreadable().len(), 1);
+        }
+        assert_eq!(read(&TokenStore::new(dir.path(), key(1))).unwrap(), both);
+        // One user's file is nobody else's.
+        fs::copy(dir.path().join("tokens/7.json"), dir.path().join("tokens/8.json")).unwrap();
+        assert_eq!(TokenStore::new(dir.path(), key(1)).unreadable().len(), 1);
+        fs::write(dir.path().join("tokens/8.json"), "{\"version\":2,\"anything\":[]}").unwrap();
+        let newer = TokenStore::new(dir.path(), None).login(8, origin).unwrap_err();
+        assert!(format!("{newer:?}").contains("newer"), "{newer:?}");
     }
 }

@@ -88,6 +88,26 @@ async fn a_key_that_systemd_does_not_know_would_be_seen() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// The line for who wants tokens sealed is right, too, and names the credential that the daemon looks for.
+#[tokio::test]
+async fn the_key_of_the_token_store_can_be_given() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let copies = copies(&scratch, &units(), "sealed")?;
+    let text = fs::read_to_string(&copies[0])?;
+    let line = "LoadCredentialEncrypted=token-key:/etc/credstore.encrypted/hfetch.token-key";
+    ensure!(text.contains(&format!("\n#{line}\n")), "the line is not there");
+    fs::write(&copies[0], text.replace(&format!("#{line}"), line))?;
+    let args: Vec<&str> = ["--system", "verify", "--man=no"]
+        .into_iter()
+        .chain(copies.iter().map(String::as_str))
+        .collect();
+    if let Some(output) = run(&scratch, "systemd-analyze", &args).await? {
+        let text = said(&output);
+        ensure!(output.status.success() && text.is_empty(), "{text}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_sandbox_is_tight() -> anyhow::Result<()> {
     let scratch = Scratch::new("http://127.0.0.1:9")?;

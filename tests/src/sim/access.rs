@@ -18,6 +18,8 @@ pub struct Token {
     pub valid: bool,
     /// False: a fine-grained token without the right to read file contents.
     pub may_read: bool,
+    /// When it ends, as whoami tells.
+    pub expires_at: Option<String>,
 }
 
 impl Token {
@@ -28,6 +30,15 @@ impl Token {
             role: "read".to_owned(),
             valid: true,
             may_read: true,
+            expires_at: None,
+        }
+    }
+
+    /// A valid one that ends then.
+    pub fn until(user: &str, expires_at: &str) -> Self {
+        Self {
+            expires_at: Some(expires_at.to_owned()),
+            ..Self::read(user)
         }
     }
 

@@ -229,7 +229,7 @@ pub(crate) fn whoami(context: &Context<'_>) -> Result<Response, Refusal> {
         "fullname": token.user, "email": format!("{}@example.org", token.user), "emailVerified": true,
         "canPay": false, "isPro": false, "avatarUrl": "", "orgs": [],
         "auth": { "type": "access_token", "accessToken": {
-            "displayName": "simulated", "role": token.role, "createdAt": SOME_TIME,
+            "displayName": "simulated", "role": token.role, "createdAt": SOME_TIME, "expiresAt": token.expires_at,
         } },
     })))
 }

@@ -16,7 +16,7 @@ use crate::config::{
 use crate::model::{Budget, Limit};
 
 /// The Hub itself.
-const HUB: &str = "https://huggingface.co";
+pub const HUB: &str = "https://huggingface.co";
 const HUB_HOSTS: [&str; 2] = ["huggingface.co", "www.huggingface.co"];
 /// Anyone's servers that pass on what the Hub says.
 const PUBLIC_MIRRORS: [&str; 2] = ["hf-mirror.com", "alpha.hf-mirror.com"];
@@ -40,6 +40,17 @@ pub struct EndpointOptions {
     pub max_connections: u32,
     /// What may come from it and from wherever it leads, for all users together; `None` is no bound.
     pub budget: Option<Budget>,
+    /// When it brings bytes of files.
+    pub bytes: Bytes,
+}
+
+/// When an endpoint brings bytes of files; descriptions and lists are asked of it in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bytes {
+    /// Beside the others.
+    Always,
+    /// While no other endpoint of the job can.
+    Fallback,
 }
 
 /// Whether a user's Hub token may be sent to an endpoint.
@@ -125,6 +136,8 @@ fn read_one(
     let limit = section.read("limit", "off", |node| values::parsed(node, parse_limit));
     let max_connections = section.read("max_connections", DEFAULT_MAX_CONNECTIONS, values::number(1..=4096));
     let budget = section.read("budget", "off", budget_of);
+    let wishes = [("always", Bytes::Always), ("fallback", Bytes::Fallback)];
+    let bytes = section.read("bytes", "always", values::word(&wishes));
     section.finish();
     Some(EndpointOptions {
         name: name?,
@@ -133,6 +146,7 @@ fn read_one(
         limit: limit?,
         max_connections: max_connections?,
         budget: budget?,
+        bytes: bytes?,
     })
 }
 

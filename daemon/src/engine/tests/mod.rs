@@ -137,7 +137,8 @@ async fn begin(
 ) -> (Engine, Running) {
     let hub = Hub::new(HubOptions::direct("hfetch/test")).unwrap();
     let state = dir.path().join("state");
-    Engine::start(Clock::stepped(clock), &state, Mode::User, config, hub)
+    let tokens = TokenStore::new(&state, None);
+    Engine::start(Clock::stepped(clock), &state, Mode::User, config, hub, tokens)
         .await
         .unwrap()
 }

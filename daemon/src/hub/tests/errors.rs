@@ -55,7 +55,8 @@ impl Case {
             headers.insert(*name, value.parse().unwrap());
         }
         let url = Url::parse("https://mirror.example/x?Signature=secret").unwrap();
-        let endpoint = endpoint("https://mirror.example");
+        let pages = Url::parse("https://hub.example:8443/hf/").unwrap();
+        let endpoint = endpoint("https://mirror.example").with_pages(pages);
         let about = About::new(&endpoint, RepoKind::Model, &tiny(), self.asked);
         let token = token();
         let sent = self.token.then_some(&token);
@@ -135,14 +136,17 @@ fn the_rows_of_the_hub() {
             .says("Invalid credentials in Authorization header")
             .with_token()
     };
-    let not_accepted = "does not accept the token";
-    check(bad_token(), Kind::Unauthorized, not_accepted, "settings/tokens");
+    let (not_accepted, tokens) = (
+        "does not accept the token",
+        "https://hub.example:8443/hf/settings/tokens",
+    );
+    check(bad_token(), Kind::Unauthorized, not_accepted, tokens);
     check(bad_token(), Kind::Unauthorized, not_accepted, "HF_TOKEN");
     let scope = case(403).says("needs read scope").with_token();
-    check(scope, Kind::Unauthorized, "needs read scope", "settings/tokens");
+    check(scope, Kind::Unauthorized, "needs read scope", tokens);
     check(case(403), Kind::Unauthorized, "refuses access", "HF_TOKEN");
 
-    let page = "https://huggingface.co/org/tiny";
+    let page = "https://hub.example:8443/hf/org/tiny";
     let gated = |status| case(status).code("GatedRepo");
     let log_in = gated(401).says("Please log in.");
     check(log_in, Kind::Gated, "is gated: Please log in.", "HF_TOKEN");

@@ -42,6 +42,40 @@ async fn a_revision_becomes_a_commit() {
     assert_eq!(told.canonical_id, "org/tiny");
 }
 
+/// One question, whatever the answer's words; who does not know it has said nothing.
+#[tokio::test]
+async fn may_the_files_be_read() {
+    let code = |status, code: &str| Reply::new(status, &[("X-Error-Code", code)], "");
+    let page = Reply::new(200, &[("Content-Type", "text/html")], "<html>log in</html>");
+    let server = script(vec![
+        Reply::json("{}"),
+        Reply::new(404, &[], "Sorry"),
+        page,
+        code(403, "GatedRepo"),
+        code(404, "RepoNotFound"),
+        Reply::new(401, &[], ""),
+        Reply::new(500, &[], ""),
+    ])
+    .await;
+    let ask = async || {
+        let (endpoint, token) = (endpoint(&server.base), token());
+        let asked = hub().may_read(&endpoint, Some(&token), RepoKind::Model, &tiny()).await;
+        asked.map_err(|error| classify(&error))
+    };
+    assert_eq!(ask().await, Ok(true));
+    assert_eq!(ask().await, Ok(false));
+    assert_eq!(ask().await, Ok(false));
+    for kind in [FailureKind::Gated, FailureKind::NotFound, FailureKind::NotFound] {
+        match ask().await {
+            Err(Verdict::Permanent(failure)) => assert_eq!(failure.kind, kind),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(ask().await, Err(Verdict::Retry { .. })));
+    assert_eq!(server.lines()[0], "GET /api/models/org/tiny/auth-check");
+    assert_eq!(server.count_of("hf_topsecret"), 7);
+}
+
 #[tokio::test]
 async fn answers_without_a_commit_are_no_answers() {
     for body in ["{}", "{\"sha\":\"main\"}", "{\"sha\":null}", "[]", "<html>", ""] {
