@@ -42,12 +42,10 @@ impl TokenError {
 
     /// Whether it is about the file of this user.
     pub fn is_of(&self, uid: u32) -> bool {
-        self.path.file_name().is_some_and(|name| *name == *file_name(uid))
+        self.path
+            .file_name()
+            .is_some_and(|name| *name == *format!("{uid}.json"))
     }
-}
-
-fn file_name(uid: u32) -> String {
-    format!("{uid}.json")
 }
 
 /// The tokens of all users, on disk.
@@ -197,7 +195,7 @@ impl TokenStore {
     }
 
     fn path(&self, uid: u32) -> PathBuf {
-        self.dir.join(file_name(uid))
+        self.dir.join(format!("{uid}.json"))
     }
 
     fn read(&self, uid: u32) -> Result<UserFile, TokenError> {
@@ -356,7 +354,6 @@ mod tests {
         let origin = "https://huggingface.co";
         let key = |byte| SealKey::new(&[byte; 32]);
         let on_disk = || fs::read_to_string(dir.path().join("tokens/7.json")).unwrap();
-        // As an earlier version has written it.
         fs::create_dir(dir.path().join("tokens")).unwrap();
         let before =
             "{\"next\":1,\"tokens\":{\"t0000000000\":{\"origin\":\"https://huggingface.co\",\"token\":\"hf_old\"}}}";
