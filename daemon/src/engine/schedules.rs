@@ -165,7 +165,8 @@ impl Engine {
         }
         let wish = call.wish.clone();
         // What the user has left with the daemon is looked for at each run.
-        let (checked, _) = submit::check_with_token(shared, self.mode, &call.owner, wish.clone(), call.token, true).await?;
+        let (checked, _) =
+            submit::check_with_token(shared, self.mode, &call.owner, wish.clone(), call.token, true).await?;
         let terms = Terms {
             selection: checked.spec.selection,
             cache_dir: wish.cache_dir,
