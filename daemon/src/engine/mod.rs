@@ -80,7 +80,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     budgets::BudgetView,
-    caches::{CacheTarget, CachedRepo, Verified},
+    caches::{CacheTarget, CachedRepo, Verified, Verifying},
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
