@@ -5,6 +5,7 @@
 //! `HFETCH_STEPS=all` strikes at every site and is the release lane; `HFETCH_STEPS=20`, at twenty of each call.
 
 mod day;
+mod keeping;
 mod missed;
 
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, path::Path, sync::Mutex, time::Duration};
@@ -124,6 +125,7 @@ fn struck(scratch: &Scratch, site: &Site, strike: Strike, log: &Path) -> anyhow:
         .arg(programs().join("hfetchd"))
         .arg("--state-dir")
         .arg(scratch.state())
+        .args(day::config(scratch))
         // One thread fewer that the calls spread over.
         .env("TOKIO_WORKER_THREADS", "1")
         .stdout(std::process::Stdio::null())

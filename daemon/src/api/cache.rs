@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use futures_util::{Stream, StreamExt as _, stream::unfold};
 use hfetch_proto::v1;
 use jiff::Timestamp;
-use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::convert;
@@ -123,7 +123,8 @@ impl v1::cache_service_server::CacheService for CacheApi {
     ) -> Result<Response<Self::VerifyCacheStream>, Status> {
         let targets = targets(request.into_inner().targets)?;
         let files = self.engine.verify_caches(targets).await?;
-        let files = ReceiverStream::new(files).map(|file| file.map(verified).map_err(Status::from));
+        let files = unfold(files, |mut files| async move { Some((files.next().await?, files)) });
+        let files = files.map(|file| file.map(verified).map_err(Status::from));
         Ok(Response::new(Box::pin(files)))
     }
 

@@ -54,7 +54,7 @@ impl Admission {
         let standing = lock(&self.standing);
         let is_bad = |other: usize| standing[other] == Standing::Bad;
         let may_do =
-            |other: usize| !out(other) && !is_bad(other) && !(in_parts && standing[other] == Standing::WholeFiles);
+            |other: usize| !(out(other) || is_bad(other) || in_parts && standing[other] == Standing::WholeFiles);
         if self.fallback[index] && (0..standing.len()).any(|other| !self.fallback[other] && may_do(other)) {
             return false;
         }

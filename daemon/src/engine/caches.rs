@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{CallError, Engine, shared::Shared, stop::chain};
 use crate::{
@@ -194,21 +194,17 @@ impl Engine {
         Ok(changed)
     }
 
-    /// Hashes the files that the targets mean (none: all) at low priority, and tells each as it is known. Ends early when
-    /// nobody listens any more.
+    /// Hashes the files that the targets mean (none: all) at low priority, and tells each as it is known.
     ///
     /// # Errors
     /// When a target is not there; when a disk fails.
-    pub async fn verify_caches(
-        &self,
-        targets: Vec<CacheTarget>,
-    ) -> Result<mpsc::Receiver<Result<Verified, CallError>>, CallError> {
+    pub async fn verify_caches(&self, targets: Vec<CacheTarget>) -> Result<Verifying, CallError> {
         let targets: Targets = targets.into();
         let places = self.cached(&targets).await?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, files) = mpsc::channel(QUEUE);
         let shared = self.shared.clone();
-        // Ends with its listener.
-        tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             for place in places {
                 if let Err(error) = verify_one(&shared, &place, &targets, &sender).await {
                     // Nobody listens: nobody needs to know.
@@ -217,7 +213,30 @@ impl Engine {
                 }
             }
         });
-        Ok(receiver)
+        Ok(Verifying { files, _task: task })
+    }
+}
+
+/// Files as they are hashed; dropped, it ends.
+#[derive(Debug)]
+pub struct Verifying {
+    pub(super) files: mpsc::Receiver<Result<Verified, CallError>>,
+    _task: JoinSet<()>,
+}
+
+impl Verifying {
+    /// The next one, or why there are no more.
+    pub async fn next(&mut self) -> Option<Result<Verified, CallError>> {
+        self.files.recv().await
+    }
+}
+
+/// Ends the hashing of a file that nobody waits for.
+struct StopHashing(Arc<AtomicBool>);
+
+impl Drop for StopHashing {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -241,21 +260,13 @@ async fn verify_one(
     for revision in revisions {
         for number in 0.. {
             let permit = shared.hashing.acquire().await.map_err(|_| CallError::Stopping)?;
-            let cancel = Arc::new(AtomicBool::new(false));
-            let (files, of, stopped) = (store.clone(), revision.clone(), cancel.clone());
-            let work = shared.hash_pool.run(move || {
+            let stop = StopHashing(Arc::default());
+            let (files, of, stopped) = (store.clone(), revision.clone(), stop.0.clone());
+            let work = move || {
                 let inspected = files.inspect(&of, number, &mut learnt, &stopped);
                 (inspected, learnt)
-            });
-            tokio::pin!(work);
-            let (inspected, back) = tokio::select! {
-                biased;
-                done = &mut work => done,
-                () = sender.closed() => {
-                    cancel.store(true, Ordering::Relaxed);
-                    work.await
-                }
             };
+            let (inspected, back) = shared.hash_pool.run(work).await;
             drop(permit);
             learnt = back;
             let Some(file) = inspected.map_err(|error| failed(&error))? else {

@@ -26,6 +26,8 @@ use crate::{
 
 /// Places that are looked at together.
 const AT_ONCE: usize = 4;
+/// Jobs that wait to be read; more come only while the database stands still.
+const WAITING: usize = 10_000;
 /// Jobs that are read together.
 const JOBS: usize = 500;
 
@@ -90,7 +92,7 @@ impl Places {
 }
 
 /// Until nobody can tell of a job any more.
-async fn run(shared: Arc<Shared>, mut ended: mpsc::UnboundedReceiver<JobId>) {
+async fn run(shared: Arc<Shared>, mut ended: mpsc::Receiver<JobId>) {
     let mut places = Places::default();
     if let Err(error) = remember(&shared, &mut places).await {
         tracing::warn!(%error, "what cancelled jobs have left goes later");
@@ -148,13 +150,13 @@ async fn remember(shared: &Shared, places: &mut Places) -> Result<(), StoreError
 
 /// Works in the background until it is dropped.
 pub(super) struct Clearing {
-    ended: mpsc::UnboundedSender<JobId>,
+    ended: mpsc::Sender<JobId>,
     _task: JoinSet<()>,
 }
 
 impl Clearing {
     pub(super) fn start(shared: Arc<Shared>) -> Self {
-        let (ended, heard) = mpsc::unbounded_channel();
+        let (ended, heard) = mpsc::channel(WAITING);
         let mut task = JoinSet::new();
         task.spawn(run(shared, heard));
         Self { ended, _task: task }
@@ -162,8 +164,8 @@ impl Clearing {
 
     /// Clears up after a job that is not worked on any more. Not waited for: its disk may hang, and the other jobs' must not.
     pub(super) fn up_after(&self, id: &JobId) {
-        if self.ended.send(id.clone()).is_err() {
-            tracing::error!(job = %id, "nobody clears up any more until the daemon starts again");
+        if let Err(error) = self.ended.try_send(id.clone()) {
+            tracing::debug!(job = %id, %error, "what it has left goes with the next sweep of all places");
         }
     }
 }

@@ -86,7 +86,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     budgets::BudgetView,
-    caches::{CacheTarget, CachedRepo, Verified},
+    caches::{CacheTarget, CachedRepo, Verified, Verifying},
     clock::Clock,
     courtesy::Courtesy,
     doctor::{Finding, Health},

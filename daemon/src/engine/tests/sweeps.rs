@@ -146,7 +146,9 @@ async fn who_does_not_read_what_is_verified_keeps_nobody_waiting() {
         unread.push(world.engine.verify_caches(Vec::new()).await.unwrap());
     }
     let full = eventually("all wait for their readers", async || {
-        let waiting = unread.iter().filter(|files| files.len() == files.max_capacity());
+        let waiting = unread
+            .iter()
+            .filter(|files| files.files.len() == files.files.max_capacity());
         match waiting.count() {
             40 => Ok(()),
             some => Err(format!("{some}")),
@@ -159,7 +161,7 @@ async fn who_does_not_read_what_is_verified_keeps_nobody_waiting() {
     let mut seen = 0;
     let mut files = unread.pop().unwrap();
     drop(unread);
-    while let Some(file) = files.recv().await {
+    while let Some(file) = files.next().await {
         file.unwrap();
         seen += 1;
     }
