@@ -54,13 +54,6 @@ const fn not_yet(name: &'static str, shape: Shape) -> Key {
     }
 }
 
-const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
-    Key {
-        restart: true,
-        ..not_yet(name, shape)
-    }
-}
-
 /// In the order of printing.
 pub(super) const KEYS: [Key; 48] = [
     live("storage.cache", Shape::TextOrList),
@@ -110,7 +103,7 @@ pub(super) const KEYS: [Key; 48] = [
     live("events.keep_count", Shape::Integer),
     at_start("log.filter", Shape::Text),
     at_start("log.format", Shape::Text),
-    not_yet_at_start("metrics.listen", Shape::Text),
+    at_start("metrics.listen", Shape::Text),
 ];
 
 /// All keys, dotted; `NAME` stands for any name.

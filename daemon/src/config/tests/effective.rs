@@ -195,7 +195,6 @@ fn what_is_not_in_force_is_said() {
         [
             "bandwidth.yield",
             "/etc/clash/config.yaml: rules of kinds that are not read: GEOIP (1); the rules after them decide",
-            "metrics.listen",
         ]
     );
     // What says the default changes nothing.
