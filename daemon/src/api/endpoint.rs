@@ -72,7 +72,7 @@ impl v1::endpoint_service_server::EndpointService for EndpointApi {
         &self,
         request: Request<v1::ProbeEndpointsRequest>,
     ) -> Result<Response<v1::ProbeEndpointsResponse>, Status> {
-        let uid = Caller::of(&request)?.owner.uid;
+        let owner = Caller::of(&request)?.owner;
         let request = request.into_inner();
         let kind = convert::kind(request.repo_type)?.unwrap_or(RepoKind::Model);
         let repo = match request.repo_id.as_str() {
@@ -87,7 +87,7 @@ impl v1::endpoint_service_server::EndpointService for EndpointApi {
             text => Revision::parse(text).map_err(|error| CallError::invalid("revision", error))?,
         };
         let call = ProbeCall {
-            uid,
+            owner,
             endpoints: request.endpoints,
             repo,
             revision,

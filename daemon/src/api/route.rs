@@ -64,10 +64,10 @@ impl v1::route_service_server::RouteService for RouteApi {
         &self,
         request: Request<v1::ExplainRouteRequest>,
     ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
-        let uid = Caller::of(&request)?.owner.uid;
+        let owner = Caller::of(&request)?.owner;
         let request = request.into_inner();
         let call = RouteCall {
-            uid,
+            owner,
             subject: subject(&request)?,
             token: convert::token(&request.token)?,
             endpoints: request.endpoints,

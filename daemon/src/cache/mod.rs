@@ -49,7 +49,7 @@ pub use error::{CacheError, ErrorKind};
 pub use find::{Check, Found};
 pub use follower::{Followed, Follower};
 pub use hasher::Hasher;
-pub use keep::{CachedRevision, Inspected, Kept, OpenFiles, Removed, Survey, Swept, Verdict, repos};
+pub use keep::{CachedRevision, Inspected, Kept, Learnt, OpenFiles, Removed, Survey, Swept, Verdict, repos};
 pub use lock::{AfterLimit, LockWait, Patience};
 pub use neighbour::stand_back;
 pub use partials::Partial;

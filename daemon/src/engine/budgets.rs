@@ -7,6 +7,7 @@ use jiff::{Timestamp, civil::Date};
 
 use super::{
     dispatcher::{Dispatcher, Ending},
+    error::CallError,
     ledger,
     shared::{EndpointAccess, Shared},
     timing,
@@ -207,6 +208,27 @@ pub(super) fn keep_affordable(shared: &Shared, endpoints: &mut Vec<EndpointAcces
     if !gone.is_empty() {
         endpoints.retain(|access| gone.iter().all(|(base, _)| *base != base_of(&access.endpoint)));
     }
+}
+
+/// Refuses a call that would bring bytes to no file, when its user's budget is spent.
+pub(super) fn must_have_some(shared: &Shared, owner: &Owner) -> Result<(), CallError> {
+    match user_is_spent(shared, owner) {
+        Some(spent) => Err(CallError::NotAllowed(spent.detail)),
+        None => Ok(()),
+    }
+}
+
+/// Leaves out the endpoints that nothing may come from for now; refuses the call when none is left.
+pub(super) fn only_affordable(shared: &Shared, endpoints: &mut Vec<Endpoint>) -> Result<(), CallError> {
+    let gone = spent_endpoints(shared);
+    let of = |endpoint: &Endpoint| gone.iter().find(|(base, _)| *base == base_of(endpoint));
+    if let Some((_, spent)) = endpoints.iter().find_map(&of)
+        && endpoints.iter().all(|endpoint| of(endpoint).is_some())
+    {
+        return Err(CallError::NotAllowed(spent.detail.clone()));
+    }
+    endpoints.retain(|endpoint| of(endpoint).is_none());
+    Ok(())
 }
 
 fn base_of(endpoint: &Endpoint) -> String {

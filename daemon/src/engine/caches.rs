@@ -1,24 +1,23 @@
-//! The caches as a whole: what is in them, whether it is sound, and making them smaller.
+//! The caches as a whole: what is in them, what is pinned there, and whether it is sound.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    collections::{BTreeSet, HashSet},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::mpsc;
 
 use super::{CallError, Engine, shared::Shared, stop::chain};
 use crate::{
-    cache::{
-        self, CacheError, CachedRevision, Inspected, Kept, OpenFiles, Options, Store as CacheStore, Survey, Swept,
-    },
-    model::{CommitHash, Destination, JobState, RepoId, RepoKind, Revision},
-    store::{Filter, Scope},
+    cache::{self, CacheError, CachedRevision, Inspected, Learnt, Options, Store as CacheStore, Survey},
+    model::{CommitHash, Destination, RepoId, RepoKind, Revision},
+    store::Place,
 };
 
-/// Jobs that are read at a time.
-const PAGE: u32 = 500;
 /// Answers that wait for a slow reader.
 const QUEUE: usize = 64;
 /// Fewer characters of a commit could be a word.
@@ -50,19 +49,6 @@ pub struct CachedRepo {
     pub busy: bool,
 }
 
-/// What a sweep did in a repository.
-#[derive(Debug, Clone)]
-pub struct SweptRepo {
-    /// The cache.
-    pub cache: PathBuf,
-    /// Its kind.
-    pub kind: RepoKind,
-    /// Its id.
-    pub repo: RepoId,
-    /// What went, and what did not.
-    pub swept: Swept,
-}
-
 /// A file that was looked at.
 #[derive(Debug, Clone)]
 pub struct Verified {
@@ -78,16 +64,25 @@ pub struct Verified {
     pub file: Inspected,
 }
 
-/// Repositories with jobs that are not over, by cache and folder: their revisions have no refs yet.
-type Busy = HashSet<(PathBuf, String)>;
+/// What a call means, shared by its steps.
+pub(super) type Targets = Arc<[CacheTarget]>;
 
-fn failed(error: &CacheError) -> CallError {
+pub(super) fn failed(error: &CacheError) -> CallError {
     CallError::Internal(chain(error))
 }
 
-fn open(cache: &Path, kind: RepoKind, repo: &RepoId) -> Result<CacheStore, CallError> {
-    let destination = Destination::Cache(cache.to_owned());
-    CacheStore::open(&destination, kind, repo, Options::default()).map_err(|error| failed(&error))
+/// A repository's folder, whose turn belongs to who sweeps it, pins in it, or finishes a job there.
+pub(super) fn folder_of(place: &Place) -> PathBuf {
+    place.destination.path().join(place.repo_id.folder(place.kind))
+}
+
+pub(super) fn open(place: &Place) -> Result<CacheStore, CallError> {
+    let opened = CacheStore::open(&place.destination, place.kind, &place.repo_id, Options::default());
+    opened.map_err(|error| failed(&error))
+}
+
+fn survey(place: &Place) -> Result<Survey, CallError> {
+    open(place)?.survey().map_err(|error| failed(&error))
 }
 
 /// Whether a revision is meant.
@@ -97,80 +92,49 @@ fn means(wanted: &Revision, revision: &CachedRevision) -> bool {
     begins || revision.refs.contains(&text)
 }
 
-/// Every repository of the caches that the targets mean; without targets, all.
-fn found(caches: &[PathBuf], targets: &[CacheTarget], busy: &Busy) -> Result<Vec<CachedRepo>, CallError> {
-    let mut repos = Vec::new();
+fn is_about(target: &CacheTarget, place: &Place) -> bool {
+    target.kind == place.kind && target.repo == place.repo_id
+}
+
+/// Every repository of the caches that the targets mean; without targets, all. What is in them may change at any time.
+fn places(caches: &[PathBuf], targets: &[CacheTarget]) -> Result<Vec<Place>, CallError> {
+    let mut places = Vec::new();
     for cache in caches {
-        for (kind, repo) in cache::repos(cache).map_err(|error| failed(&error))? {
-            let wanted = |target: &CacheTarget| target.kind == kind && target.repo == repo;
-            if !targets.is_empty() && !targets.iter().any(wanted) {
-                continue;
-            }
-            let survey = open(cache, kind, &repo)?.survey().map_err(|error| failed(&error))?;
-            repos.push(CachedRepo {
-                busy: busy.contains(&(cache.clone(), repo.folder(kind))),
-                cache: cache.clone(),
+        for (kind, repo_id) in cache::repos(cache).map_err(|error| failed(&error))? {
+            let place = Place {
+                destination: Destination::Cache(cache.clone()),
                 kind,
-                repo,
-                survey,
-            });
+                repo_id,
+            };
+            if targets.is_empty() || targets.iter().any(|target| is_about(target, &place)) {
+                places.push(place);
+            }
         }
     }
     for target in targets {
-        let here = repos
-            .iter()
-            .filter(|one| one.kind == target.kind && one.repo == target.repo);
-        let meant = match &target.revision {
-            None => here.count() > 0,
-            Some(wanted) => here
-                .flat_map(|one| &one.survey.revisions)
-                .any(|revision| means(wanted, revision)),
-        };
+        let mut meant = false;
+        for place in places.iter().filter(|place| is_about(target, place)) {
+            meant |= match &target.revision {
+                None => true,
+                Some(wanted) => survey(place)?.revisions.iter().any(|one| means(wanted, one)),
+            };
+        }
         if !meant {
-            let revision = target
-                .revision
-                .as_ref()
-                .map(|revision| format!("@{revision}"))
-                .unwrap_or_default();
+            let revision = target.revision.as_ref().map(|revision| format!("@{revision}"));
+            let revision = revision.unwrap_or_default();
             return Err(CallError::NotCached(format!("{}{revision}", target.repo)));
         }
     }
-    Ok(repos)
+    Ok(places)
 }
 
 /// The revisions of a repository that the targets mean.
-fn chosen(repo: &CachedRepo, targets: &[CacheTarget]) -> BTreeSet<CommitHash> {
-    let mine = |target: &&CacheTarget| target.kind == repo.kind && target.repo == repo.repo;
-    let revisions = repo.survey.revisions.iter().filter(|revision| {
-        let mut mine = targets.iter().filter(mine);
+pub(super) fn chosen(place: &Place, survey: &Survey, targets: &[CacheTarget]) -> BTreeSet<CommitHash> {
+    let revisions = survey.revisions.iter().filter(|revision| {
+        let mut mine = targets.iter().filter(|target| is_about(target, place));
         targets.is_empty() || mine.any(|target| target.revision.as_ref().is_none_or(|wanted| means(wanted, revision)))
     });
     revisions.map(|revision| revision.commit.clone()).collect()
-}
-
-async fn busy(shared: &Shared) -> Result<Busy, CallError> {
-    let states = JobState::ALL.into_iter().filter(|state| !state.is_final()).collect();
-    let mut filter = Filter {
-        scope: Scope::All,
-        states,
-        user: String::new(),
-        repo: String::new(),
-        before_row: None,
-        limit: PAGE,
-    };
-    let mut busy = Busy::new();
-    loop {
-        let (jobs, _) = shared.store.list_jobs(filter.clone()).await?;
-        for job in &jobs {
-            if let Destination::Cache(cache) = &job.spec.destination {
-                busy.insert((cache.clone(), job.spec.repo_id.folder(job.spec.kind)));
-            }
-        }
-        match jobs.last() {
-            Some(last) if jobs.len() == PAGE as usize => filter.before_row = Some(last.row),
-            _ => return Ok(busy),
-        }
-    }
 }
 
 impl Engine {
@@ -179,42 +143,26 @@ impl Engine {
     /// # Errors
     /// When the store or a disk fails.
     pub async fn caches(&self) -> Result<Vec<CachedRepo>, CallError> {
-        let caches = self.config().storage.caches.clone();
-        let busy = busy(&self.shared).await?;
-        self.shared.hash_pool.run(move || found(&caches, &[], &busy)).await
+        let open: HashSet<PathBuf> = self.shared.store.worked_on().await?.iter().map(folder_of).collect();
+        let look = move |place: Place| {
+            let found = survey(&place)?;
+            Ok(CachedRepo {
+                busy: open.contains(&folder_of(&place)),
+                cache: place.destination.path().to_owned(),
+                kind: place.kind,
+                repo: place.repo_id,
+                survey: found,
+            })
+        };
+        let places = self.cached(&Targets::default()).await?;
+        let looked = move || places.into_iter().map(look).collect();
+        self.shared.hash_pool.run(looked).await
     }
 
-    /// Removes revisions and what only they need: those that the targets mean, or (none) those without a ref. Pins, open
-    /// files and jobs that are not over keep theirs.
-    ///
-    /// # Errors
-    /// When a target is not there; when the store or a disk fails.
-    pub async fn sweep(&self, targets: Vec<CacheTarget>, dry_run: bool) -> Result<Vec<SweptRepo>, CallError> {
-        let caches = self.config().storage.caches.clone();
-        let at_first = busy(&self.shared).await?;
-        let wanted = targets.clone();
-        let repos = self
-            .shared
-            .hash_pool
-            .run(move || found(&caches, &wanted, &at_first))
-            .await?;
-        let mut done = Vec::new();
-        for repo in repos {
-            // Asked again right before: jobs come at any time.
-            let busy = busy(&self.shared)
-                .await?
-                .contains(&(repo.cache.clone(), repo.repo.folder(repo.kind)));
-            let targets = targets.clone();
-            let swept = self
-                .shared
-                .hash_pool
-                .run(move || sweep_one(repo, &targets, busy, dry_run))
-                .await?;
-            if !swept.swept.removed.is_empty() || !swept.swept.kept.is_empty() {
-                done.push(swept);
-            }
-        }
-        Ok(done)
+    /// The repositories that the targets mean.
+    pub(super) async fn cached(&self, targets: &Targets) -> Result<Vec<Place>, CallError> {
+        let (caches, targets) = (self.config().storage.caches.clone(), targets.clone());
+        self.shared.hash_pool.run(move || places(&caches, &targets)).await
     }
 
     /// Pins the revisions that the targets mean, or takes the pins away; how many changed.
@@ -225,18 +173,25 @@ impl Engine {
         if targets.is_empty() {
             return Err(CallError::invalid("targets", "names no repository"));
         }
-        let caches = self.config().storage.caches.clone();
-        let work = move || {
-            let mut changed = 0;
-            for repo in found(&caches, &targets, &Busy::new())? {
-                let store = open(&repo.cache, repo.kind, &repo.repo)?;
-                for commit in chosen(&repo, &targets) {
-                    changed += u64::from(store.set_pin(&commit, pinned).map_err(|error| failed(&error))?);
-                }
-            }
-            Ok(changed)
-        };
-        self.shared.hash_pool.run(work).await
+        let targets: Targets = targets.into();
+        let mut changed = 0;
+        for place in self.cached(&targets).await? {
+            let turn = self.shared.turns.take(folder_of(&place)).await;
+            let targets = targets.clone();
+            let work = move || {
+                // Kept to the end of this, also when the caller goes away.
+                let _turn = turn;
+                let store = open(&place)?;
+                let survey = store.survey().map_err(|error| failed(&error))?;
+                let set = |commit| store.set_pin(commit, pinned).map_err(|error| failed(&error));
+                let commits = chosen(&place, &survey, &targets);
+                commits
+                    .iter()
+                    .try_fold(0, |sum, commit| Ok::<_, CallError>(sum + u64::from(set(commit)?)))
+            };
+            changed += self.shared.hash_pool.run(work).await?;
+        }
+        Ok(changed)
     }
 
     /// Hashes the files that the targets mean (none: all) at low priority, and tells each as it is known. Ends early when
@@ -248,88 +203,75 @@ impl Engine {
         &self,
         targets: Vec<CacheTarget>,
     ) -> Result<mpsc::Receiver<Result<Verified, CallError>>, CallError> {
-        let caches = self.config().storage.caches.clone();
-        let wanted = targets.clone();
-        let repos = self
-            .shared
-            .hash_pool
-            .run(move || found(&caches, &wanted, &Busy::new()))
-            .await?;
+        let targets: Targets = targets.into();
+        let places = self.cached(&targets).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let cancel = Arc::new(AtomicBool::new(false));
-        // Ends with its listener, at the latest with the pool.
-        drop(self.shared.hash_pool.spawn(move || {
-            for repo in repos {
-                if let Err(error) = verify_one(&repo, &targets, &cancel, &sender) {
+        let shared = self.shared.clone();
+        // Ends with its listener.
+        tokio::spawn(async move {
+            for place in places {
+                if let Err(error) = verify_one(&shared, &place, &targets, &sender).await {
                     // Nobody listens: nobody needs to know.
-                    drop(sender.blocking_send(Err(error)));
+                    drop(sender.send(Err(error)).await);
                     return;
                 }
             }
-        }));
+        });
         Ok(receiver)
     }
 }
 
-fn sweep_one(repo: CachedRepo, targets: &[CacheTarget], busy: bool, dry_run: bool) -> Result<SweptRepo, CallError> {
-    let survey = &repo.survey;
-    let victims: BTreeSet<CommitHash> = match targets {
-        [] => {
-            let loose = survey.revisions.iter().filter(|one| one.refs.is_empty() && !one.pinned);
-            loose.map(|one| one.commit.clone()).collect()
-        }
-        targets => chosen(&repo, targets),
-    };
-    let swept = if busy {
-        let nothing = victims.is_empty() && survey.loose_bytes == 0;
-        let kept = Kept {
-            what: "all of it".to_owned(),
-            why: "a job that is not over works on it".to_owned(),
-        };
-        Swept {
-            kept: if nothing { Vec::new() } else { vec![kept] },
-            ..Swept::default()
-        }
-    } else {
-        let open_files = OpenFiles::look();
-        let store = open(&repo.cache, repo.kind, &repo.repo)?;
-        store
-            .sweep(survey, &victims, &open_files, dry_run)
-            .map_err(|error| failed(&error))?
-    };
-    Ok(SweptRepo {
-        cache: repo.cache,
-        kind: repo.kind,
-        repo: repo.repo,
-        swept,
-    })
-}
-
-fn verify_one(
-    repo: &CachedRepo,
-    targets: &[CacheTarget],
-    cancel: &AtomicBool,
+/// While the listener takes its time, no thread is held, and nobody else's turn to hash.
+async fn verify_one(
+    shared: &Shared,
+    place: &Place,
+    targets: &Targets,
     sender: &mpsc::Sender<Result<Verified, CallError>>,
 ) -> Result<(), CallError> {
-    let store = open(&repo.cache, repo.kind, &repo.repo)?;
-    let wanted = chosen(repo, targets);
-    let mut known = HashMap::new();
-    for revision in repo.survey.revisions.iter().filter(|one| wanted.contains(&one.commit)) {
-        let mut tell = |file: Inspected| {
+    let (at, wanted) = (place.clone(), targets.clone());
+    let look = move || {
+        let store = open(&at)?;
+        let survey = store.survey().map_err(|error| failed(&error))?;
+        let chosen = chosen(&at, &survey, &wanted);
+        let revisions = survey.revisions.into_iter().filter(|one| chosen.contains(&one.commit));
+        Ok::<_, CallError>((Arc::new(store), revisions.map(Arc::new).collect::<Vec<_>>()))
+    };
+    let (store, revisions) = shared.hash_pool.run(look).await?;
+    let mut learnt = Learnt::default();
+    for revision in revisions {
+        for number in 0.. {
+            let permit = shared.hashing.acquire().await.map_err(|_| CallError::Stopping)?;
+            let cancel = Arc::new(AtomicBool::new(false));
+            let (files, of, stopped) = (store.clone(), revision.clone(), cancel.clone());
+            let work = shared.hash_pool.run(move || {
+                let inspected = files.inspect(&of, number, &mut learnt, &stopped);
+                (inspected, learnt)
+            });
+            tokio::pin!(work);
+            let (inspected, back) = tokio::select! {
+                biased;
+                done = &mut work => done,
+                () = sender.closed() => {
+                    cancel.store(true, Ordering::Relaxed);
+                    work.await
+                }
+            };
+            drop(permit);
+            learnt = back;
+            let Some(file) = inspected.map_err(|error| failed(&error))? else {
+                break;
+            };
             let verified = Verified {
-                cache: repo.cache.clone(),
-                kind: repo.kind,
-                repo: repo.repo.clone(),
+                cache: place.destination.path().to_owned(),
+                kind: place.kind,
+                repo: place.repo_id.clone(),
                 commit: revision.commit.clone(),
                 file,
             };
-            if sender.blocking_send(Ok(verified)).is_err() {
-                cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+            if sender.send(Ok(verified)).await.is_err() {
+                return Ok(());
             }
-        };
-        store
-            .inspect(revision, &mut known, cancel, &mut tell)
-            .map_err(|error| failed(&error))?;
+        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Events, access, admission, budgets,
+    clearing::Clearing,
     finish::{self, Finished},
     lane::Lane,
     ledger, planner,
@@ -112,7 +113,7 @@ pub(super) struct Dispatcher {
     pub(super) tasks: JoinSet<Work>,
     pub(super) task_jobs: HashMap<Id, JobId>,
     /// What clears up after jobs that ended.
-    pub(super) clearing: JoinSet<()>,
+    pub(super) clearing: Clearing,
     pub(super) root: CancellationToken,
     /// The queue, or the room for it, may have changed.
     pub(super) look_at_queue: bool,
@@ -129,11 +130,11 @@ pub(super) struct Dispatcher {
 impl Dispatcher {
     pub(super) fn new(shared: Arc<Shared>, root: CancellationToken, pulse: PulseAsked) -> Self {
         Self {
+            clearing: Clearing::start(shared.clone()),
             shared,
             jobs: HashMap::new(),
             tasks: JoinSet::new(),
             task_jobs: HashMap::new(),
-            clearing: JoinSet::new(),
             root,
             look_at_queue: true,
             unread: HashSet::new(),
@@ -165,7 +166,6 @@ impl Dispatcher {
                     Err(RecvError::Closed) => break,
                 },
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined).await,
-                Some(_) = self.clearing.join_next() => {}
                 Some(answer) = self.pulse.recv() => drop(answer.send(())),
                 _ = tick.tick(), if !self.jobs.is_empty() => self.on_tick().await,
                 () = sleep_until(next_look.unwrap_or_else(Instant::now)), if next_look.is_some() => {

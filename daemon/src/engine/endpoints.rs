@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     access::{self, TokenRule},
+    budgets,
     error::CallError,
     judge::{self, Asked, PlanInfo},
     login, planner,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     config::{Mode, TokenPolicy},
     hub::{Endpoint, HubError, Listing, Tried},
-    model::{JudgedRepo, Judgement, RepoId, RepoKind, Revision, Token, Trust},
+    model::{JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
     plan::PlannedFile,
     store::{EndpointStats, Filter, Scope},
 };
@@ -31,8 +32,8 @@ const PROBE_BYTES: u64 = 4 << 20;
 /// A call that asks endpoints.
 #[derive(Debug, Clone)]
 pub struct ProbeCall {
-    /// Who asks.
-    pub uid: u32,
+    /// Who asks, and pays.
+    pub owner: Owner,
     /// Names or addresses; empty: the caller's own HF_ENDPOINT and the configured ones.
     pub endpoints: Vec<String>,
     /// What to ask for; `None`: the repository of the caller's newest job.
@@ -135,6 +136,7 @@ fn without_names(mut judgement: Judgement) -> Judgement {
 pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> Result<Probed, CallError> {
     // It costs as much as a dry run, and more.
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
+    budgets::must_have_some(shared, &call.owner)?;
     let config = shared.config();
     let mut notes = Vec::new();
     let rule = TokenRule::new(mode, &call.preferred_endpoint);
@@ -145,18 +147,19 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
     if call.endpoints.is_empty() {
         endpoints.append(&mut others);
     }
+    budgets::only_affordable(shared, &mut endpoints)?;
     let token_for = async |endpoints: &[Endpoint]| {
         let (own, no_login) = (call.token.clone(), call.no_login);
-        login::token_of(shared, &config, &rule, call.uid, endpoints, own, no_login).await
+        login::token_of(shared, &config, &rule, call.owner.uid, endpoints, own, no_login).await
     };
     let token = token_for(&endpoints).await;
-    let accesses = access::for_caller(shared, &rule, endpoints.clone(), call.uid, token);
+    let accesses = access::for_caller(shared, &rule, endpoints.clone(), call.owner.uid, token);
     let repo = match call.repo.clone() {
         Some(repo) => repo,
-        None => usual_repo(shared, call.uid).await?,
+        None => usual_repo(shared, call.owner.uid).await?,
     };
     let token = token_for(&others).await;
-    let others = access::for_caller(shared, &rule, others, call.uid, token);
+    let others = access::for_caller(shared, &rule, others, call.owner.uid, token);
     let (first, second): (Vec<_>, Vec<_>) = accesses
         .iter()
         .chain(&others)
@@ -180,7 +183,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
     let plan = match reference {
         Some((name, listing)) => {
             probed.reference = Some((listing.manifest.commit.to_string(), name));
-            plan_of(call.uid, repo, listing)
+            plan_of(call.owner.uid, repo, listing)
         }
         None => {
             let (_, repo_id) = &probed.repo;

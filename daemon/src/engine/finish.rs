@@ -9,6 +9,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
+    caches,
     dispatcher::OpenedPlan,
     leftovers::{self, Which},
     progress::Counted,
@@ -272,7 +273,11 @@ pub(super) async fn finish_job(
     commit: CommitHash,
 ) -> Result<Finished, JobStop> {
     context.progress.stage("finishing");
-    if context.had_files {
+    let place = leftovers::place_of(&context.spec);
+    // Nothing is swept here between the look at the files and the ref.
+    let turn = context.shared.turns.take(caches::folder_of(&place));
+    let turn = context.unless_stopped(turn).await?;
+    if context.may_have_lost_files() {
         let gone = gone(context, &store, &commit).await?;
         if !gone.is_empty() {
             let text = format!(
@@ -300,7 +305,8 @@ pub(super) async fn finish_job(
         )));
     }
     refs::set(context, &store, &commit).await?;
-    leftovers::sweep(&context.shared, &store, leftovers::place_of(&context.spec), Which::Old).await;
+    drop(turn);
+    leftovers::sweep(&context.shared, &store, place, Which::Old).await;
     Ok(Finished::Done)
 }
 

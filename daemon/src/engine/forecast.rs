@@ -1,8 +1,10 @@
 //! When jobs will be ready: asked once at the submit, and kept current for jobs that have to be ready by a time. What is
 //! foreseen is `sched::forecast`'s; here is what it is told, and who hears of it.
 
+mod scene;
+
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,19 +16,22 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, limits, progress::lock, shared::Shared, timing};
+use self::scene::Scene;
+use super::{
+    Engine,
+    progress::lock,
+    shared::{Shared, blocking},
+};
 use crate::{
-    config::Config,
-    model::{HoldReason, Job, JobId, JobState, Limit, Priority},
-    sched::{
-        forecast::{Load, Outlook, Road, forecast},
-        rate::Goodput,
-    },
+    model::{Job, JobId},
+    sched::rate::Goodput,
     store::StoreError,
 };
 
 /// Forecasts are brought up to date so often.
 const LOOK: Duration = Duration::from_secs(2);
+/// They take no more than a tenth of a core.
+const RESTS: u32 = 9;
 /// What the line was measured to bring is kept so often.
 const KEEP: Duration = Duration::from_secs(60);
 /// A job that is late already and slips by more is told again; or by a tenth of the time that is left.
@@ -86,198 +91,47 @@ impl Forecasts {
     }
 }
 
-/// What could be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Help {
-    NoWindow,
-    HighPriority,
-    NoOwnLimit,
-    NoGlobalLimit,
-}
-
-impl Help {
-    const ALL: [Self; 4] = [
-        Self::HighPriority,
-        Self::NoOwnLimit,
-        Self::NoWindow,
-        Self::NoGlobalLimit,
-    ];
-
-    fn told(self, id: &JobId) -> String {
-        match self {
-            Self::NoWindow => format!("outside its window (`hfctl set {id} --window off`)"),
-            Self::HighPriority => format!("before your other jobs (`hfctl set {id} --priority high`)"),
-            Self::NoOwnLimit => format!("without its own limit (`hfctl set {id} --limit off`)"),
-            Self::NoGlobalLimit => "without the global limit (`hfctl limit off`, for operators)".to_owned(),
-        }
-    }
-
-    /// Whether there is anything to change.
-    fn applies(self, load: &Load, others: usize, limited: bool) -> bool {
-        match self {
-            Self::NoWindow => load.periods.is_some(),
-            Self::HighPriority => load.priority != Priority::High && others > 0,
-            Self::NoOwnLimit => load.limit.is_some(),
-            Self::NoGlobalLimit => limited,
-        }
-    }
-}
-
-/// All that a forecast needs at one moment.
-struct Scene {
-    config: Arc<Config>,
-    now: Timestamp,
-    limit: Limit,
-    until: Option<(Option<u64>, Timestamp)>,
-    goodput: Option<u64>,
-    jobs: Vec<Job>,
-    loads: Vec<Load>,
-    /// Jobs whose size nobody knows yet.
-    unknown: usize,
-}
-
-impl Scene {
-    async fn now(shared: &Shared) -> Result<Self, StoreError> {
-        let (config, now) = (shared.config(), shared.clock.now());
-        let jobs = shared.store.open_jobs().await?;
-        let loads = jobs.iter().map(|job| load(shared, &config, job)).collect();
-        let unknown = jobs
-            .iter()
-            .filter(|job| job.commit.is_none() && job.bytes_expected == 0);
-        let (limit, until) = limits::lasting(shared, &config, now);
-        Ok(Self {
-            now,
-            limit,
-            until,
-            goodput: shared.forecasts.goodput(),
-            unknown: unknown.count(),
-            loads,
-            config,
-            jobs,
-        })
-    }
-
-    fn outlook(&self, number: usize, help: Option<Help>) -> Outlook {
-        let (zone, off) = (timing::zone(&self.config), Limit::Off);
-        let lifted = help == Some(Help::NoGlobalLimit);
-        let road = Road {
-            goodput: self.goodput,
-            limit: if lifted { &off } else { &self.limit },
-            until: self.until.filter(|_| !lifted),
-            zone: &zone,
-            most_at_once: self.config.transfer.max_active_jobs as usize,
-        };
-        let mut queue = self.loads.clone();
-        let load = &mut queue[number];
-        match help {
-            Some(Help::NoWindow) => load.periods = None,
-            Some(Help::HighPriority) => load.priority = Priority::High,
-            Some(Help::NoOwnLimit) => load.limit = None,
-            Some(Help::NoGlobalLimit) | None => {}
-        }
-        // As the queue is read: higher priority first, then the older one.
-        let mut order: Vec<usize> = (0..queue.len()).collect();
-        order.sort_by_key(|at| (std::cmp::Reverse(queue[*at].priority), *at));
-        let place = order.iter().position(|at| *at == number).unwrap_or(number);
-        let queue: Vec<Load> = order.into_iter().map(|at| queue[at].clone()).collect();
-        forecast(&road, &queue, place, self.now)
-    }
-
-    fn foresee(&self, number: usize, deadline: Timestamp) -> Forecast {
-        let (job, zone) = (&self.jobs[number], timing::zone(&self.config));
-        let outlook = self.outlook(number, None);
-        let by = timing::told(deadline, &zone);
-        if job.commit.is_none() && job.bytes_expected == 0 {
-            return Forecast {
-                ready_at: None,
-                late: false,
-                text: format!("whether it will be ready by {by} is told once its files are listed"),
-            };
-        }
-        let late = !outlook.is_by(deadline) && outlook != Outlook::Unknown;
-        let mut text = match outlook {
-            Outlook::Ready(at) if late => format!("not ready by {by}, but {}", timing::told(at, &zone)),
-            Outlook::Ready(at) => format!("ready {}, in time for {by}", timing::told(at, &zone)),
-            Outlook::Never => format!("not ready by {by}, nor within a year"),
-            Outlook::Unknown => format!("whether it will be ready by {by} is not known: nothing was measured yet"),
-        };
-        if late {
-            let limited = self.limit != Limit::Off || self.until.is_some();
-            let helps = Help::ALL.into_iter().filter(|help| {
-                help.applies(&self.loads[number], self.jobs.len() - 1, limited)
-                    && self.outlook(number, Some(*help)).is_by(deadline)
-            });
-            let helps: Vec<String> = helps.map(|help| help.told(&job.id)).collect();
-            text.push_str(&match helps.as_slice() {
-                [] => "; no single change of priority, limit or window makes it ready in time".to_owned(),
-                helps => format!("; in time {}", helps.join(", or ")),
-            });
-        }
-        if self.unknown > 0 {
-            text.push_str(&format!("; {} jobs are not listed yet and not counted", self.unknown));
-        }
-        Forecast {
-            ready_at: match outlook {
-                Outlook::Ready(at) => Some(at),
-                Outlook::Never | Outlook::Unknown => None,
-            },
-            late,
-            text,
-        }
-    }
-}
-
-fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
-    let live = shared.board.read(&job.id);
-    let here = live.map_or(job.bytes_done + job.bytes_partial, |live| live.bytes_done);
-    let left_bytes = match job.commit {
-        Some(_) => job.bytes_total.saturating_sub(here),
-        None => job.bytes_expected,
-    };
-    let pacing = &job.spec.pacing;
-    let window = pacing.window.as_deref();
-    // A hold for another reason than its window ends when it is tried again.
-    let held = job.state == JobState::Held && job.hold_reason != Some(HoldReason::Window);
-    let window_limit = window.and_then(|name| config.windows.get(name)?.limit);
-    Load {
-        user: job.owner.uid,
-        weight: config.users.of(&job.owner.user).weight,
-        priority: job.spec.priority,
-        left_bytes,
-        limit: [pacing.limit, window_limit].into_iter().flatten().min(),
-        periods: window.and_then(|name| timing::periods(config, name).ok()),
-        not_before: pacing.start_at.max(job.next_attempt_at.filter(|_| held)),
-    }
+/// What is foreseen at this moment, and which it is. It may take longer than anybody else on this thread can wait.
+async fn foreseen(
+    shared: &Arc<Shared>,
+    only: Option<JobId>,
+) -> Result<(Vec<(JobId, Forecast)>, Timestamp), StoreError> {
+    let jobs = shared.store.open_jobs().await?;
+    let shared = shared.clone();
+    Ok(blocking(move || {
+        let scene = Scene::now(&shared, jobs);
+        (scene.foresee(only.as_ref()), scene.now)
+    })
+    .await)
 }
 
 /// Brings the forecasts up to date, and tells of those that slip.
-async fn look(shared: &Shared) -> Result<(), StoreError> {
-    let scene = Scene::now(shared).await?;
-    let wanted = scene.jobs.iter().enumerate();
-    let wanted: Vec<(usize, Timestamp)> = wanted
-        .filter_map(|(number, job)| Some((number, job.spec.pacing.ready_by?)))
-        .collect();
-    let (mut fresh, mut news) = (HashMap::new(), Vec::new());
-    for (number, deadline) in wanted {
-        let id = scene.jobs[number].id.clone();
-        let now = scene.foresee(number, deadline);
-        let before = lock(&shared.forecasts.told).get(&id).cloned();
-        if let Some(word) = before.as_ref().and_then(|before| slipped(before, &now, scene.now)) {
-            news.push((id.clone(), format!("{word}: {}", now.text)));
-        }
-        // What was told stays the measure until something is told again.
-        let kept = match before {
-            Some(before) if before.late == now.late && slipped(&before, &now, scene.now).is_none() && before.late => {
-                Forecast {
-                    ready_at: before.ready_at,
-                    ..now
-                }
+async fn look(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    // What is told of jobs that come meanwhile stays.
+    let known: HashSet<JobId> = lock(&shared.forecasts.told).keys().cloned().collect();
+    let (foreseen, at) = foreseen(shared, None).await?;
+    let mut news = Vec::new();
+    {
+        let mut told = lock(&shared.forecasts.told);
+        let mut old: HashMap<JobId, Forecast> = told.extract_if(|id, _| known.contains(id)).collect();
+        for (id, now) in foreseen {
+            let before = old.remove(&id);
+            if let Some(word) = before.as_ref().and_then(|before| slipped(before, &now, at)) {
+                news.push((id.clone(), format!("{word}: {}", now.text)));
             }
-            _ => now,
-        };
-        fresh.insert(id, kept);
+            // What was told stays the measure until something is told again.
+            let kept = match before {
+                Some(before) if before.late == now.late && slipped(&before, &now, at).is_none() && before.late => {
+                    Forecast {
+                        ready_at: before.ready_at,
+                        ..now
+                    }
+                }
+                _ => now,
+            };
+            told.insert(id, kept);
+        }
     }
-    *lock(&shared.forecasts.told) = fresh;
     // Afterwards: who hears of it and looks sees the same.
     for (id, text) in news {
         shared.store.warn(&id, String::new(), text).await?;
@@ -311,6 +165,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        let began = Instant::now();
         let looked = match shared.store.have_deadlines().await {
             Ok(true) => look(&shared).await,
             Ok(false) => {
@@ -322,6 +177,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         if let Err(error) = looked {
             tracing::warn!(%error, "forecasts cannot be made");
         }
+        ticks.reset_after(LOOK.max(began.elapsed() * RESTS));
         let goodput = shared.forecasts.goodput();
         if kept.1 != goodput && (kept.1.is_none() || kept.0.elapsed() > KEEP) {
             kept = (Instant::now(), goodput);
@@ -340,12 +196,11 @@ impl Engine {
 
     /// The same, made at this moment.
     pub(super) async fn foresee(&self, job: &Job) -> Result<Option<Forecast>, StoreError> {
-        let Some(deadline) = job.spec.pacing.ready_by else {
+        if job.spec.pacing.ready_by.is_none() {
             return Ok(None);
-        };
-        let scene = Scene::now(&self.shared).await?;
-        let number = scene.jobs.iter().position(|known| known.id == job.id);
-        let forecast = number.map(|number| scene.foresee(number, deadline));
+        }
+        let (foreseen, _) = foreseen(&self.shared, Some(job.id.clone())).await?;
+        let forecast = foreseen.into_iter().next().map(|(_, forecast)| forecast);
         if let Some(forecast) = &forecast {
             lock(&self.shared.forecasts.told).insert(job.id.clone(), forecast.clone());
         }

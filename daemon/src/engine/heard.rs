@@ -29,7 +29,7 @@ impl Dispatcher {
                         let set = if works { &mut changed } else { &mut moved };
                         set.insert(event.job_id.clone());
                     } else if event.what.state == JobState::Cancelled {
-                        self.clear_up(&event.job_id);
+                        self.clearing.up_after(&event.job_id);
                     }
                 }
                 EventKind::Planned | EventKind::FileDone | EventKind::Warning => {}

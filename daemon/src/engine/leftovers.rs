@@ -4,16 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::{
-    dispatcher::Dispatcher,
-    shared::{JobContext, Shared, blocking},
-};
+use super::shared::{JobContext, Shared, blocking};
 use crate::{
     cache::{self, Partial},
-    model::{JobId, JobSpec, JobState},
-    store::{Claimants, Place, Scope, StoreError},
+    model::{JobSpec, JobState},
+    store::{Claimants, Place, StoreError},
 };
 
 /// The partial files of a cancelled job stay so long.
@@ -140,7 +137,13 @@ fn open(shared: &Shared, place: &Place) -> Option<Arc<cache::Store>> {
     shared.open_place(place).map_err(trouble).ok().map(Arc::new)
 }
 
-async fn sweep_old(shared: &Arc<Shared>, place: Place) {
+/// How long the partial files of a cancelled job stay.
+pub(super) fn kept_after_cancel(shared: &Shared) -> Duration {
+    shared.config().storage.keep_partials.min(AFTER_CANCEL)
+}
+
+/// Removes what is old in one place.
+pub(super) async fn sweep_old(shared: &Arc<Shared>, place: Place) {
     let (opener, to_open) = (shared.clone(), place.clone());
     if let Some(store) = blocking(move || open(&opener, &to_open)).await {
         sweep(shared, &store, place, Which::Old).await;
@@ -206,25 +209,6 @@ pub(super) async fn make_room(context: &JobContext, store: &cache::Store) -> boo
         freed += sweep(shared, &store, place, Which::AllLeft).await;
     }
     freed > 0
-}
-
-impl Dispatcher {
-    /// Clears up after a job that is not worked on any more. Not waited for: its disk may hang, and the other jobs' must not.
-    pub(super) fn clear_up(&mut self, id: &JobId) {
-        let (shared, id) = (self.shared.clone(), id.clone());
-        self.clearing.spawn(async move {
-            let Ok(job) = shared.store.job(Scope::All, &id).await else {
-                return;
-            };
-            let place = place_of(&job.spec);
-            sweep_old(&shared, place.clone()).await;
-            if job.state == JobState::Cancelled {
-                let keep = shared.config().storage.keep_partials;
-                sleep(keep.min(AFTER_CANCEL)).await;
-                sweep_old(&shared, place).await;
-            }
-        });
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod buffers;
 mod caches;
 mod charged;
 mod checkpoint;
+mod clearing;
 mod clock;
 mod conduct;
 mod connection;
@@ -55,6 +56,7 @@ mod sources;
 mod stage;
 mod stop;
 mod submit;
+mod sweeps;
 mod tally;
 mod tick;
 mod timed;
@@ -80,7 +82,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     budgets::BudgetView,
-    caches::{CacheTarget, CachedRepo, SweptRepo, Verified},
+    caches::{CacheTarget, CachedRepo, Verified},
     clock::Clock,
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
@@ -97,6 +99,7 @@ pub use self::{
     routes::{Explanation, HostRoute, RouteCall, RouteSubject, millis},
     stop::chain,
     submit::{Submit, Wish},
+    sweeps::SweptRepo,
     verb::{Chosen, Verb},
 };
 use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared, tally::Tally};

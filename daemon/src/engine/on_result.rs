@@ -202,7 +202,7 @@ impl Dispatcher {
                 hint(self.shared.store.note_partial(active.context.row, kept).await);
                 ledger::close_job(&self.shared, id).await;
             }
-            self.clear_up(id);
+            self.clear_up_after(id, removed.as_ref());
             self.shared.board.remove(id);
             self.shared.bells.leave(id);
             self.look_at_queue = true;

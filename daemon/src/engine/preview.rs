@@ -70,6 +70,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
         had_files: false,
+        sweeps_before: shared.sweeps.count(),
         stuck_for: Duration::ZERO,
         cancel: CancellationToken::new(),
     };

@@ -61,7 +61,7 @@ pub(super) async fn adopt(
         if context.cancel.is_cancelled() {
             return Err(JobStop::Cancelled);
         }
-        last = store.copy_files(context.row, known.row, after, BATCH).await?;
+        last = store.copy_files(context.row, known.clone(), after, BATCH).await?;
     }
     let head = PlanHead {
         commit: known.commit,
@@ -70,6 +70,6 @@ pub(super) async fn adopt(
         files: known.files,
         bytes: known.bytes,
     };
-    // Refused when the other job's list was forgotten meanwhile: this one is then planned anew.
+    // Refused, as a batch is, when the other job's list was forgotten meanwhile: this one is then planned anew.
     Ok(store.finish_plan(&context.id, head).await?)
 }

@@ -8,6 +8,7 @@ use url::Url;
 use super::{
     Engine,
     access::{self, TokenRule},
+    budgets,
     error::CallError,
     ledger, login,
     shared::{EndpointAccess, Shared},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     config::Mode,
     hub::{Endpoint, FileTarget, Hop, Reading, RouteUse, Way},
-    model::{Booking, CommitHash, Digest, Job, Manifest, RepoId, RepoKind, RepoPath, Revision, Spent, Token},
+    model::{Booking, CommitHash, Digest, Job, Manifest, Owner, RepoId, RepoKind, RepoPath, Revision, Spent, Token},
 };
 
 /// Files of each kind of storage that are asked for: one repository's files may lie at several hosts.
@@ -26,8 +27,8 @@ const SAMPLES: usize = 6;
 /// What to explain.
 #[derive(Debug, Clone)]
 pub struct RouteCall {
-    /// Who asks.
-    pub uid: u32,
+    /// Who asks, and pays.
+    pub owner: Owner,
     /// The repository or address.
     pub subject: RouteSubject,
     /// Names or addresses of endpoints; empty: the configured ones.
@@ -75,22 +76,28 @@ pub struct HostRoute {
 pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -> Result<Explanation, CallError> {
     // It costs as much as a dry run, and more.
     let _turn = shared.previews.acquire().await.map_err(|_| CallError::Stopping)?;
+    if call.measure {
+        budgets::must_have_some(shared, &call.owner)?;
+    }
     let mut found = Explanation::default();
     match &call.subject {
         RouteSubject::Address(url) => address(shared, mode, &call, url, &mut found).await?,
         RouteSubject::Repo(kind, repo_id, revision) => {
             let config = shared.config();
-            let endpoints = submit::endpoints(
+            let mut endpoints = submit::endpoints(
                 &config,
                 mode,
                 &call.endpoints,
                 &call.preferred_endpoint,
                 &mut found.notes,
             )?;
+            if call.measure {
+                budgets::only_affordable(shared, &mut endpoints)?;
+            }
             let rule = TokenRule::new(mode, &call.preferred_endpoint);
             let own = call.token.clone();
-            let token = login::token_of(shared, &config, &rule, call.uid, &endpoints, own, call.no_login).await;
-            for access in access::for_caller(shared, &rule, endpoints, call.uid, token) {
+            let token = login::token_of(shared, &config, &rule, call.owner.uid, &endpoints, own, call.no_login).await;
+            for access in access::for_caller(shared, &rule, endpoints, call.owner.uid, token) {
                 repository(shared, &access, (*kind, repo_id, revision), call.measure, &mut found).await;
             }
         }
@@ -107,7 +114,7 @@ async fn address(
 ) -> Result<(), CallError> {
     let endpoint = Endpoint::parse("", bare(url).as_str())
         .map_err(|error| CallError::invalid("url", error))?
-        .counted(shared.ledgers.of_user(call.uid));
+        .counted(shared.ledgers.of_user(call.owner.uid));
     let configured = submit::is_configured(&shared.config(), &endpoint);
     if mode == Mode::System && !configured {
         found.notes.push(format!(

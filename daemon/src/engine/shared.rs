@@ -29,6 +29,7 @@ use super::{
     progress::JobProgress,
     sources::{SourceId, Sources},
     stop::JobStop,
+    sweeps::Sweeps,
     timing::Bells,
     turns::{Partials, Turns},
     unclaimed::UnclaimedInAll,
@@ -79,8 +80,9 @@ pub(super) struct Shared {
     pub(super) previews: Semaphore,
     /// Identity of this boot of the machine; empty when the system does not tell.
     pub(super) boot: String,
-    /// By partial file.
+    /// By partial file, by ref, and by folder of a repository.
     pub(super) turns: Turns<PathBuf>,
+    pub(super) sweeps: Sweeps,
     pub(super) partials: Partials<PathBuf>,
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
@@ -131,6 +133,7 @@ impl Shared {
             making_room: Arc::default(),
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
+            sweeps: Sweeps::default(),
             partials: Partials::default(),
             judging: Turns::default(),
             gates: Gates::default(),
@@ -236,6 +239,8 @@ pub(super) struct JobContext {
     pub(super) stuck_for: Duration,
     /// An earlier run has brought files.
     pub(super) had_files: bool,
+    /// Sweeps of caches before this run.
+    pub(super) sweeps_before: u64,
     pub(super) cancel: CancellationToken,
 }
 
@@ -258,6 +263,7 @@ impl JobContext {
     ) -> Arc<Self> {
         let sources = shared.sources_of(&endpoints);
         Arc::new(Self {
+            sweeps_before: shared.sweeps.count(),
             shared,
             sources,
             admission: Arc::new(Admission::new(endpoints.len())),
@@ -275,6 +281,11 @@ impl JobContext {
         })
     }
 
+    /// Whether files that were in their places may be gone by now.
+    pub(super) fn may_have_lost_files(&self) -> bool {
+        self.had_files || self.shared.sweeps.count() != self.sweeps_before
+    }
+
     /// The same job with a token of its own, for work that may be ended before the job.
     pub(super) fn child(&self) -> Arc<Self> {
         Arc::new(Self {
@@ -288,6 +299,7 @@ impl JobContext {
             admission: self.admission.clone(),
             progress: self.progress.clone(),
             had_files: self.had_files,
+            sweeps_before: self.sweeps_before,
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),
         })

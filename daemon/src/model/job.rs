@@ -219,7 +219,7 @@ pub struct Selection {
 }
 
 /// Where the files go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// A Hugging Face cache (the folder that holds `models--org--name`).
     Cache(PathBuf),

@@ -43,7 +43,7 @@ pub struct Change {
 }
 
 /// A span of time on some days.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Period {
     /// The days on which it begins.
     pub days: Weekdays,

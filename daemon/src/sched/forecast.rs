@@ -1,6 +1,8 @@
 //! When downloads will be done, when nothing but time passes: what the line brings, shared as the allocator shares it, within
 //! limits and windows. Pure: the moment and the zone are parameters.
 
+use std::collections::HashMap;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::calendar::{Opening, limit_at, window_at};
@@ -71,14 +73,54 @@ enum Gate {
     Shut(Option<Timestamp>),
 }
 
-fn gate(load: &Load, zone: &TimeZone, now: Timestamp) -> Gate {
-    if let Some(at) = load.not_before.filter(|at| *at > now) {
-        return Gate::Shut(Some(at));
+/// The windows of some jobs: many have the same, and each is looked up again only when it opens or closes.
+struct Windows<'a> {
+    /// By job: which of `all`.
+    of: Vec<Option<usize>>,
+    all: Vec<Window<'a>>,
+}
+
+struct Window<'a> {
+    periods: &'a [Period],
+    known: Option<Opening>,
+}
+
+impl<'a> Windows<'a> {
+    fn new(queue: &'a [Load]) -> Self {
+        let mut numbers: HashMap<&[Period], usize> = HashMap::new();
+        let mut all = Vec::new();
+        let mut number_of = |periods: &'a [Period]| {
+            *numbers.entry(periods).or_insert_with(|| {
+                all.push(Window { periods, known: None });
+                all.len() - 1
+            })
+        };
+        let of = queue
+            .iter()
+            .map(|load| load.periods.as_deref().map(&mut number_of))
+            .collect();
+        Self { of, all }
     }
-    match load.periods.as_deref().map(|periods| window_at(periods, zone, now)) {
-        None | Some(Opening::Open(None)) => Gate::Open(None),
-        Some(Opening::Open(until)) => Gate::Open(until),
-        Some(Opening::Closed(opens)) => Gate::Shut(opens),
+
+    /// Whether a job may run at a moment that is not before those that were asked for.
+    fn gate(&mut self, number: usize, load: &Load, zone: &TimeZone, now: Timestamp) -> Gate {
+        if let Some(at) = load.not_before.filter(|at| *at > now) {
+            return Gate::Shut(Some(at));
+        }
+        let Some(window) = self.of[number].and_then(|window| self.all.get_mut(window)) else {
+            return Gate::Open(None);
+        };
+        let holds = |opening: &Opening| match opening {
+            Opening::Open(edge) | Opening::Closed(edge) => edge.is_none_or(|edge| now < edge),
+        };
+        let opening = match window.known.filter(holds) {
+            Some(known) => known,
+            None => *window.known.insert(window_at(window.periods, zone, now)),
+        };
+        match opening {
+            Opening::Open(until) => Gate::Open(until),
+            Opening::Closed(opens) => Gate::Shut(opens),
+        }
     }
 }
 
@@ -166,69 +208,91 @@ fn rates(running: &[&Load], capacity: Option<f64>) -> Vec<f64> {
 
 /// When the job with this number in the queue will be done. The queue is in the order in which jobs are begun.
 pub fn forecast(road: &Road<'_>, queue: &[Load], wanted: usize, now: Timestamp) -> Outlook {
+    let outlooks = run(road, queue, Some(wanted), now);
+    outlooks.get(wanted).copied().unwrap_or(Outlook::Never)
+}
+
+/// When each job of the queue will be done: as much work as for the last one alone.
+pub fn forecast_all(road: &Road<'_>, queue: &[Load], now: Timestamp) -> Vec<Outlook> {
+    run(road, queue, None, now)
+}
+
+/// Until one job is done, or all are.
+fn run(road: &Road<'_>, queue: &[Load], wanted: Option<usize>, now: Timestamp) -> Vec<Outlook> {
+    let mut outlooks = vec![Outlook::Never; queue.len()];
+    let mut windows = Windows::new(queue);
     let mut left: Vec<f64> = queue.iter().map(|load| float(load.left_bytes)).collect();
+    let mut open: Vec<usize> = (0..queue.len()).collect();
     let mut at = now;
     let end = now.saturating_add(HORIZON).unwrap_or(Timestamp::MAX);
+    let (mut most, mut changes) = capacity(road, at);
     for _ in 0..STEPS {
         let mut next: Option<Timestamp> = None;
         let mut sooner = |candidate: Option<Timestamp>| next = [next, candidate].into_iter().flatten().min();
         let mut running = Vec::new();
-        for (number, load) in queue.iter().enumerate() {
-            if left[number] <= 0.0 && number != wanted {
-                continue;
+        for number in &open {
+            // Who comes after those waits for one of them, whatever its window says.
+            if running.len() >= road.most_at_once.max(1) {
+                break;
             }
-            match gate(load, road.zone, at) {
+            match windows.gate(*number, &queue[*number], road.zone, at) {
                 Gate::Shut(opens) => sooner(opens),
-                Gate::Open(_) if running.len() >= road.most_at_once.max(1) => {}
                 Gate::Open(until) => {
                     sooner(until);
-                    running.push(number);
+                    running.push(*number);
                 }
             }
         }
-        // Nothing is left: it is done once it may run, for what is there already has to be looked at.
-        if left[wanted] <= 0.0 && running.contains(&wanted) {
-            return Outlook::Ready(at);
-        }
-        let (capacity, changes) = capacity(road, at);
-        sooner(changes);
-        let loads: Vec<&Load> = running.iter().map(|number| &queue[*number]).collect();
-        let rates = rates(&loads, capacity);
-        if running.iter().zip(&rates).any(|(_, rate)| rate.is_infinite()) {
-            return Outlook::Unknown;
-        }
-        // Until the first is done or something else changes.
-        let lasts = running.iter().zip(&rates).map(|(number, rate)| left[*number] / rate);
-        let soonest = lasts
-            .filter(|seconds| seconds.is_finite())
-            .fold(f64::INFINITY, f64::min);
-        let until_next = next.map_or(f64::INFINITY, |next| next.duration_since(at).as_secs_f64());
-        let seconds = soonest.min(until_next);
-        if seconds.is_infinite() {
-            return Outlook::Never;
-        }
-        for (number, rate) in running.iter().zip(&rates) {
-            left[*number] -= rate * seconds;
-            // What is less than a byte is a matter of rounding.
-            if left[*number] < 1.0 {
-                left[*number] = 0.0;
+        // Nothing is left of some: they are done once they may run, for what is there already has to be looked at.
+        if !running.iter().any(|number| left[*number] <= 0.0) {
+            if changes.is_some_and(|changes| changes <= at) {
+                (most, changes) = capacity(road, at);
+            }
+            sooner(changes);
+            let loads: Vec<&Load> = running.iter().map(|number| &queue[*number]).collect();
+            let rates = rates(&loads, most);
+            if rates.iter().any(|rate| rate.is_infinite()) {
+                open.iter().for_each(|number| outlooks[*number] = Outlook::Unknown);
+                return outlooks;
+            }
+            // Until the first is done or something else changes.
+            let lasts = running.iter().zip(&rates).map(|(number, rate)| left[*number] / rate);
+            let soonest = lasts
+                .filter(|seconds| seconds.is_finite())
+                .fold(f64::INFINITY, f64::min);
+            let until_next = next.map_or(f64::INFINITY, |next| next.duration_since(at).as_secs_f64());
+            let seconds = soonest.min(until_next);
+            if seconds.is_infinite() {
+                return outlooks;
+            }
+            for (number, rate) in running.iter().zip(&rates) {
+                left[*number] -= rate * seconds;
+                // What is less than a byte is a matter of rounding.
+                if left[*number] < 1.0 {
+                    left[*number] = 0.0;
+                }
+            }
+            at = match next {
+                Some(next) if until_next <= soonest => next,
+                _ => SignedDuration::try_from_secs_f64(seconds)
+                    .ok()
+                    .and_then(|seconds| at.checked_add(seconds).ok())
+                    .unwrap_or(Timestamp::MAX),
+            };
+            if at > end {
+                return outlooks;
             }
         }
-        at = match next {
-            Some(next) if until_next <= soonest => next,
-            _ => SignedDuration::try_from_secs_f64(seconds)
-                .ok()
-                .and_then(|seconds| at.checked_add(seconds).ok())
-                .unwrap_or(Timestamp::MAX),
-        };
-        if at > end {
-            return Outlook::Never;
+        let done: Vec<usize> = running.into_iter().filter(|number| left[*number] <= 0.0).collect();
+        done.iter().for_each(|number| outlooks[*number] = Outlook::Ready(at));
+        if !done.is_empty() {
+            open.retain(|number| !done.contains(number));
         }
-        if left[wanted] <= 0.0 && running.contains(&wanted) {
-            return Outlook::Ready(at);
+        if open.is_empty() || wanted.is_some_and(|wanted| done.contains(&wanted)) {
+            return outlooks;
         }
     }
-    Outlook::Never
+    outlooks
 }
 
 #[cfg(test)]

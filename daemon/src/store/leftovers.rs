@@ -14,9 +14,11 @@ use crate::model::{Destination, Digest, JobState, RepoId, RepoKind};
 
 /// Rows of one transaction.
 const ROWS: u32 = 2000;
+/// Contents of one query: others wait meanwhile.
+const CONTENTS: usize = 32;
 
 /// Where files of jobs go: a repository folder of a cache, or a local directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The cache, or the directory.
     pub destination: Destination,
@@ -26,7 +28,7 @@ pub struct Place {
     pub repo_id: RepoId,
 }
 
-/// What jobs have to do with one content in one place.
+/// What jobs have to do with one content in one place; of one that is wanted nothing else is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Claimants {
     /// A job that has not ended wants it, or may: it has no plan yet.
@@ -46,6 +48,22 @@ struct Here {
     ended_at: Timestamp,
 }
 
+/// Of the columns `destination, path, kind, repo_id`; `None` when they make no sense.
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Option<Place>> {
+    let (word, path): (String, String) = (row.get(0)?, row.get(1)?);
+    let (kind, repo_id): (String, String) = (row.get(2)?, row.get(3)?);
+    let destination = match word.as_str() {
+        "cache" => Destination::Cache(path.into()),
+        _ => Destination::LocalDir(path.into()),
+    };
+    let known = RepoKind::parse(&kind).zip(RepoId::parse(&repo_id).ok());
+    Ok(known.map(|(kind, repo_id)| Place {
+        destination,
+        kind,
+        repo_id,
+    }))
+}
+
 fn places(db: &Connection) -> Result<Vec<Place>, StoreError> {
     // Of a local directory one is enough, whatever repositories went there.
     let mut statement = db
@@ -54,23 +72,8 @@ fn places(db: &Connection) -> Result<Vec<Place>, StoreError> {
              UNION ALL SELECT destination, path, min(kind), min(repo_id) FROM jobs WHERE destination = 'local_dir' GROUP BY path",
         )
         .act("list destinations")?;
-    let read = |row: &Row<'_>| -> rusqlite::Result<Option<Place>> {
-        let (word, path): (String, String) = (row.get(0)?, row.get(1)?);
-        let (kind, repo_id): (String, String) = (row.get(2)?, row.get(3)?);
-        let destination = match word.as_str() {
-            "cache" => Destination::Cache(path.into()),
-            _ => Destination::LocalDir(path.into()),
-        };
-        Ok(RepoKind::parse(&kind)
-            .zip(RepoId::parse(&repo_id).ok())
-            .map(|(kind, repo_id)| Place {
-                destination,
-                kind,
-                repo_id,
-            }))
-    };
     let places = statement
-        .query_map([], read)
+        .query_map([], place)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .act("list destinations")?;
     Ok(places.into_iter().flatten().collect())
@@ -119,7 +122,9 @@ fn claimants(
     place: &Place,
     contents: &[(Digest, Option<String>)],
 ) -> Result<Vec<Claimants>, StoreError> {
-    let jobs = jobs_here(db, place)?;
+    let mut jobs = jobs_here(db, place)?;
+    // Who wants it most likely is asked first, and the rest not at all then: there may be thousands.
+    jobs.sort_by_key(|job| (job.state.is_final(), job.planned, job.state != JobState::Active));
     let mut statement = db
         .prepare_cached(
             "SELECT count(*), coalesce(sum(state <> 'done'), 0) FROM files WHERE job_row = ?1 AND digest = ?2",
@@ -132,6 +137,12 @@ fn claimants(
             if tag.as_ref().is_some_and(|tag| *tag != job.id) {
                 continue;
             }
+            if !job.state.is_final() && !job.planned {
+                claimants.wanted = true;
+            }
+            if claimants.wanted {
+                break;
+            }
             let (files, unfinished): (u64, u64) = statement
                 .query_row(params![job.row, digest.to_string()], |row| {
                     Ok((row.get(0)?, row.get(1)?))
@@ -139,7 +150,7 @@ fn claimants(
                 .act("look for a content")?;
             claimants.placed |= files > unfinished;
             match job.state.is_final() {
-                false => claimants.wanted |= unfinished > 0 || !job.planned,
+                false => claimants.wanted = unfinished > 0,
                 true if unfinished > 0 => claimants.left.push((job.state, job.ended_at)),
                 true => {}
             }
@@ -187,7 +198,12 @@ impl Store {
         place: Place,
         contents: Vec<(Digest, Option<String>)>,
     ) -> Result<Vec<Claimants>, StoreError> {
-        self.queue.read(move |db| claimants(db, &place, &contents)).await
+        let mut all = Vec::with_capacity(contents.len());
+        for some in contents.chunks(CONTENTS) {
+            let (place, some) = (place.clone(), some.to_vec());
+            all.extend(self.reads.read(move |db| claimants(db, &place, &some)).await?);
+        }
+        Ok(all)
     }
 
     /// Partial files that were claimed before a time and not since.

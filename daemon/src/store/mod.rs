@@ -19,6 +19,7 @@ mod migrate;
 mod open;
 mod pacing;
 mod partials;
+mod places;
 mod progress;
 mod prune;
 mod queries;

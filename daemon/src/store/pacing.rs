@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
-    Store,
+    MOVED_AT_ONCE, Store,
     error::{Act as _, StoreError},
     events, jobs,
     jobs::{MoveNote, Scope},
@@ -102,14 +102,26 @@ fn timed(db: &Connection) -> Result<Vec<Job>, StoreError> {
     Ok(found)
 }
 
-fn requeue_timed(context: &mut WriteContext<'_>) -> Result<(), StoreError> {
-    let ids: Vec<String> = context
-        .db
+/// Jobs that wait for their time, oldest first.
+fn waiting(db: &Connection) -> Result<Vec<JobId>, StoreError> {
+    let ids: Vec<String> = db
         .prepare_cached("SELECT id FROM jobs WHERE state = 'held' AND hold_reason IN ('window', 'budget') ORDER BY row")
         .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
         .act("read jobs that wait for their time")?;
-    for id in ids.iter().filter_map(|id| JobId::parse(id).ok()) {
-        jobs::apply(context, Scope::All, &id, JobMove::Requeue, &MoveNote::default())?;
+    Ok(ids.iter().filter_map(|id| JobId::parse(id).ok()).collect())
+}
+
+/// Those of them that still do.
+fn requeue_timed(context: &mut WriteContext<'_>, ids: &[JobId]) -> Result<(), StoreError> {
+    for id in ids {
+        let reason = match jobs::get(context.db, Scope::All, id) {
+            Ok(job) => job.hold_reason,
+            Err(StoreError::NoSuchJob(_)) => None,
+            Err(error) => return Err(error),
+        };
+        if matches!(reason, Some(HoldReason::Window | HoldReason::Budget)) {
+            jobs::apply(context, Scope::All, id, JobMove::Requeue, &MoveNote::default())?;
+        }
     }
     Ok(())
 }
@@ -199,12 +211,17 @@ impl Store {
         self.queue.read(timed).await
     }
 
-    /// Queues all jobs again that wait for their window or for a budget: those may have changed.
+    /// Queues all jobs again that wait for their window or for a budget: those may have changed. Some at a time: others do
+    /// not wait for a thousand.
     ///
     /// # Errors
-    /// When the database refuses; then none is moved.
+    /// When the database refuses; those before were moved.
     pub async fn requeue_timed(&self) -> Result<(), StoreError> {
-        self.jobs.write(requeue_timed).await
+        for some in self.jobs.read(waiting).await?.chunks(MOVED_AT_ONCE) {
+            let some = some.to_vec();
+            self.jobs.write(move |context| requeue_timed(context, &some)).await?;
+        }
+        Ok(())
     }
 
     /// The global limits that were set.
@@ -266,5 +283,38 @@ mod tests {
             (held.state, held.hold_reason),
             (JobState::Held, Some(HoldReason::Window))
         );
+    }
+
+    #[tokio::test]
+    async fn thousands_that_wait_for_their_time_are_moved_some_at_a_time() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        let mut ids = Vec::new();
+        for _ in 0..MOVED_AT_ONCE + 1 {
+            let mut new = new_job(1, "a/b", Priority::Normal, None);
+            new.max_queued = 10_000;
+            ids.push(store.submit(new).await.unwrap().job.id);
+        }
+        let first = store.job(Scope::All, &ids[0]).await.unwrap();
+        let hold = store.hold_queued(first.row, Some(1), HoldReason::Budget, MoveNote::default(), Vec::new());
+        hold.await.unwrap();
+        let counted = async |state| {
+            let counts = store.counts().await.unwrap();
+            counts
+                .iter()
+                .find(|(of, _)| *of == state)
+                .map_or(0, |(_, count)| *count)
+        };
+        assert_eq!(counted(JobState::Held).await, ids.len() as u64);
+        // One waits for something else by now.
+        let moves = [JobMove::Requeue, JobMove::Hold(HoldReason::Disk)];
+        for job_move in moves {
+            let moved = store.move_job(Scope::All, &ids[5], job_move, MoveNote::default());
+            moved.await.unwrap();
+        }
+        store.requeue_timed().await.unwrap();
+        assert_eq!(counted(JobState::Held).await, 1);
+        let other = store.job(Scope::All, &ids[5]).await.unwrap();
+        assert_eq!(other.hold_reason, Some(HoldReason::Disk));
     }
 }

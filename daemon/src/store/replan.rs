@@ -74,16 +74,16 @@ impl Store {
     /// Copies some files of another job's plan, in path order after a path; gives the last path, `None` after the last file.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// `PlanOutdated` when the other job has another plan by now, or none; when the database refuses.
     pub async fn copy_files(
         &self,
         job_row: i64,
-        from_row: i64,
+        from: KnownPlan,
         after: String,
         limit: u32,
     ) -> Result<Option<String>, StoreError> {
         self.jobs
-            .write(move |context| copy(context, job_row, from_row, &after, limit))
+            .write(move |context| copy(context, job_row, &from, &after, limit))
             .await
     }
 
@@ -108,16 +108,30 @@ impl Store {
 fn copy(
     context: &mut WriteContext<'_>,
     job_row: i64,
-    from_row: i64,
+    from: &KnownPlan,
     after: &str,
     limit: u32,
 ) -> Result<Option<String>, StoreError> {
+    // Between two batches it may have been tried again, and list another commit.
+    let is_the_same: bool = context
+        .db
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE row = ?1 AND planned = 1 AND commit_hash = ?2 AND planned_at = ?3)",
+        )
+        .and_then(|mut statement| {
+            let plan = params![from.row, from.commit.as_str(), from.asked_at.as_millisecond()];
+            statement.query_row(plan, |row| row.get(0))
+        })
+        .act("look at a known plan")?;
+    if !is_the_same {
+        return Err(StoreError::PlanOutdated);
+    }
     let last: Option<String> = context
         .db
         .prepare_cached("SELECT path FROM files WHERE job_row = ?1 AND path > ?2 ORDER BY path LIMIT 1 OFFSET ?3 - 1")
         .and_then(|mut statement| {
             statement
-                .query_row(params![from_row, after, limit], |row| row.get(0))
+                .query_row(params![from.row, after, limit], |row| row.get(0))
                 .optional()
         })
         .act("read a plan")?;
@@ -127,7 +141,72 @@ fn copy(
             "INSERT INTO files (job_row, path, size, digest, state) SELECT ?1, path, size, digest, 'pending' \
              FROM files WHERE job_row = ?2 AND path > ?3 AND (?4 IS NULL OR path <= ?4) ORDER BY path",
         )
-        .and_then(|mut statement| statement.execute(params![job_row, from_row, after, last]))
+        .and_then(|mut statement| statement.execute(params![job_row, from.row, after, last]))
         .act("copy a plan")?;
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{Fixture, new_job},
+        *,
+    };
+    use crate::{
+        model::{Digest, FileId, FileState, Job, JobMove, Priority, RepoPath},
+        store::{MoveNote, PlanHead, Scope},
+    };
+
+    async fn begun(store: &Store) -> Job {
+        let new = new_job(1, "a/b", Priority::Normal, None);
+        let job = store.submit(new).await.unwrap().job;
+        moved(store, &job, JobMove::Start).await
+    }
+
+    async fn moved(store: &Store, job: &Job, job_move: JobMove) -> Job {
+        let moved = store.move_job(Scope::All, &job.id, job_move, MoveNote::default());
+        moved.await.unwrap()
+    }
+
+    /// Two files, `a` and `b`, of a commit.
+    async fn plan(store: &Store, job: &Job, commit: u8) {
+        let file = |path: &str| FileRecord {
+            id: FileId(0),
+            path: RepoPath::parse(path).unwrap(),
+            size: 1,
+            digest: Digest::Sha256([commit; 32]),
+            state: FileState::Pending,
+            reused: false,
+            failure: None,
+        };
+        store.clear_plan(job.row).await.unwrap();
+        store.add_files(job.row, vec![file("a"), file("b")]).await.unwrap();
+        let head = PlanHead {
+            commit: CommitHash::parse(&commit.to_string().repeat(40)).unwrap(),
+            asked_at: Timestamp::from_second(i64::from(commit)).unwrap(),
+            trust: Trust::Origin,
+            files: 2,
+            bytes: 2,
+        };
+        store.finish_plan(&job.id, head).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_not_copied_from_two() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        let (first, second) = (begun(store).await, begun(store).await);
+        plan(store, &first, 1).await;
+        let commit = CommitHash::parse(&"1".repeat(40)).unwrap();
+        let known = store.plan_at(second.row, commit).await.unwrap().unwrap();
+        let copy = |after: &str| store.copy_files(second.row, known.clone(), after.to_owned(), 1);
+        assert_eq!(copy("").await.unwrap().as_deref(), Some("a"));
+        // Tried again: it has no plan, then that of another commit, whose list is as long.
+        moved(store, &first, JobMove::Cancel).await;
+        moved(store, &first, JobMove::Retry).await;
+        assert!(matches!(copy("a").await, Err(StoreError::PlanOutdated)));
+        moved(store, &first, JobMove::Start).await;
+        plan(store, &first, 2).await;
+        assert!(matches!(copy("a").await, Err(StoreError::PlanOutdated)));
+    }
 }

@@ -1,6 +1,6 @@
 //! What the dispatcher does with the rows of jobs that are being worked on.
 
-use super::{Store, StoreError, jobs, jobs::MoveNote, jobs::Scope, queries, thread::WriteContext};
+use super::{MOVED_AT_ONCE, Store, StoreError, jobs, jobs::MoveNote, jobs::Scope, queries, thread::WriteContext};
 use crate::model::{HoldReason, Job, JobId, JobMove, JobState};
 
 impl Store {
@@ -15,11 +15,11 @@ impl Store {
             .await
     }
 
-    /// Holds a queued job and, where a user is named, all queued ones of that user, but not those of some rows; in one
-    /// transaction, each with its event.
+    /// Holds a queued job and, where a user is named, all queued ones of that user, but not those of some rows; each with its
+    /// event, some at a time: others do not wait for a thousand.
     ///
     /// # Errors
-    /// When the database refuses; then none is held.
+    /// When the database refuses; those before are held.
     pub async fn hold_queued(
         &self,
         row: i64,
@@ -28,13 +28,16 @@ impl Store {
         note: MoveNote,
         except: Vec<i64>,
     ) -> Result<(), StoreError> {
-        let hold = move |context: &mut WriteContext<'_>| {
-            for id in queries::queued_ids(context.db, row, of_user, &except)? {
-                jobs::apply(context, Scope::All, &id, JobMove::Hold(reason), &note)?;
-            }
-            Ok(())
-        };
-        self.jobs.write(hold).await
+        let read = move |db: &rusqlite::Connection| queries::queued_ids(db, row, of_user, &except);
+        for some in self.jobs.read(read).await?.chunks(MOVED_AT_ONCE) {
+            let (some, note) = (some.to_vec(), note.clone());
+            let hold = move |context: &mut WriteContext<'_>| {
+                // Whom a user has paused since stays so.
+                jobs::apply_to_all(context, Scope::All, &some, JobMove::Hold(reason), &note).map(drop)
+            };
+            self.jobs.write(hold).await?;
+        }
+        Ok(())
     }
 
     /// Notes that bytes came for a job that was stuck.

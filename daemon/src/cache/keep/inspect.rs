@@ -11,7 +11,7 @@ use crate::cache::error::CacheError;
 use crate::cache::find::{Check, Judged};
 use crate::cache::layout::Layout;
 use crate::cache::store::Store;
-use crate::model::Digest;
+use crate::model::{CommitHash, Digest};
 
 /// The largest listing that is read: a million files.
 const LARGEST_TREE: u64 = 512 << 20;
@@ -53,48 +53,60 @@ struct TreeFile {
     lfs_sha256: Option<String>,
 }
 
+/// What was learnt from the files that were looked at before.
+#[derive(Default)]
+pub struct Learnt {
+    /// The revision whose listing this is.
+    of: Option<CommitHash>,
+    /// Sizes and hashes by path.
+    listed: HashMap<String, (u64, Digest)>,
+    /// By inode, for each content has many names.
+    verdicts: HashMap<(u64, Digest), Verdict>,
+}
+
 impl Store {
-    /// Hashes the files of a revision. `known` are contents that were found sound before, by inode; each is hashed once.
+    /// Hashes one file of a revision, by its number below `files`; a content that was hashed before is not hashed again.
+    /// `None`: there is no such number.
     ///
     /// # Errors
     /// `Cancelled`; what the system says.
     pub fn inspect(
         &self,
         revision: &CachedRevision,
-        known: &mut HashMap<(u64, Digest), Verdict>,
+        number: usize,
+        learnt: &mut Learnt,
         cancel: &AtomicBool,
-        tell: &mut dyn FnMut(Inspected),
-    ) -> Result<(), CacheError> {
-        let Layout::Cache { folder } = self.layout() else {
-            return Ok(());
+    ) -> Result<Option<Inspected>, CacheError> {
+        let (Layout::Cache { folder }, Some(entry)) = (self.layout(), revision.entries.get(number)) else {
+            return Ok(None);
         };
-        let prefix = format!("{folder}/snapshots/{}/", revision.commit);
-        let tree = self.tree(&revision.commit)?;
-        for entry in &revision.entries {
-            let path = entry.relative.strip_prefix(&prefix).unwrap_or(&entry.relative);
-            let listed = tree.get(path);
-            let expected = listed
-                .map(|(_, digest)| *digest)
-                .or_else(|| Digest::parse(entry.blob.as_ref()?));
-            let verdict = match expected {
-                _ if entry.broken => Verdict::Broken,
-                None => Verdict::Unknown,
-                Some(digest) => match known.get(&(entry.inode, digest)) {
-                    Some(verdict) => *verdict,
-                    None => {
-                        let verdict = self.verdict(&entry.relative, listed.map(|(size, _)| *size), &digest, cancel)?;
-                        known.insert((entry.inode, digest), verdict);
-                        verdict
-                    }
-                },
-            };
-            tell(Inspected {
-                path: path.to_owned(),
-                bytes: entry.bytes,
-                verdict,
-            });
+        if learnt.of.as_ref() != Some(&revision.commit) {
+            learnt.listed = self.tree(&revision.commit)?;
+            learnt.of = Some(revision.commit.clone());
         }
-        Ok(())
+        let prefix = format!("{folder}/snapshots/{}/", revision.commit);
+        let path = entry.relative.strip_prefix(&prefix).unwrap_or(&entry.relative);
+        let listed = learnt.listed.get(path).copied();
+        let expected = listed
+            .map(|(_, digest)| digest)
+            .or_else(|| Digest::parse(entry.blob.as_ref()?));
+        let verdict = match expected {
+            _ if entry.broken => Verdict::Broken,
+            None => Verdict::Unknown,
+            Some(digest) => match learnt.verdicts.get(&(entry.inode, digest)) {
+                Some(verdict) => *verdict,
+                None => {
+                    let verdict = self.verdict(&entry.relative, listed.map(|(size, _)| size), &digest, cancel)?;
+                    learnt.verdicts.insert((entry.inode, digest), verdict);
+                    verdict
+                }
+            },
+        };
+        Ok(Some(Inspected {
+            path: path.to_owned(),
+            bytes: entry.bytes,
+            verdict,
+        }))
     }
 
     fn verdict(
@@ -122,7 +134,7 @@ impl Store {
     }
 
     /// Sizes and hashes as the listing of a commit says, by path; nothing without a listing that can be read.
-    fn tree(&self, commit: &crate::model::CommitHash) -> Result<HashMap<String, (u64, Digest)>, CacheError> {
+    fn tree(&self, commit: &CommitHash) -> Result<HashMap<String, (u64, Digest)>, CacheError> {
         let bytes = self.root().read_small(&self.layout().tree(commit), LARGEST_TREE)?;
         let tree: Option<Tree> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let files = tree.filter(|tree| tree.format_version == 1).map(|tree| tree.files);

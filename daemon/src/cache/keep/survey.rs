@@ -1,6 +1,6 @@
 //! What is there: the revisions of a repository, the blobs behind their files, and the blobs behind none.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -12,9 +12,9 @@ use crate::cache::store::Store;
 use crate::model::{CommitHash, RepoId, RepoKind};
 
 /// Folders within folders that are followed.
-const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = 64;
 /// Of a ref.
-const LONGEST_REF: u64 = 256;
+pub(super) const LONGEST_REF: u64 = 256;
 
 /// A blob of a repository's own folder.
 #[derive(Debug, Clone, Copy)]
@@ -257,13 +257,6 @@ impl Store {
             found.push(entry);
         }
         Ok(())
-    }
-
-    /// The blobs that any snapshot leads to now.
-    pub(super) fn needed_now(&self) -> Result<BTreeSet<String>, CacheError> {
-        let survey = self.survey()?;
-        let entries = survey.revisions.into_iter().flat_map(|revision| revision.entries);
-        Ok(entries.filter_map(|entry| entry.blob).collect())
     }
 }
 

@@ -9,21 +9,20 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::RenameFlags;
 
+use super::needed::Needed;
 use super::open_files::OpenFiles;
-use super::survey::{CachedRevision, Survey};
+use super::survey::{CachedRevision, DEEPEST, LONGEST_REF, Survey};
 use crate::cache::error::CacheError;
 use crate::cache::layout::Layout;
 use crate::cache::lock::{self, AfterLimit, Patience};
 use crate::cache::store::Store;
-use crate::cache::touched::Touched;
+use crate::cache::touched::{Touched, parent_of};
 use crate::model::CommitHash;
 
 /// Locks that are held together.
 const BATCH: usize = 64;
 /// A temporary file of a Python client that is younger may be in use, whatever we can see.
 const UNFINISHED: Duration = Duration::from_secs(86_400);
-/// Folders within folders that are removed.
-const DEEPEST: usize = 64;
 
 /// What went, or would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub struct Swept {
 
 impl Store {
     /// Removes revisions and every blob that none needs afterwards. With `dry_run` only tells. Pinned revisions and those
-    /// with an open file stay. Safe to repeat after a crash.
+    /// with an open file stay. Safe to repeat after a crash. The survey must be one of this moment.
     ///
     /// # Errors
     /// What the system says; what went before is gone.
@@ -70,6 +69,10 @@ impl Store {
         let Layout::Cache { folder } = self.layout() else {
             return Ok(Swept::default());
         };
+        if !dry_run {
+            // What lies aside is in the way of the next revision of that name.
+            self.tidy(folder)?;
+        }
         let mut swept = Swept::default();
         let mut going: BTreeSet<&CommitHash> = BTreeSet::new();
         for revision in survey
@@ -145,13 +148,19 @@ impl Store {
     /// Refs, then the snapshot in one step, then what was told of it.
     fn take_revision(&self, folder: &str, revision: &CachedRevision) -> Result<(), CacheError> {
         let mut touched = Touched::new();
+        let commit = &revision.commit;
         for name in &revision.refs {
             let relative = format!("{folder}/refs/{name}");
-            self.root().remove(&relative)?;
-            touched.insert(format!("{folder}/refs"));
+            // Another program may have moved it to another commit since the survey.
+            let says = self.root().read_small(&relative, LONGEST_REF)?.unwrap_or_default();
+            if String::from_utf8_lossy(&says).trim() == commit.as_str() {
+                self.root().remove(&relative)?;
+                touched.insert(parent_of(&relative));
+            }
         }
+        // No ref may come back after a power cut and lead to nothing.
+        self.root().sync_touched(&mut touched)?;
         let staging = self.layout().staging();
-        let commit = &revision.commit;
         let snapshot = format!("{folder}/snapshots/{commit}");
         let aside = format!("{staging}/{commit}.removed");
         let kept = self.keep_staging(&mut touched)?;
@@ -193,6 +202,7 @@ impl Store {
             waiting: &|_| {},
         };
         let mut gone = Vec::new();
+        let mut needed = Needed::new(self.root(), folder);
         for batch in names.chunks(BATCH) {
             let (mut held, mut free) = (Vec::new(), Vec::new());
             for name in batch {
@@ -210,8 +220,8 @@ impl Store {
                     Err(error) => return Err(error),
                 }
             }
-            let needed = self.needed_now()?;
-            for name in free.into_iter().filter(|name| !needed.contains(*name)) {
+            needed.refresh()?;
+            for name in free.into_iter().filter(|name| !needed.has(name)) {
                 if self.root().remove(&format!("{folder}/blobs/{name}"))? {
                     gone.push(name);
                 }

@@ -1,11 +1,11 @@
 //! What is in a cache, what is sound of it, and what a sweep leaves.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::cache::testkit::{Bench, GO_ON, commit, git_digest};
-use crate::cache::{OpenFiles, Removed, Survey, Swept, Verdict};
+use crate::cache::{Learnt, OpenFiles, Removed, Survey, Swept, Verdict};
 use crate::model::{CommitHash, Revision};
 
 /// `config.json` and `a.txt` at the first commit, by `main`; `config.json` again and `b.txt` at the second, by none; a blob
@@ -180,6 +180,44 @@ fn what_a_killed_sweep_put_aside_goes_with_the_next() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "plays the sweep that was killed")]
+fn what_lies_aside_is_not_in_the_way_of_the_same_revision() {
+    let bench = bench();
+    let aside = bench.repo().join(".hfetch").join(format!("{}.removed", other()));
+    fs::create_dir_all(&aside).unwrap();
+    fs::write(aside.join("own.txt"), b"x").unwrap();
+    // It came again since, and goes again.
+    let done = sweep(&bench, &[other()], &nobody(), false);
+    assert_eq!(done.removed, [Removed::Revision(other()), Removed::Blobs(2)]);
+    assert!(!bench.repo().join("snapshots").join(other().as_str()).exists() && !aside.exists());
+}
+
+#[test]
+fn a_ref_that_means_another_commit_by_now_stays() {
+    let bench = bench();
+    let seen = survey(&bench);
+    bench.store.write_ref(&Revision::main(), &other()).unwrap();
+    bench
+        .store
+        .write_ref(&Revision::parse("refs/pr/1").unwrap(), &commit())
+        .unwrap();
+    bench.store.sweep(&seen, &[commit()].into(), &nobody(), false).unwrap();
+    let main = bench.store.read_ref(&Revision::main()).unwrap().unwrap();
+    assert_eq!(main.commit, other().as_str());
+}
+
+#[test]
+fn a_link_that_another_program_makes_meanwhile_keeps_its_blob() {
+    let bench = bench();
+    let seen = survey(&bench);
+    let loose = git_digest(b"loose").to_string();
+    let late = bench.repo().join("snapshots").join(commit().as_str()).join("late");
+    symlink(format!("../../blobs/{loose}"), &late).unwrap();
+    let done = bench.store.sweep(&seen, &BTreeSet::new(), &nobody(), false).unwrap();
+    assert!(done.removed.is_empty() && late.exists(), "{done:?}");
+}
+
+#[test]
 fn links_out_of_the_cache_are_not_followed() {
     let bench = bench();
     let outside = tempfile::tempdir().unwrap();
@@ -197,14 +235,13 @@ fn every_file_is_held_against_its_hash() {
     let blob = |text: &[u8]| bench.repo().join("blobs").join(git_digest(text).to_string());
     let verdicts = || {
         let mut found = Vec::new();
-        let mut known = HashMap::new();
+        let mut learnt = Learnt::default();
         for revision in &survey(&bench).revisions {
-            bench
-                .store
-                .inspect(revision, &mut known, &GO_ON, &mut |file| {
-                    found.push((file.path, file.verdict))
-                })
-                .unwrap();
+            for number in 0.. {
+                let inspected = bench.store.inspect(revision, number, &mut learnt, &GO_ON).unwrap();
+                let Some(file) = inspected else { break };
+                found.push((file.path, file.verdict));
+            }
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found

@@ -120,3 +120,72 @@ async fn an_endpoint_without_a_budget_left_is_left_out() {
     world.until(&alone, JobState::Done, None).await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn what_measures_is_refused_when_nothing_is_left() {
+    let (one, other) = (hub(2 * MB), hub(2 * MB));
+    let toml = |user: &str, endpoint_budget: &str| {
+        format!(
+            "[bandwidth]\ntimezone = 'UTC'\n[users.default]\nbudget = '{user}'\n{}{}",
+            endpoint(&one, &format!("budget = '{endpoint_budget}'")),
+            endpoint(&other, "")
+        )
+    };
+    let world = World::start("2026-03-01T12:00:00Z", &toml("1MB/day", "1GB/day")).await;
+    let owner = Owner {
+        uid: 7,
+        user: "ann".to_owned(),
+    };
+    let explain = |measure| {
+        world.engine.explain_route(RouteCall {
+            owner: owner.clone(),
+            subject: RouteSubject::Repo(
+                crate::model::RepoKind::Model,
+                crate::model::RepoId::parse("org/m").unwrap(),
+                crate::model::Revision::main(),
+            ),
+            endpoints: Vec::new(),
+            preferred_endpoint: String::new(),
+            token: None,
+            no_login: true,
+            measure,
+        })
+    };
+    let probe = || {
+        world.engine.probe_endpoints(ProbeCall {
+            owner: owner.clone(),
+            endpoints: Vec::new(),
+            repo: Some((
+                crate::model::RepoKind::Model,
+                crate::model::RepoId::parse("org/m").unwrap(),
+            )),
+            revision: crate::model::Revision::main(),
+            preferred_endpoint: String::new(),
+            token: None,
+            no_login: true,
+        })
+    };
+    let id = world.submit((7, "ann"), |_| ()).await;
+    world.until(&id, JobState::Held, Some(HoldReason::Budget)).await;
+    let sent = |hub: &SimHub| hub.journal().body_bytes(hfetch_tests::sim::Host::Cdn);
+    let before = sent(&one) + sent(&other);
+    let refused = [explain(true).await.map(drop), probe().await.map(drop)];
+    for outcome in refused {
+        assert!(
+            matches!(&outcome, Err(CallError::NotAllowed(why)) if why.contains("budget of ann")),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(sent(&one) + sent(&other), before);
+    // Which way it would go costs next to nothing.
+    explain(false).await.unwrap();
+    // With a budget again, an endpoint that has none is left out.
+    world.reconfigure(&toml("1GB/day", "1B/day"));
+    world.until(&id, JobState::Done, None).await;
+    let of_one = sent(&one);
+    let probed = probe().await.unwrap();
+    assert_eq!(probed.endpoints.len(), 1, "{probed:?}");
+    explain(true).await.unwrap();
+    assert_eq!(sent(&one), of_one);
+    world.stop().await;
+}

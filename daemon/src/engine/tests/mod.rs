@@ -3,6 +3,7 @@
 mod budgets;
 mod forecast;
 mod nights;
+mod sweeps;
 
 use std::{path::Path, sync::Arc};
 

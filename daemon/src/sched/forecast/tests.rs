@@ -194,6 +194,70 @@ fn windows_limits_and_beginnings_are_heeded() {
     assert!(!ready("2026-03-27T04:00:01Z").is_by(at("2026-03-27T04:00:00Z")) && !Outlook::Never.is_by(Timestamp::MAX));
 }
 
+#[test]
+fn thousands_of_windows_are_foreseen_together() {
+    // An hour each, four at a time in four hours a night; the last ones are late, and none is left out.
+    let jobs = 1200;
+    let queue: Vec<Load> = (0..jobs)
+        .map(|number| Load {
+            periods: night(1, 5),
+            user: number % 7,
+            ..load(900 * MIB)
+        })
+        .collect();
+    let limit = Limit::Off;
+    let road = Road {
+        goodput: Some(MIB),
+        limit: &limit,
+        until: None,
+        zone: &TimeZone::UTC,
+        most_at_once: 4,
+    };
+    let outlooks = forecast_all(&road, &queue, at("2026-03-01T12:00:00Z"));
+    let ready: Vec<Timestamp> = outlooks
+        .iter()
+        .map(|outlook| match outlook {
+            Outlook::Ready(at) => *at,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // Sixteen a night: 75 nights.
+    let last = ready.iter().max().unwrap();
+    let expected = at("2026-05-15T05:00:00Z");
+    assert!(
+        last.duration_since(expected).abs() < SignedDuration::from_secs(60),
+        "{last}"
+    );
+    for number in [0, 1, 599, 1199] {
+        let alone = forecast(&road, &queue, number, at("2026-03-01T12:00:00Z"));
+        assert_eq!(alone, outlooks[number], "{number}");
+    }
+}
+
+#[test]
+fn what_is_left_of_nothing_is_done_when_it_may_run() {
+    let limit = Limit::Rate(10);
+    let road = Road {
+        goodput: None,
+        limit: &limit,
+        until: None,
+        zone: &TimeZone::UTC,
+        most_at_once: 1,
+    };
+    let now = at("2026-03-01T12:00:00Z");
+    let windowed = Load {
+        periods: night(13, 14),
+        ..load(0)
+    };
+    let queue = [load(0), load(100), load(0), windowed];
+    let after = |seconds: i64| Outlook::Ready(now + SignedDuration::from_secs(seconds));
+    assert_eq!(
+        forecast_all(&road, &queue, now),
+        [after(0), after(10), after(10), after(3600)]
+    );
+    assert!(forecast_all(&road, &[], now).is_empty());
+}
+
 proptest! {
     /// More to do is never sooner, and all together take what the line needs for all of it.
     #[test]
@@ -212,6 +276,13 @@ proptest! {
         let last = (0..queue.len()).map(|number| seconds(&queue, number, 1000)).fold(0.0, f64::max);
         let expected = all as f64 / 1000.0;
         prop_assert!((last - expected).abs() < 0.1 + expected / 1000.0, "{last} {expected}");
+        // All together are what each is alone.
+        let limit = Limit::Off;
+        let road = Road { goodput: Some(1000), limit: &limit, until: None, zone: &TimeZone::UTC, most_at_once: 4 };
+        let together = forecast_all(&road, &queue, at("2026-03-01T12:00:00Z"));
+        for (number, outlook) in together.iter().enumerate() {
+            prop_assert_eq!(*outlook, forecast(&road, &queue, number, at("2026-03-01T12:00:00Z")));
+        }
         for number in 0..queue.len() {
             let before = seconds(&queue, number, 1000);
             let mut longer = queue.clone();

@@ -1,0 +1,209 @@
+//! What a forecast is made of at one moment, what it says of each job, and what would help those that are late.
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::Forecast;
+use crate::{
+    config::Config,
+    engine::{limits, shared::Shared, timing},
+    model::{HoldReason, Job, JobId, JobState, Limit, Priority},
+    sched::forecast::{Load, Outlook, Road, forecast, forecast_all},
+};
+
+/// For so many jobs that are late it is worked out what would help; each is a forecast or four of its own.
+const MOST_HELPED: usize = 20;
+
+/// What could be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Help {
+    NoWindow,
+    HighPriority,
+    NoOwnLimit,
+    NoGlobalLimit,
+}
+
+impl Help {
+    const ALL: [Self; 4] = [
+        Self::HighPriority,
+        Self::NoOwnLimit,
+        Self::NoWindow,
+        Self::NoGlobalLimit,
+    ];
+
+    fn told(self, id: &JobId) -> String {
+        match self {
+            Self::NoWindow => format!("outside its window (`hfctl set {id} --window off`)"),
+            Self::HighPriority => format!("before your other jobs (`hfctl set {id} --priority high`)"),
+            Self::NoOwnLimit => format!("without its own limit (`hfctl set {id} --limit off`)"),
+            Self::NoGlobalLimit => "without the global limit (`hfctl limit off`, for operators)".to_owned(),
+        }
+    }
+
+    /// Whether there is anything to change.
+    fn applies(self, load: &Load, others: usize, limited: bool) -> bool {
+        match self {
+            Self::NoWindow => load.periods.is_some(),
+            Self::HighPriority => load.priority != Priority::High && others > 0,
+            Self::NoOwnLimit => load.limit.is_some(),
+            Self::NoGlobalLimit => limited,
+        }
+    }
+}
+
+/// All that a forecast needs at one moment.
+pub(super) struct Scene {
+    config: Arc<Config>,
+    pub(super) now: Timestamp,
+    limit: Limit,
+    until: Option<(Option<u64>, Timestamp)>,
+    goodput: Option<u64>,
+    jobs: Vec<Job>,
+    loads: Vec<Load>,
+    /// Jobs whose size nobody knows yet.
+    unknown: usize,
+}
+
+impl Scene {
+    /// What is so now, for jobs in the order in which they are begun. Takes its time.
+    pub(super) fn now(shared: &Shared, jobs: Vec<Job>) -> Self {
+        let (config, now) = (shared.config(), shared.clock.now());
+        let loads = jobs.iter().map(|job| load(shared, &config, job)).collect();
+        let unknown = jobs
+            .iter()
+            .filter(|job| job.commit.is_none() && job.bytes_expected == 0);
+        let (limit, until) = limits::lasting(shared, &config, now);
+        Self {
+            now,
+            limit,
+            until,
+            goodput: shared.forecasts.goodput(),
+            unknown: unknown.count(),
+            loads,
+            config,
+            jobs,
+        }
+    }
+
+    /// What is foreseen for the jobs that have to be ready by a time; `only` for one of them.
+    pub(super) fn foresee(&self, only: Option<&JobId>) -> Vec<(JobId, Forecast)> {
+        let outlooks = self.outlooks();
+        let mut helped = 0;
+        let asked = self
+            .jobs
+            .iter()
+            .enumerate()
+            .filter(|(_, job)| only.is_none_or(|id| *id == job.id));
+        let foreseen = asked.filter_map(|(number, job)| {
+            let deadline = job.spec.pacing.ready_by?;
+            let forecast = self.told(number, deadline, outlooks[number], helped < MOST_HELPED);
+            helped += usize::from(forecast.late);
+            Some((job.id.clone(), forecast))
+        });
+        foreseen.collect()
+    }
+
+    /// Of all jobs, as things are.
+    fn outlooks(&self) -> Vec<Outlook> {
+        let zone = timing::zone(&self.config);
+        forecast_all(&self.road(&zone, false), &self.loads, self.now)
+    }
+
+    fn road<'a>(&'a self, zone: &'a TimeZone, lifted: bool) -> Road<'a> {
+        Road {
+            goodput: self.goodput,
+            limit: if lifted { &Limit::Off } else { &self.limit },
+            until: self.until.filter(|_| !lifted),
+            zone,
+            most_at_once: self.config.transfer.max_active_jobs as usize,
+        }
+    }
+
+    /// Of one job, if that were changed.
+    fn with(&self, number: usize, help: Help) -> Outlook {
+        let zone = timing::zone(&self.config);
+        let mut queue = self.loads.clone();
+        let load = &mut queue[number];
+        match help {
+            Help::NoWindow => load.periods = None,
+            Help::HighPriority => load.priority = Priority::High,
+            Help::NoOwnLimit => load.limit = None,
+            Help::NoGlobalLimit => {}
+        }
+        // As the queue is read: higher priority first, then the older one.
+        let mut order: Vec<usize> = (0..queue.len()).collect();
+        order.sort_by_key(|at| (std::cmp::Reverse(queue[*at].priority), *at));
+        let place = order.iter().position(|at| *at == number).unwrap_or(number);
+        let queue: Vec<Load> = order.into_iter().map(|at| queue[at].clone()).collect();
+        forecast(&self.road(&zone, help == Help::NoGlobalLimit), &queue, place, self.now)
+    }
+
+    fn told(&self, number: usize, deadline: Timestamp, outlook: Outlook, with_help: bool) -> Forecast {
+        let (job, zone) = (&self.jobs[number], timing::zone(&self.config));
+        let by = timing::told(deadline, &zone);
+        if job.commit.is_none() && job.bytes_expected == 0 {
+            return Forecast {
+                ready_at: None,
+                late: false,
+                text: format!("whether it will be ready by {by} is told once its files are listed"),
+            };
+        }
+        let late = !outlook.is_by(deadline) && outlook != Outlook::Unknown;
+        let mut text = match outlook {
+            Outlook::Ready(at) if late => format!("not ready by {by}, but {}", timing::told(at, &zone)),
+            Outlook::Ready(at) => format!("ready {}, in time for {by}", timing::told(at, &zone)),
+            Outlook::Never => format!("not ready by {by}, nor within a year"),
+            Outlook::Unknown => format!("whether it will be ready by {by} is not known: nothing was measured yet"),
+        };
+        if late && with_help {
+            let limited = self.limit != Limit::Off || self.until.is_some();
+            let helps = Help::ALL.into_iter().filter(|help| {
+                help.applies(&self.loads[number], self.jobs.len() - 1, limited)
+                    && self.with(number, *help).is_by(deadline)
+            });
+            let helps: Vec<String> = helps.map(|help| help.told(&job.id)).collect();
+            text.push_str(&match helps.as_slice() {
+                [] => "; no single change of priority, limit or window makes it ready in time".to_owned(),
+                helps => format!("; in time {}", helps.join(", or ")),
+            });
+        }
+        if late && !with_help {
+            text.push_str("; so many jobs are late that only of the first it is told what would help");
+        }
+        if self.unknown > 0 {
+            text.push_str(&format!("; {} jobs are not listed yet and not counted", self.unknown));
+        }
+        Forecast {
+            ready_at: match outlook {
+                Outlook::Ready(at) => Some(at),
+                Outlook::Never | Outlook::Unknown => None,
+            },
+            late,
+            text,
+        }
+    }
+}
+
+fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
+    let live = shared.board.read(&job.id);
+    let here = live.map_or(job.bytes_done + job.bytes_partial, |live| live.bytes_done);
+    let left_bytes = match job.commit {
+        Some(_) => job.bytes_total.saturating_sub(here),
+        None => job.bytes_expected,
+    };
+    let pacing = &job.spec.pacing;
+    let window = pacing.window.as_deref();
+    // A hold for another reason than its window ends when it is tried again.
+    let held = job.state == JobState::Held && job.hold_reason != Some(HoldReason::Window);
+    let window_limit = window.and_then(|name| config.windows.get(name)?.limit);
+    Load {
+        user: job.owner.uid,
+        weight: config.users.of(&job.owner.user).weight,
+        priority: job.spec.priority,
+        left_bytes,
+        limit: [pacing.limit, window_limit].into_iter().flatten().min(),
+        periods: window.and_then(|name| timing::periods(config, name).ok()),
+        not_before: pacing.start_at.max(job.next_attempt_at.filter(|_| held)),
+    }
+}
