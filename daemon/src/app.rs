@@ -25,6 +25,7 @@ use crate::{
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
     engine::{Clock, Engine, chain},
     hub::{BadProxy, Hub, HubOptions, ProxyPoint, ProxyRules, RouteTable},
+    metrics::{self, MetricsListener},
     resources,
     signals::{Ask, SignalStream},
     state_dir::{self, StateDirError},
@@ -175,6 +176,16 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
             Some((port, door))
         }
     };
+    let scraped = config.borrow().metrics.listen;
+    let scraped = match scraped {
+        None => None,
+        Some(address) => {
+            let port = MetricsListener::bind(address).await;
+            let port = port.with_context(|| format!("cannot listen at {address} (metrics.listen)"))?;
+            tracing::info!(address = %port.address, "serving metrics");
+            Some(port)
+        }
+    };
     let door = remote.as_ref().map(|(_, door)| door.clone());
     let starting = Engine::start(Clock::system(), &state_dir, mode, config, hub.clone(), tokens);
     let mut starting = std::pin::pin!(starting);
@@ -210,6 +221,13 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         stopping: stopping.clone(),
     };
     let mut server = JoinSet::new();
+    if let Some(port) = scraped {
+        let (engine, stopping) = (engine.clone(), stopping.clone());
+        server.spawn(async move {
+            metrics::serve(port, engine, stopping).await;
+            Ok(())
+        });
+    }
     let watched = engine.clone();
     server.spawn(api::serve(listener, engine, options));
     let mut pings = manager.ping_every().map(interval);

@@ -8,6 +8,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _, 
 
 use crate::config::LogFormat;
 
+/// What the journal's fields of ours begin with: `job` is `HFETCH_JOB`.
+const FIELDS: &str = "HFETCH";
+
 /// Starts logging to stderr or the journal.
 ///
 /// # Errors
@@ -16,7 +19,8 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::builder().parse(filter)?;
     let journal = (format == LogFormat::Auto && stderr_is_the_journals())
         .then(tracing_journald::layer)
-        .and_then(Result::ok);
+        .and_then(Result::ok)
+        .map(|journal| journal.with_field_prefix(Some(FIELDS.to_owned())));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match (journal, format) {
         (Some(journal), _) => journal.with_syslog_identifier("hfetchd".to_owned()).boxed(),
         (None, LogFormat::Json) => tracing_subscriber::fmt::layer()

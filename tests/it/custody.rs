@@ -4,7 +4,7 @@ mod canary;
 mod dumps;
 mod sealed;
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, process::Stdio};
 
 use anyhow::Context as _;
 use hfetch_tests::{

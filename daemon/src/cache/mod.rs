@@ -58,5 +58,5 @@ pub use refs::RefOnDisk;
 pub use small::InMemory;
 pub use staging::Staging;
 pub use stamp::FileStamp;
-pub use store::{Options, Space, Store};
+pub use store::{Options, Space, Store, space_at};
 pub use twin::Twin;

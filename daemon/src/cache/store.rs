@@ -44,6 +44,24 @@ pub struct Space {
     pub free_inodes: Option<u64>,
 }
 
+/// What is free where a cache is or will be; makes nothing. Blocks.
+///
+/// # Errors
+/// What the system says.
+pub fn space_at(cache: &Path) -> Result<Space, CacheError> {
+    let there = cache.ancestors().find(|path| path.is_dir()).unwrap_or(cache);
+    space(&Root::open(there, false)?)
+}
+
+fn space(root: &Root) -> Result<Space, CacheError> {
+    let disk = root.statvfs()?;
+    Ok(Space {
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+        free_inodes: (disk.f_files > 0).then_some(disk.f_favail),
+    })
+}
+
 impl Store {
     /// Opens a destination and makes its root if needed. Nothing is made for the repository before [`Store::prepare`].
     ///
@@ -129,12 +147,7 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn filesystem(&self) -> Result<Space, CacheError> {
-        let disk = self.root.statvfs()?;
-        Ok(Space {
-            free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
-            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
-            free_inodes: (disk.f_files > 0).then_some(disk.f_favail),
-        })
+        space(&self.root)
     }
 
     /// Makes the folders of a commit and writes its complete listing, all of it durable. Safe to repeat.

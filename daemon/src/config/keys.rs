@@ -1,4 +1,4 @@
-//! Every key there is: what its value looks like, whether this version acts on it, whether a reload is enough.
+//! Every key there is: what its value looks like, and whether a reload is enough.
 
 /// What a value must look like before its meaning is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,6 @@ pub(super) struct Key {
     /// Dotted. `NAME` stands for any name; `endpoints` and `proxies` are lists of tables.
     pub(super) name: &'static str,
     pub(super) shape: Shape,
-    /// Otherwise it is checked, and setting it gives a warning.
-    pub(super) in_force: bool,
     /// What a reload cannot change.
     pub(super) restart: bool,
 }
@@ -35,7 +33,6 @@ const fn live(name: &'static str, shape: Shape) -> Key {
     Key {
         name,
         shape,
-        in_force: true,
         restart: false,
     }
 }
@@ -44,20 +41,6 @@ const fn at_start(name: &'static str, shape: Shape) -> Key {
     Key {
         restart: true,
         ..live(name, shape)
-    }
-}
-
-const fn not_yet(name: &'static str, shape: Shape) -> Key {
-    Key {
-        in_force: false,
-        ..live(name, shape)
-    }
-}
-
-const fn not_yet_at_start(name: &'static str, shape: Shape) -> Key {
-    Key {
-        restart: true,
-        ..not_yet(name, shape)
     }
 }
 
@@ -111,7 +94,7 @@ pub(super) const KEYS: [Key; 49] = [
     live("events.keep_count", Shape::Integer),
     at_start("log.filter", Shape::Text),
     at_start("log.format", Shape::Text),
-    not_yet_at_start("metrics.listen", Shape::Text),
+    at_start("metrics.listen", Shape::Text),
 ];
 
 /// All keys, dotted; `NAME` stands for any name.

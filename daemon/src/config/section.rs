@@ -144,13 +144,8 @@ impl Section<'_> {
     ) -> Option<T> {
         let default = default.into();
         match self.take(key) {
-            Some(node) => {
-                let plain = shape::conform(self.shape(key), &default).ok();
-                let unset = plain.and_then(|node| read(&node).ok());
-                let warn = unset.map_or(Warn::Always, |value| Warn::Unless(format!("{value:?}")));
-                self.value(key, key, &node, read, &warn)
-            }
-            None => self.value(key, key, &default, read, &Warn::Never),
+            Some(node) => self.value(key, key, &node, read),
+            None => self.value(key, key, &default, read),
         }
     }
 
@@ -161,7 +156,7 @@ impl Section<'_> {
         read: impl Fn(&Node) -> Checked<T>,
     ) -> Option<Option<T>> {
         match self.take(key) {
-            Some(node) => self.value(key, key, &node, read, &Warn::Always).map(Some),
+            Some(node) => self.value(key, key, &node, read).map(Some),
             None => {
                 self.remember(key, key, None, "-".to_owned(), Origin::Default);
                 Some(None)
@@ -176,7 +171,7 @@ impl Section<'_> {
         read: impl Fn(&Node) -> Checked<T>,
     ) -> Option<T> {
         match self.take(key) {
-            Some(node) => self.value(key, key, &node, read, &Warn::Always),
+            Some(node) => self.value(key, key, &node, read),
             None => {
                 self.mistake(None, key, "is missing");
                 None
@@ -188,7 +183,7 @@ impl Section<'_> {
     pub(super) fn read_all<T: Debug>(&mut self, read: impl Fn(&Node) -> Checked<T>) -> Vec<(String, Entry, Option<T>)> {
         let mut found = Vec::new();
         for (name, entry) in std::mem::take(&mut self.rest) {
-            let value = self.value("NAME", &name, &entry.node, &read, &Warn::Always);
+            let value = self.value("NAME", &name, &entry.node, &read);
             found.push((name, entry, value));
         }
         found
@@ -239,17 +234,11 @@ impl Section<'_> {
         key: &str,
         node: &Node,
         read: impl Fn(&Node) -> Checked<T>,
-        warn: &Warn,
     ) -> Option<T> {
         let read = shape::conform(self.shape(pattern_key), node).and_then(|node| Ok((read(&node)?, node)));
         match read {
             Ok((value, node)) => {
                 let checked = format!("{value:?}");
-                match warn {
-                    Warn::Never => {}
-                    Warn::Unless(unset) if *unset == checked => {}
-                    Warn::Unless(_) | Warn::Always => self.warn_if_not_in_force(pattern_key, key),
-                }
                 self.remember(pattern_key, key, Some(node.value), checked, node.origin);
                 Some(value)
             }
@@ -257,17 +246,6 @@ impl Section<'_> {
                 let path = self.path_of(key);
                 self.reader.faults(&path, faults);
                 None
-            }
-        }
-    }
-
-    fn warn_if_not_in_force(&mut self, pattern_key: &str, key: &str) {
-        let pattern = format!("{}.{pattern_key}", self.pattern);
-        if keys::find(&pattern).is_some_and(|known| !known.in_force) {
-            let name = self.path_of(key);
-            let warning = format!("`{name}` is checked but not in force in this version");
-            if !self.reader.warnings.contains(&warning) {
-                self.warn(warning);
             }
         }
     }
@@ -283,12 +261,4 @@ impl Section<'_> {
             origin,
         });
     }
-}
-
-/// Whether to say that a key is not in force.
-enum Warn {
-    Never,
-    Always,
-    /// It says what would hold without it.
-    Unless(String),
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::Config,
     hub::Endpoint,
-    model::{Booking, Budget, HoldReason, Job, JobId, JobMove, Owner, units::show_bytes},
+    model::{Booking, Budget, HoldReason, Job, JobId, JobMove, Owner, Spent as Came, units::show_bytes},
     sched::budget::{Standing, standing, term},
     store::{MoveNote, StoreError},
 };
@@ -28,31 +28,56 @@ pub(super) enum Whose {
     Endpoint(String),
 }
 
-/// Bytes by local day, as far back as a budget can look.
+/// What the accounts add up to.
 #[derive(Debug, Default)]
-pub(super) struct Totals(BTreeMap<(Whose, Date), u64>);
+pub(super) struct Totals {
+    /// Bytes by local day, as far back as a budget can look.
+    by_day: BTreeMap<(Whose, Date), u64>,
+    /// What came since the start, by the base address of the endpoint.
+    since_start: BTreeMap<String, Came>,
+}
 
 impl Totals {
-    /// Adds what was counted; once for each of those that it counts for.
-    pub(super) fn add(&mut self, rows: &[Booking]) {
+    /// Adds what was counted before the start; once for each of those that it counts for.
+    pub(super) fn add_earlier(&mut self, rows: &[Booking]) {
         for (key, bytes) in rows.iter().flat_map(both) {
-            let sum = self.0.entry(key).or_default();
+            let sum = self.by_day.entry(key).or_default();
             *sum = sum.saturating_add(bytes);
+        }
+    }
+
+    /// The same of what was counted just now.
+    pub(super) fn add(&mut self, rows: &[Booking]) {
+        self.add_earlier(rows);
+        for row in rows {
+            *self.since_start.entry(row.route.endpoint.clone()).or_default() += row.spent;
         }
     }
 
     /// Takes off what counts elsewhere again.
     pub(super) fn take_off(&mut self, rows: &[Booking]) {
         for (key, bytes) in rows.iter().flat_map(both) {
-            let sum = self.0.entry(key).or_default();
+            let sum = self.by_day.entry(key).or_default();
             *sum = sum.saturating_sub(bytes);
         }
+        for row in rows {
+            *self.since_start.entry(row.route.endpoint.clone()).or_default() -= row.spent;
+        }
+    }
+
+    /// What came since the start, with what is not taken yet, by the base address of the endpoint.
+    pub(super) fn since_start(&self, untaken: &[Booking]) -> BTreeMap<String, Came> {
+        let mut all = self.since_start.clone();
+        for row in untaken {
+            *all.entry(row.route.endpoint.clone()).or_default() += row.spent;
+        }
+        all
     }
 
     /// Bytes from a day on.
     fn since(&self, whose: &Whose, day: Date) -> u64 {
         let (first, last) = ((whose.clone(), day), (whose.clone(), Date::MAX));
-        self.0.range(first..=last).map(|(_, bytes)| bytes).sum()
+        self.by_day.range(first..=last).map(|(_, bytes)| bytes).sum()
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     hub::Ledger,
-    model::{Booking, Job, JobId, Owner},
+    model::{Booking, Job, JobId, Owner, Spent},
     store::{Asked, InHand, Scope, Store, StoreError},
 };
 
@@ -128,6 +128,11 @@ impl Ledgers {
     pub(super) fn with_totals<T>(&self, today: Date, look: impl FnOnce(&Totals, &[Booking]) -> T) -> T {
         let totals = lock(&self.totals);
         look(&totals, &self.read(today, |_| true))
+    }
+
+    /// What came since the start, by the base address of the endpoint; it only grows.
+    pub(super) fn since_start(&self, today: Date) -> BTreeMap<String, Spent> {
+        self.with_totals(today, Totals::since_start)
     }
 
     /// What is counted and not booked.
@@ -252,7 +257,7 @@ pub(super) async fn recovered(store: &Store, jobs: &[Job], now: Timestamp) -> Re
     let today = TimeZone::UTC.to_datetime(now).date();
     let first = today.checked_sub(BUDGET_DAYS.days()).unwrap_or(Date::MIN);
     let (_, booked) = store.in_ledger(Asked::Since(Scope::All, first)).await?;
-    lock(&ledgers.totals).add(&booked);
+    lock(&ledgers.totals).add_earlier(&booked);
     for (id, had) in store.take_in_hand().await? {
         let Some(job) = jobs.iter().find(|job| job.id.as_str() == id) else {
             continue;

@@ -22,6 +22,7 @@ mod dispatcher;
 mod doctor;
 mod endpoints;
 mod error;
+mod figures;
 mod files;
 mod finish;
 mod forecast;
@@ -62,6 +63,7 @@ mod stage;
 mod stop;
 mod submit;
 mod sweeps;
+mod tally;
 mod tick;
 mod timed;
 mod timing;
@@ -92,6 +94,7 @@ pub use self::{
     doctor::{Finding, Health},
     endpoints::{EndpointView, ProbeCall, Probed},
     error::CallError,
+    figures::{EndpointFigures, Figures},
     files::FileReading,
     forecast::Forecast,
     limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
@@ -107,7 +110,7 @@ pub use self::{
     sweeps::SweptRepo,
     verb::{Chosen, Verb},
 };
-use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared};
+use self::{dispatcher::Dispatcher, pulse::Pulse, shared::Shared, tally::Tally};
 use crate::{
     config::{Config, Mode},
     hub::{Hub, RepoSummary},
@@ -129,6 +132,8 @@ pub struct Engine {
     mode: Mode,
     events: broadcast::Sender<Arc<Event>>,
     pulse: Pulse,
+    /// How jobs ended since the start.
+    tally: Arc<Tally>,
 }
 
 /// Ends the engine: see [`Running::stop`].
@@ -182,8 +187,11 @@ impl Engine {
     ) -> Result<(Self, Running), StoreError> {
         let (events, heard) = broadcast::channel(EVENTS);
         let sender = events.clone();
+        let tally = Arc::new(Tally::default());
+        let ends = tally.clone();
         let on_commit = move |committed: Vec<Event>| {
             for event in committed {
+                ends.count(&event);
                 // Nobody listening is fine.
                 let _listeners = sender.send(Arc::new(event));
             }
@@ -222,6 +230,7 @@ impl Engine {
             mode,
             events,
             pulse,
+            tally,
         };
         Ok((engine, Running { root, tasks, threads }))
     }

@@ -74,6 +74,17 @@ pub(super) struct Request {
     granted: oneshot::Receiver<Slot>,
 }
 
+/// The connections of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceFigures {
+    /// Scheme, host and port.
+    pub(super) origin: String,
+    /// Open now.
+    pub(super) connections: u32,
+    /// As many as pay.
+    pub(super) connections_limit: u32,
+}
+
 impl Sources {
     /// None known yet; `most` connections in all.
     pub(super) fn new(most: u32) -> Self {
@@ -85,6 +96,20 @@ impl Sources {
             })),
             held_ms: Arc::default(),
         }
+    }
+
+    /// The connections of every source there was.
+    pub(super) fn figures(&self) -> Vec<SourceFigures> {
+        let book = lock(&self.book);
+        let figures = book.ids.iter().map(|(origin, id)| {
+            let source = &book.sources[*id];
+            SourceFigures {
+                origin: origin.clone(),
+                connections: source.active,
+                connections_limit: source.limit.get(),
+            }
+        });
+        figures.collect()
     }
 
     /// The source that an endpoint is, which takes at most `most` connections.

@@ -1,7 +1,7 @@
 //! What came over the network, as it is booked and as it is told.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, SubAssign};
 
 use jiff::civil::Date;
 
@@ -24,6 +24,15 @@ impl AddAssign for Spent {
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.wasted = self.wasted.saturating_add(other.wasted);
         self.repeated = self.repeated.saturating_add(other.repeated);
+    }
+}
+
+impl SubAssign for Spent {
+    fn sub_assign(&mut self, other: Self) {
+        self.requests = self.requests.saturating_sub(other.requests);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.wasted = self.wasted.saturating_sub(other.wasted);
+        self.repeated = self.repeated.saturating_sub(other.repeated);
     }
 }
 

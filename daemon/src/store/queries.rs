@@ -10,7 +10,7 @@ use super::{
     row,
 };
 use crate::{
-    model::{Job, JobId, JobState},
+    model::{HoldReason, Job, JobId, JobState},
     sched::queue::{self, Line},
 };
 
@@ -183,6 +183,21 @@ fn counts(db: &Connection) -> Result<Vec<(JobState, u64)>, StoreError> {
         .collect())
 }
 
+/// Number of held jobs by what they wait for.
+fn held(db: &Connection) -> Result<Vec<(HoldReason, u64)>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT hold_reason, count(*) FROM jobs WHERE state = 'held' GROUP BY hold_reason")
+        .act("count held jobs")?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .act("count held jobs")?;
+    let known = rows
+        .into_iter()
+        .filter_map(|(word, count)| Some((HoldReason::parse(&word)?, count)));
+    Ok(known.collect())
+}
+
 impl Store {
     /// Number of jobs in each open state.
     ///
@@ -190,6 +205,14 @@ impl Store {
     /// When the database refuses.
     pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, StoreError> {
         self.reads.read(counts).await
+    }
+
+    /// Held jobs by what they wait for.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn held(&self) -> Result<Vec<(HoldReason, u64)>, StoreError> {
+        self.reads.read(held).await
     }
 
     /// Returns once the threads that write have answered; what they answer does not matter. Changes nothing.

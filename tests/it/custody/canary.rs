@@ -101,8 +101,13 @@ async fn sightings(scratch: &Scratch, daemon: &Daemon<'_>, id: &str) -> anyhow::
     let mut seen = BTreeSet::new();
     let own = scratch.state().join("tokens");
     let files = holding(&scratch.path(""), CANARY)?;
-    seen.extend(files.iter().filter(|path| !path.starts_with(&own)).map(shown));
-    seen.extend(in_proc(daemon.pid())?.iter().map(shown));
+    seen.extend(
+        files
+            .iter()
+            .filter(|path| !path.starts_with(&own))
+            .map(|path| shown(path)),
+    );
+    seen.extend(in_proc(daemon.pid())?.iter().map(|path| shown(path)));
     for question in QUESTIONS {
         let args: Vec<&str> = question
             .iter()
@@ -127,7 +132,7 @@ async fn sightings(scratch: &Scratch, daemon: &Daemon<'_>, id: &str) -> anyhow::
     Ok(seen)
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
