@@ -168,6 +168,7 @@ fn what_python_is_writing_stays_and_what_it_left_long_ago_goes() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "plays the sweep that was killed")]
 fn what_a_killed_sweep_put_aside_goes_with_the_next() {
     let bench = bench();
     let aside = bench.repo().join(".hfetch").join(format!("{}.removed", other()));
@@ -179,7 +180,6 @@ fn what_a_killed_sweep_put_aside_goes_with_the_next() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "plays the sweep that was killed")]
 fn what_lies_aside_is_not_in_the_way_of_the_same_revision() {
     let bench = bench();
     let aside = bench.repo().join(".hfetch").join(format!("{}.removed", other()));
