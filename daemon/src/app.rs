@@ -1,8 +1,9 @@
 //! Floor 5: builds the parts, runs them, stops them in order.
 
+mod exit;
+
 use std::{
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
@@ -16,11 +17,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::exit::{Exit, Fatal};
 use crate::{
-    api::{
-        self, BadTls, DoorError, Listener, Reloaded, RemoteDoor, RemoteListener, ServerError, ServerFacts,
-        ServerOptions,
-    },
+    api::{self, BadTls, Listener, Reloaded, RemoteDoor, RemoteListener, ServerFacts, ServerOptions},
     cli::{self, Args},
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
     engine::{Clock, Engine, chain},
@@ -28,7 +27,7 @@ use crate::{
     metrics::{self, MetricsListener},
     resources,
     signals::{Ask, SignalStream},
-    state_dir::{self, StateDirError},
+    state_dir,
     store::Scope,
     systemd::{self, ServiceManager},
     telemetry,
@@ -45,53 +44,6 @@ const BLOCKING_STOP: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(60);
 /// `systemctl status` is brought up to date so often.
 const STATUS: Duration = Duration::from_secs(5);
-
-/// Exit codes, after sysexits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Stopped as asked.
-    Clean = 0,
-    /// A bug, or the system failed us.
-    Internal = 70,
-    /// Another daemon is there.
-    Busy = 75,
-    /// The configuration has mistakes.
-    Config = 78,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-/// Why the daemon cannot run, with its exit code.
-#[derive(Debug)]
-pub struct Fatal {
-    /// The code.
-    pub exit: Exit,
-    /// What to tell the operator.
-    pub error: anyhow::Error,
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Fatal {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        let exit = if matches!(error.downcast_ref(), Some(StateDirError::Busy { .. }))
-            || matches!(error.downcast_ref(), Some(ServerError::Busy { .. }))
-        {
-            Exit::Busy
-        } else if error.is::<Mistakes>()
-            || error.is::<BadKey>()
-            || matches!(error.downcast_ref(), Some(DoorError::Tls(_)))
-        {
-            Exit::Config
-        } else {
-            Exit::Internal
-        };
-        Self { exit, error }
-    }
-}
 
 /// Reads the configuration that the arguments and the environment name.
 ///

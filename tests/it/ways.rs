@@ -135,7 +135,7 @@ async fn the_faster_way_is_found_remembered_and_left_when_it_dies() -> anyhow::R
         .collect();
     assert!(ways.contains(&"slow".into()), "{job:#}");
     daemon.stop().await?;
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }
 
 /// A way that takes connections and says nothing is the worst: nobody is refused, and nothing comes.
@@ -157,7 +157,7 @@ async fn a_way_that_says_nothing_is_left() -> anyhow::Result<()> {
         scratch.hfctl(["download", "org/one"]).await?.ok()?;
         assert!(by(&sent(&hub), &peer) >= before + SIZE, "{rule}: {:?}", sent(&hub));
         daemon.stop().await?;
-        check::finished(&scratch, &[&hub])?;
+        check::tidied(&scratch, &[&hub])?;
     }
     assert_eq!(by(&sent(&hub), &http.peer.to_string()), 0, "{:?}", sent(&hub));
     Ok(())

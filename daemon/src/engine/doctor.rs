@@ -14,7 +14,7 @@ use super::{
     login::{self, TokenCall},
     shared::{Shared, blocking},
     stop::chain,
-    submit,
+    wanted,
 };
 use crate::{
     config::Mode,
@@ -92,7 +92,7 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
     }
     findings.extend(token_files(shared, call.uid).await);
     let mut warnings = Vec::new();
-    let endpoints = submit::endpoints(&config, mode, &[], &call.preferred_endpoint, &mut warnings)?;
+    let endpoints = wanted::endpoints(&config, mode, &[], &call.preferred_endpoint, &mut warnings)?;
     findings.extend(
         warnings
             .into_iter()

@@ -14,7 +14,7 @@ use super::{
     routes::millis,
     shared::{EndpointAccess, Shared},
     stop::chain,
-    submit,
+    wanted,
 };
 use crate::{
     config::{Mode, TokenPolicy},
@@ -93,7 +93,7 @@ pub(super) async fn list(shared: &Shared, mode: Mode, scope: Scope, uid: u32) ->
     }
     let rule = TokenRule::new(mode, "");
     let mut views = Vec::new();
-    let configured = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
+    let configured = wanted::endpoints(&config, mode, &[], "", &mut Vec::new())?;
     let configured_keys: Vec<String> = configured.iter().map(judge::key).collect();
     // Addresses that users named are shown to who may see their jobs.
     let named = order.into_iter().filter(|key| {
@@ -140,9 +140,9 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
     let config = shared.config();
     let mut notes = Vec::new();
     let rule = TokenRule::new(mode, &call.preferred_endpoint);
-    let mut endpoints = submit::endpoints(&config, mode, &call.endpoints, &call.preferred_endpoint, &mut notes)?;
+    let mut endpoints = wanted::endpoints(&config, mode, &call.endpoints, &call.preferred_endpoint, &mut notes)?;
     // What they are held against is the origin's word, also when only a mirror is asked about.
-    let all = submit::endpoints(&config, mode, &[], "", &mut Vec::new())?;
+    let all = wanted::endpoints(&config, mode, &[], "", &mut Vec::new())?;
     let mut others: Vec<Endpoint> = all.into_iter().filter(|one| !is_among(one, &endpoints)).collect();
     if call.endpoints.is_empty() {
         endpoints.append(&mut others);

@@ -10,7 +10,7 @@ use super::{
     error::CallError,
     shared::{Shared, blocking},
     stop::chain,
-    submit,
+    wanted,
 };
 use crate::{
     config::{Config, Mode, TokenPolicy},
@@ -73,7 +73,7 @@ pub(super) async fn login(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> 
         kept.map_err(|error| refused(&error))?;
     }
     Ok(Identity {
-        endpoint: submit::base_text(&endpoint),
+        endpoint: wanted::base_text(&endpoint),
         pages: endpoint.pages().clone(),
         source: Some(TokenSource::Caller),
         account: account.map(Some),
@@ -86,7 +86,7 @@ pub(super) async fn logout(shared: &Arc<Shared>, mode: Mode, call: TokenCall) ->
     let (tokens, origin) = (shared.tokens.clone(), endpoint.origin().ascii_serialization());
     let removed = blocking(move || tokens.log_out(call.uid, &origin)).await;
     let removed = removed.map_err(|error| refused(&error))?;
-    Ok((submit::base_text(&endpoint), removed))
+    Ok((wanted::base_text(&endpoint), removed))
 }
 
 /// Whose token would be used.
@@ -103,7 +103,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
             Err(why) => {
                 let hint = "the owner of the daemon finds more in its log, and with `hfctl doctor`";
                 return Ok(Identity {
-                    endpoint: submit::base_text(&endpoint),
+                    endpoint: wanted::base_text(&endpoint),
                     pages: endpoint.pages().clone(),
                     source: Some(TokenSource::Login),
                     account: Err(Failure::new(FailureKind::Unauthorized, unreadable(&why), hint)),
@@ -116,7 +116,7 @@ pub(super) async fn who_am_i(shared: &Arc<Shared>, mode: Mode, call: TokenCall) 
         None => Ok(None),
     };
     Ok(Identity {
-        endpoint: submit::base_text(&endpoint),
+        endpoint: wanted::base_text(&endpoint),
         pages: endpoint.pages().clone(),
         source,
         account,
@@ -186,7 +186,7 @@ fn endpoint(shared: &Shared, mode: Mode, call: &TokenCall) -> Result<Endpoint, C
         .filter(|name| !name.is_empty())
         .into_iter()
         .collect();
-    let mut endpoints = submit::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
+    let mut endpoints = wanted::endpoints(&config, mode, &named, &call.preferred_endpoint, &mut Vec::new())?;
     let rule = TokenRule::new(mode, &call.preferred_endpoint);
     endpoints.retain(|endpoint| access::policy(&config, &rule, endpoint) == TokenPolicy::Own);
     let first = endpoints.into_iter().next();

@@ -73,6 +73,7 @@ mod twins;
 mod unclaimed;
 mod upkeep;
 mod verb;
+mod wanted;
 mod writer;
 
 #[cfg(test)]

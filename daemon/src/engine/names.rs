@@ -11,7 +11,7 @@ use super::{
     login,
     shared::{EndpointAccess, Shared},
     stop::chain,
-    submit,
+    submit, wanted,
 };
 use crate::{
     config::{Config, Mode},
@@ -191,7 +191,7 @@ async fn search_at(
 
 fn endpoints(config: &Config, mode: Mode, call: &HubCall) -> Result<Vec<Endpoint>, CallError> {
     let unheard = &mut Vec::new();
-    submit::endpoints(config, mode, &call.endpoints, &call.preferred_endpoint, unheard)
+    wanted::endpoints(config, mode, &call.endpoints, &call.preferred_endpoint, unheard)
 }
 
 async fn accesses(shared: &Arc<Shared>, mode: Mode, call: &HubCall) -> Result<Vec<EndpointAccess>, CallError> {

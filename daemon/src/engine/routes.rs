@@ -13,7 +13,7 @@ use super::{
     ledger, login,
     shared::{EndpointAccess, Shared},
     stop::chain,
-    submit,
+    wanted,
 };
 use crate::{
     config::Mode,
@@ -84,7 +84,7 @@ pub(super) async fn explain(shared: &Arc<Shared>, mode: Mode, call: RouteCall) -
         RouteSubject::Address(url) => address(shared, mode, &call, url, &mut found).await?,
         RouteSubject::Repo(kind, repo_id, revision) => {
             let config = shared.config();
-            let mut endpoints = submit::endpoints(
+            let mut endpoints = wanted::endpoints(
                 &config,
                 mode,
                 &call.endpoints,
@@ -115,7 +115,7 @@ async fn address(
     let endpoint = Endpoint::parse("", bare(url).as_str())
         .map_err(|error| CallError::invalid("url", error))?
         .counted(shared.ledgers.of_user(call.owner.uid));
-    let configured = submit::is_configured(&shared.config(), &endpoint);
+    let configured = wanted::is_configured(&shared.config(), &endpoint);
     if mode == Mode::System && !configured {
         found.notes.push(format!(
             "{} is no endpoint of this daemon's configuration: only what the rules say is told, nobody was asked",

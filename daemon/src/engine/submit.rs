@@ -14,9 +14,10 @@ use super::{
     login,
     renew::keep_token,
     shared::Shared,
+    wanted::{base_text, endpoints},
 };
 use crate::{
-    config::{Config, EndpointOptions, Mode, is_public_mirror},
+    config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
     model::{JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token, units::parse_size},
     names::{NameSource, Names, Reference, Resolved},
@@ -310,74 +311,6 @@ fn selection(mut selection: Selection, reference: &Reference) -> Result<Selectio
         return Err(CallError::invalid("files", text));
     }
     Ok(selection)
-}
-
-/// The base address as it is stored and shown.
-pub(super) fn base_text(endpoint: &Endpoint) -> String {
-    endpoint.base().as_str().trim_end_matches('/').to_owned()
-}
-
-/// Whether the configuration lists this endpoint.
-pub(super) fn is_configured(config: &Config, endpoint: &Endpoint) -> bool {
-    config.endpoints.iter().any(|known| {
-        Endpoint::parse(&known.name, known.url.as_str()).is_ok_and(|known| base_text(&known) == base_text(endpoint))
-    })
-}
-
-/// The endpoints of a call: those that it names, else the configured ones, the caller's own HF_ENDPOINT before them; when that is
-/// no configured one, it is meant alone.
-pub(super) fn endpoints(
-    config: &Config,
-    mode: Mode,
-    named: &[String],
-    preferred: &str,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Endpoint>, CallError> {
-    let find = |text: &str| -> Result<Endpoint, CallError> {
-        let by_name = config.endpoints.iter().find(|known| known.name == text);
-        let endpoint = match by_name {
-            Some(known) => Endpoint::parse(&known.name, known.url.as_str()),
-            None if text.contains("://") => Endpoint::parse("", text),
-            None => {
-                let known: Vec<&str> = config.endpoints.iter().map(|known| known.name.as_str()).collect();
-                let known = known.join(", ");
-                return Err(CallError::invalid(
-                    "endpoints",
-                    format!("no endpoint `{text}` is configured (there are: {known})"),
-                ));
-            }
-        };
-        let endpoint = endpoint.map_err(|error| CallError::invalid("endpoints", error))?;
-        if mode == Mode::System && !is_configured(config, &endpoint) {
-            return Err(CallError::NotAllowed(format!(
-                "{} is not among the configured endpoints; ask the administrator to add it",
-                endpoint.host()
-            )));
-        }
-        Ok(endpoint)
-    };
-    if !named.is_empty() {
-        return named.iter().map(|text| find(text)).collect();
-    }
-    if !preferred.is_empty() {
-        match find(preferred) {
-            Ok(first) if is_configured(config, &first) => {
-                let mut all = configured_ones(config)?;
-                all.retain(|other| base_text(other) != base_text(&first));
-                all.insert(0, first);
-                return Ok(all);
-            }
-            Ok(alone) => return Ok(vec![alone]),
-            Err(error) => warnings.push(format!("HF_ENDPOINT is ignored: {error}")),
-        }
-    }
-    configured_ones(config)
-}
-
-fn configured_ones(config: &Config) -> Result<Vec<Endpoint>, CallError> {
-    let parse = |known: &EndpointOptions| Endpoint::parse(&known.name, known.url.as_str());
-    let all: Result<Vec<Endpoint>, _> = config.endpoints.iter().map(parse).collect();
-    all.map_err(|error| CallError::Internal(error.to_string()))
 }
 
 /// Tells one request from another under the same id. Over the wish as it was written, not over what followed from it when

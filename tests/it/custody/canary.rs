@@ -93,7 +93,7 @@ async fn the_token_is_nowhere_but_at_its_origin_and_in_its_file() -> anyhow::Res
         scratch.log().contains("TRACE") || scratch.log().contains("DEBUG"),
         "nothing was logged"
     );
-    check::finished(&scratch, &[&hub])
+    check::tidied(&scratch, &[&hub])
 }
 
 /// All places where the token shows, beside its own file.

@@ -31,6 +31,21 @@ async fn shares(users: &mut [User; 2], ids: &[String; 2], bytes: u64) -> anyhow:
     }
 }
 
+/// Fails unless the two get these shares, within 5 %, in one of three times ten seconds: others use this machine, too.
+async fn divided(users: &mut [User; 2], ids: &[String; 2], wanted: [f64; 2]) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let found = shares(users, ids, 10 * LIMIT).await?;
+        let of_wanted = [found[0] / wanted[0], found[1] / wanted[1]];
+        println!("{wanted:?}: {found:.4?}, Jain {:.5}", jain(&of_wanted));
+        if of_wanted.iter().all(|part| (part - 1.0).abs() < 0.05) && jain(&of_wanted) > 0.997 {
+            return Ok(());
+        }
+        all.push(found);
+    }
+    anyhow::bail!("{wanted:?} are wanted: {all:?}")
+}
+
 #[tokio::test]
 async fn users_share_by_weight_whatever_the_number_of_their_connections() -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
@@ -42,7 +57,7 @@ async fn users_share_by_weight_whatever_the_number_of_their_connections() -> any
         ..Switches::default()
     };
     // Two repositories: what is the same for both would be fetched once.
-    let repo = |name: &str, seed| RepoBuilder::model(name).seeded_as(FILE, 250 * MB, seed, Storage::Linked);
+    let repo = |name: &str, seed| RepoBuilder::model(name).seeded_as(FILE, 350 * MB, seed, Storage::Linked);
     let hub = SimHub::builder()
         .repo(repo("org/many", 5))
         .repo(repo("org/one", 6))
@@ -84,19 +99,11 @@ async fn users_share_by_weight_whatever_the_number_of_their_connections() -> any
     hub.pace().set_per_connection(None);
     // What was under way to the many is theirs.
     shares(&mut users, &ids, 10 * MB).await?;
-    let found = shares(&mut users, &ids, 10 * LIMIT).await?;
-    println!("64 connections and 1: {found:.4?}, Jain {:.5}", jain(&found));
-    assert!((found[0] / 0.5 - 1.0).abs() < 0.05 && jain(&found) > 0.997, "{found:?}");
+    divided(&mut users, &ids, [0.5, 0.5]).await?;
     fs::write(scratch.path("hfetch.toml"), uneven)?;
     scratch.hfctl(["daemon", "reload"]).await?.ok()?;
     shares(&mut users, &ids, MB).await?;
-    let found = shares(&mut users, &ids, 10 * LIMIT).await?;
-    let by_weight = [found[0] / 3.0, found[1]];
-    println!("three to one: {found:.4?}, Jain {:.5}", jain(&by_weight));
-    assert!(
-        (found[0] / 0.75 - 1.0).abs() < 0.05 && (found[1] / 0.25 - 1.0).abs() < 0.05,
-        "{found:?}"
-    );
+    divided(&mut users, &ids, [0.75, 0.25]).await?;
     // What one leaves goes to the other at once.
     scratch.hfctl(["pause", &ids[0]]).await?.ok()?;
     eventually("all of it for the other one", async || {

@@ -71,8 +71,16 @@ fn hashing_leaves_memory_as_it_was() {
     hash(false);
     assert_eq!(cached(&file), 6);
     // A part, whose border lies anywhere.
-    drop_cached(&file, SIZE, 0, 10 * MIB + 77);
-    let left = cached(&file);
+    // What was read a moment ago may still be held by the processor that read it.
+    let mut left = 6;
+    for _ in 0..1000 {
+        drop_cached(&file, SIZE, 0, 10 * MIB + 77);
+        left = cached(&file);
+        if left < 6 {
+            break;
+        }
+        std::thread::yield_now();
+    }
     assert!((3..=5).contains(&left), "{left}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
