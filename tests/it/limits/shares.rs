@@ -37,7 +37,6 @@ async fn divided(users: &mut [User; 2], ids: &[String; 2], wanted: [f64; 2]) -> 
     for _ in 0..3 {
         let found = shares(users, ids, 10 * LIMIT).await?;
         let of_wanted = [found[0] / wanted[0], found[1] / wanted[1]];
-        println!("{wanted:?}: {found:.4?}, Jain {:.5}", jain(&of_wanted));
         if of_wanted.iter().all(|part| (part - 1.0).abs() < 0.05) && jain(&of_wanted) > 0.997 {
             return Ok(());
         }
