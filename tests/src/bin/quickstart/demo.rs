@@ -73,7 +73,7 @@ pub(crate) async fn simulated(stage: &Stage, session: &mut Session<'_>) -> anyho
     }
     let all = session.hub()?.journal().bytes_sent_for(WEIGHTS);
     stage.line(&format!(
-        "  The Hub sent {} for the {} of {WEIGHTS}: the kill cost {}, and never costs\n  more than 64 MiB of a file, however large.",
+        "  The Hub sent {} for the {} of {WEIGHTS}: the kill cost {}, and costs\n  about 64 MiB of a file at most, however large.",
         size(all),
         size(weights),
         size(all.saturating_sub(weights)),
