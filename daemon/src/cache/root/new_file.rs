@@ -12,9 +12,22 @@ use crate::cache::error::CacheError;
 pub(in crate::cache) type Fill<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
 impl Root {
-    /// Makes a new file with these bytes, synced; `false` when something has the name already.
+    /// Makes a new file with these bytes, synced; `false` when something has the name already. An empty file is taken for what a
+    /// kill left between its making and its first byte.
     pub(in crate::cache) fn write_new(&self, relative: &str, bytes: &[u8]) -> Result<bool, CacheError> {
-        self.write_new_with(relative, &|out| out.write_all(bytes))
+        if self.write_new_with(relative, &|out| out.write_all(bytes))? {
+            return Ok(true);
+        }
+        if self.read_small(relative, 1)?.is_none_or(|found| !found.is_empty()) {
+            return Ok(false);
+        }
+        let mut file = self
+            .try_open(relative, OFlags::WRONLY, 0)
+            .map_err(|errno| self.fail(errno, "open", relative))?;
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(|source| self.fail_io(source, "write", relative))?;
+        Ok(true)
     }
 
     /// The same with what `fill` writes, however much that is.
