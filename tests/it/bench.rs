@@ -5,25 +5,27 @@ use std::process::Stdio;
 use hfetch_tests::harness::{PATIENCE, programs};
 use tokio::process::Command;
 
+/// Runs it to a good end; what it said, and what it told on the way.
+async fn ran(mut bench: Command) -> (String, String) {
+    let output = bench.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE * 3, output)
+        .await
+        .expect("it ends")
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    (String::from_utf8_lossy(&output.stdout).into_owned(), told)
+}
+
 #[tokio::test]
 async fn measures_how_limits_hold() {
     programs();
     let folder = tempfile::tempdir().expect("folder");
-    let bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
+    bench
         .args(["--no-build", "--limits", "--quick", "--folder"])
-        .arg(folder.path())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(PATIENCE, bench)
-        .await
-        .expect("it ends")
-        .expect("it runs");
-    let (said, told) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(output.status.success(), "{told}");
+        .arg(folder.path());
+    let (said, told) = ran(bench).await;
     let rows: Vec<&str> = said.lines().skip(2).collect();
     // Without root nobody can be played.
     let expected = if told.contains("fairness: left out") { 6 } else { 8 };
@@ -44,7 +46,8 @@ async fn measures_rows_with_and_without_a_daemon() {
     // It takes what lies beside it.
     programs();
     let folder = tempfile::tempdir().expect("folder");
-    let bench = Command::new(env!("CARGO_BIN_EXE_bench"))
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
+    bench
         .args([
             "--no-build",
             "--runs",
@@ -57,19 +60,8 @@ async fn measures_rows_with_and_without_a_daemon() {
         ])
         .arg("per-connection,small,resets,kill,two-hubs")
         .arg("--folder")
-        .arg(folder.path())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(PATIENCE * 3, bench)
-        .await
-        .expect("it ends")
-        .expect("it runs");
-    let (said, told) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(output.status.success(), "{told}");
+        .arg(folder.path());
+    let (said, told) = ran(bench).await;
     let cells: Vec<&str> = said
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| row") && !line.starts_with("| ---"))
