@@ -258,7 +258,6 @@ impl JobWish {
             priority: self.priority,
             limit,
             window,
-            start_at: None,
         };
         Ok((change, told.join(", ")))
     }

@@ -26,8 +26,6 @@ pub struct JobChange {
     pub limit: Option<Option<u64>>,
     /// `Some(None)` lets it run at any time.
     pub window: Option<Option<String>>,
-    /// `Some(None)` lets it begin at once.
-    pub start_at: Option<Option<Timestamp>>,
 }
 
 /// A global limit that was set in place of the configured one.

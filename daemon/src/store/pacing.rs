@@ -31,22 +31,20 @@ fn change(
     let pacing = &job.spec.pacing;
     let limit = change.limit.unwrap_or(pacing.limit);
     let window = change.window.as_ref().unwrap_or(&pacing.window);
-    let start_at = change.start_at.unwrap_or(pacing.start_at);
     context
         .db
         .execute(
-            "UPDATE jobs SET priority = ?2, rate_limit = ?3, time_window = ?4, start_at = ?5 WHERE row = ?1",
+            "UPDATE jobs SET priority = ?2, rate_limit = ?3, time_window = ?4 WHERE row = ?1",
             params![
                 job.row,
                 change.priority.unwrap_or(job.spec.priority) as i64,
                 limit,
                 window,
-                start_at.map(Timestamp::as_millisecond),
             ],
         )
         .act("change a job")?;
     let held = job.state == JobState::Held && job.hold_reason == Some(HoldReason::Window);
-    if held && (change.window.is_some() || change.start_at.is_some()) {
+    if held && change.window.is_some() {
         let note = MoveNote {
             detail: told.to_owned(),
             ..MoveNote::default()
@@ -260,7 +258,6 @@ mod tests {
             priority: None,
             limit: None,
             window: Some(None),
-            start_at: None,
         };
         store
             .change_job(Scope::All, &job.id, change, "window off".into())
