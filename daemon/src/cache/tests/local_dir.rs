@@ -242,15 +242,3 @@ fn python_holding_the_path_is_respected() {
     drop(holder);
     bench.publish("a", &digest, b"x").unwrap();
 }
-
-#[test]
-fn a_marker_that_a_kill_left_empty_is_filled_and_one_with_words_is_left() {
-    let bench = Bench::local();
-    let marker = bench.root().join(".cache/huggingface/.gitignore");
-    for (found, left) in [("", "*"), ("mine", "mine")] {
-        fs::create_dir_all(marker.parent().unwrap()).unwrap();
-        fs::write(&marker, found).unwrap();
-        bench.store.prepare_folders(&commit()).unwrap();
-        assert_eq!(fs::read_to_string(&marker).unwrap(), left);
-    }
-}
