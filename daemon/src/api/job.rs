@@ -61,7 +61,7 @@ impl JobApi {
                 return Ok(told);
             }
             Selection::AllOf(user) => {
-                let ids = self.engine.job_ids(all(Scope::All, user, verb.states())).await?;
+                let ids = self.engine.job_ids(all(Scope::All, user, verb.which())).await?;
                 (Scope::All, ids.iter().map(JobId::to_string).collect())
             }
             Selection::Ids(ids) => (caller.scope(), ids),
@@ -79,7 +79,7 @@ impl JobApi {
     /// The caller's own jobs that "all" stands for get the token of this call.
     async fn renew_all(&self, caller: &Caller, verb: Verb, renewal: &mut Renewal) -> Result<(), CallError> {
         let own = Scope::Uid(caller.owner.uid);
-        for id in self.engine.job_ids(all(own, String::new(), verb.states())).await? {
+        for id in self.engine.job_ids(all(own, String::new(), verb.which())).await? {
             // One that is gone meanwhile needs none.
             if let Ok(job) = self.engine.job(own, &id).await {
                 self.engine.renew_token(renewal, &job).await?;
@@ -193,12 +193,13 @@ impl v1::job_service_server::JobService for JobApi {
             token => Some(
                 token
                     .parse()
-                    .map_err(|_| CallError::invalid("page_token", "not one of ours"))?,
+                    .map_err(|_| CallError::invalid("page_token", "is not one of ours"))?,
             ),
         };
         let filter = Filter {
             scope,
             states: convert::state_filter(&request.states)?,
+            held_for: Vec::new(),
             user: request.user,
             repo: request.repo,
             before_row,
