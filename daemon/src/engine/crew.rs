@@ -18,7 +18,7 @@ use super::{
     transfer::{FileTransfer, TransferEnd},
 };
 use crate::{
-    hub::HubError,
+    hub::{HubError, NetworkFault},
     model::ByteRange,
     plan::{AtWork, Helper, LeaseId, spare, steal},
 };
@@ -341,9 +341,13 @@ impl Crew<'_> {
     }
 }
 
-/// No answer came at all.
+/// Nobody was reached there.
 fn is_unanswered(error: &HubError) -> bool {
-    matches!(error, HubError::Transport { .. } | HubError::TimedOut { .. })
+    use NetworkFault::{Dns, Refused, Timeout, Unreachable};
+    let HubError::Transport { fault, .. } = error else {
+        return matches!(error, HubError::TimedOut { .. });
+    };
+    matches!(fault, Dns | Refused | Timeout | Unreachable)
 }
 
 /// Resolves when the wish is granted; never without one.

@@ -172,8 +172,12 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
                 break;
             }
             Err(error) => {
-                is_refused |= matches!(classify(&error), Verdict::Permanent(_));
-                notes.push(said(access, &error));
+                let verdict = classify(&error);
+                is_refused |= matches!(verdict, Verdict::Permanent(_));
+                notes.push(match verdict {
+                    Verdict::Permanent(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
+                    _ => said(access, &error),
+                });
             }
         }
     }

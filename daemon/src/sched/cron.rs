@@ -36,6 +36,9 @@ fn what_is_wrong(error: CronError) -> String {
         CronError::InvalidTime => return "there is no such time".to_owned(),
         CronError::InvalidPattern(text) | CronError::IllegalCharacters(text) | CronError::ComponentError(text) => text,
     };
+    if text.contains("fields") {
+        return "it has not five fields".to_owned();
+    }
     let text = text
         .trim_end_matches('.')
         .replace("CronPattern", "it")
