@@ -118,13 +118,11 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        caller.may_write_to(request.spec.as_ref().map_or("", |spec| &spec.local_dir))?;
         let submit = convert::submit(
-            caller.owner,
+            caller,
             request.spec,
             request.request_id,
-            &request.token,
-            request.no_login,
+            (&request.token, request.no_login),
         )?;
         let (job, existing, warnings) = self.engine.submit(submit).await?;
         let answer = v1::SubmitJobResponse {
@@ -138,14 +136,7 @@ impl v1::job_service_server::JobService for JobApi {
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        caller.may_write_to(request.spec.as_ref().map_or("", |spec| &spec.local_dir))?;
-        let submit = convert::submit(
-            caller.owner,
-            request.spec,
-            String::new(),
-            &request.token,
-            request.no_login,
-        )?;
+        let submit = convert::submit(caller, request.spec, String::new(), (&request.token, request.no_login))?;
         let preview = self.engine.preview(submit).await?;
         let bytes = |done: bool| {
             preview
