@@ -4,6 +4,7 @@ mod afterwards;
 mod leftovers;
 mod looking;
 mod requests;
+mod rooms;
 mod sharing;
 mod takeover;
 mod telling;
