@@ -98,7 +98,7 @@ pub use self::{
     figures::{EndpointFigures, Figures},
     files::FileReading,
     forecast::Forecast,
-    limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
+    limits::{GlobalLimit, JobWish, LimitSource, LimitWish, WindowView},
     login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
@@ -251,6 +251,15 @@ impl Engine {
     /// When there is none, or it is another user's.
     pub async fn job(&self, scope: Scope, id: &JobId) -> Result<Job, CallError> {
         Ok(self.shared.store.job(scope, id).await?)
+    }
+
+    /// A copy of the job database as it is now, in a file that has no name and is gone when it is closed.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn copy_store(&self) -> Result<std::fs::File, CallError> {
+        let store = self.shared.store.clone();
+        Ok(shared::blocking(move || store.copy()).await?)
     }
 
     /// A page of jobs and the number of the newest event.

@@ -6,6 +6,7 @@
 
 mod accept;
 mod aliases;
+mod backup;
 mod block_checks;
 mod closed;
 mod deadlines;
@@ -33,7 +34,12 @@ mod schedule_runs;
 mod schedules;
 mod thread;
 
-use std::{path::Path, thread::JoinHandle};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +78,8 @@ pub struct Store {
     /// Queries of the dispatcher, which must not wait for those.
     queue: Worker,
     progress: Worker,
+    /// Where `jobs.db` is; locked by who copies it.
+    copying: Arc<Mutex<PathBuf>>,
 }
 
 /// Tells when the threads have closed their databases. Wait for it after the last [`Store`] is dropped.
@@ -104,6 +112,7 @@ impl Store {
     /// When a database is newer than this program, foreign or damaged, or the disk refuses.
     pub fn open(dir: &Path, on_commit: Box<dyn Fn(Vec<Event>) + Send>) -> Result<(Self, StoreThreads), StoreError> {
         let jobs_path = dir.join("jobs.db");
+        backup::before_migration(&jobs_path, &migrate::JOBS)?;
         let jobs_db = open_writer(&jobs_path, &migrate::JOBS, Durability::Full)?;
         let reads_db = open_reader(&jobs_path)?;
         let queue_db = open_reader(&jobs_path)?;
@@ -125,6 +134,7 @@ impl Store {
             reads,
             queue,
             progress,
+            copying: Arc::new(Mutex::new(jobs_path)),
         };
         let threads = vec![reads_thread, queue_thread, progress_thread, jobs_thread];
         Ok((store, StoreThreads { threads, failed }))
@@ -138,6 +148,15 @@ impl Store {
     /// Version of the SQLite library.
     pub fn sqlite_version() -> &'static str {
         rusqlite::version()
+    }
+
+    /// A copy of `jobs.db` as it is now, in a file that has no name any more. Others read and write meanwhile. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn copy(&self) -> Result<File, StoreError> {
+        let path = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        backup::unnamed(&path)
     }
 
     /// Stores a job. Repeating the call with the same request key gives the same job.
@@ -394,3 +413,5 @@ fn open_progress(path: &Path) -> Result<rusqlite::Connection, StoreError> {
 mod tests;
 #[cfg(test)]
 mod tests_open;
+#[cfg(test)]
+mod tests_upgrade;

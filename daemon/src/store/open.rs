@@ -72,6 +72,11 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(db)
 }
 
+/// Opens a database to copy it, whatever its version: the statement that writes the copy is no query to SQLite.
+pub(super) fn open_copier(path: &Path) -> Result<Connection, StoreError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the place")]
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let db = Connection::open_with_flags(path, flags).act("open the database")?;
