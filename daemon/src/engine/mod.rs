@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod backup;
 mod board;
 mod budgets;
 mod buffers;
@@ -253,15 +254,6 @@ impl Engine {
     /// When there is none, or it is another user's.
     pub async fn job(&self, scope: Scope, id: &JobId) -> Result<Job, CallError> {
         Ok(self.shared.store.job(scope, id).await?)
-    }
-
-    /// A copy of the job database as it is now, in a file that has no name and is gone when it is closed.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub async fn copy_store(&self) -> Result<std::fs::File, CallError> {
-        let store = self.shared.store.clone();
-        Ok(shared::blocking(move || store.copy()).await?)
     }
 
     /// A page of jobs and the number of the newest event.

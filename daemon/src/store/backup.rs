@@ -6,9 +6,11 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::PoisonError,
 };
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     migrate::{self, Schema},
     open::open_copier,
@@ -54,8 +56,18 @@ fn copy(path: &Path, to: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
+impl Store {
+    /// A copy of `jobs.db` as it is now, in a file that has no name any more. Others read and write meanwhile. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn copy(&self) -> Result<File, StoreError> {
+        unnamed(&self.copying.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// A copy in a file without a name.
-pub(super) fn unnamed(path: &Path) -> Result<File, StoreError> {
+fn unnamed(path: &Path) -> Result<File, StoreError> {
     let to = beside(path, ".copy");
     let copied = copy(path, &to);
     // Also of a copy that failed in its middle.

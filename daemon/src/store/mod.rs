@@ -35,9 +35,8 @@ mod schedules;
 mod thread;
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
 };
 
@@ -61,7 +60,7 @@ pub use self::{
     schedules::NewSchedule,
 };
 use self::{
-    open::{Durability, open_reader, open_writer},
+    open::{Durability, open_progress, open_reader, open_writer},
     thread::Worker,
 };
 use crate::model::{
@@ -150,15 +149,6 @@ impl Store {
     /// Version of the SQLite library.
     pub fn sqlite_version() -> &'static str {
         rusqlite::version()
-    }
-
-    /// A copy of `jobs.db` as it is now, in a file that has no name any more. Others read and write meanwhile. Blocks on the disk.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn copy(&self) -> Result<File, StoreError> {
-        let path = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
-        backup::unnamed(&path)
     }
 
     /// Stores a job. Repeating the call with the same request key gives the same job.
@@ -383,31 +373,6 @@ impl Store {
                 events::append(context, &job, event)
             })
             .await
-    }
-}
-
-/// Hints are not worth refusing to start: a damaged file is moved aside and begun anew.
-fn open_progress(path: &Path) -> Result<rusqlite::Connection, StoreError> {
-    match open_writer(path, &migrate::PROGRESS, Durability::Normal) {
-        Err(error @ (StoreError::Sqlite { .. } | StoreError::Damaged { .. } | StoreError::Foreign { .. })) => {
-            tracing::warn!(%error, path = %path.display(), "the progress database is begun anew; unfinished files are fetched again");
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.as_os_str().to_owned();
-                name.push(suffix);
-                match std::fs::remove_file(&name) {
-                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(StoreError::Io {
-                            act: "remove",
-                            path: name.into(),
-                            source,
-                        });
-                    }
-                    _ => {}
-                }
-            }
-            open_writer(path, &migrate::PROGRESS, Durability::Normal)
-        }
-        other => other,
     }
 }
 
