@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod backup;
 mod board;
 mod budgets;
 mod buffers;
@@ -99,7 +100,7 @@ pub use self::{
     figures::{EndpointFigures, Figures},
     files::FileReading,
     forecast::Forecast,
-    limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
+    limits::{GlobalLimit, JobWish, LimitSource, LimitWish, WindowView},
     login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,
