@@ -7,7 +7,6 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -41,7 +40,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
     top.hear(calls::read(&daemon, None).await?);
     context.on_interrupt("interrupted; the downloads go on in hfetchd");
     // Only here: elsewhere it means what whoever started us wants, such as nohup.
-    let mut hangups = Signals::new([SIGHUP]).map_err(io::Error::from)?;
+    let mut hangups = Signals::new([SIGHUP])?;
     let mut calls = Calls::new(&daemon);
     let mut screen = Screen::open()?;
     let mut ticks = interval(EVERY);

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use ratatui::{DefaultTerminal, Frame};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// The reader of keys looks so often whether it is still wanted.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(250);
+/// Keys that wait to be read.
+const KEYS: usize = 64;
 
 /// What the terminal tells.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(crate) enum Heard {
 /// The terminal in our hands.
 pub(crate) struct Screen {
     terminal: DefaultTerminal,
-    heard: UnboundedReceiver<Heard>,
+    heard: Receiver<Heard>,
     closed: Arc<AtomicBool>,
 }
 
@@ -40,7 +42,7 @@ impl Screen {
         // Its hook gives the terminal back before a panic is told.
         let terminal = ratatui::try_init()?;
         let closed = Arc::new(AtomicBool::new(false));
-        let (tell, heard) = unbounded_channel();
+        let (tell, heard) = channel(KEYS);
         let screen = Screen {
             terminal,
             heard,
@@ -74,7 +76,7 @@ impl Drop for Screen {
     }
 }
 
-fn listen(closed: &AtomicBool, tell: &UnboundedSender<Heard>) {
+fn listen(closed: &AtomicBool, tell: &Sender<Heard>) {
     while !closed.load(Relaxed) {
         let heard = match event::poll(LOOK) {
             Ok(false) => continue,
@@ -82,11 +84,11 @@ fn listen(closed: &AtomicBool, tell: &UnboundedSender<Heard>) {
             Err(error) => Err(error),
         };
         let told = match heard {
-            Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => tell.send(Heard::Key(key)),
-            Ok(Event::Resize(..)) => tell.send(Heard::Resized),
+            Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => tell.blocking_send(Heard::Key(key)),
+            Ok(Event::Resize(..)) => tell.blocking_send(Heard::Resized),
             Ok(_) => continue,
             Err(_) => {
-                tell.send(Heard::Closed).ok();
+                tell.blocking_send(Heard::Closed).ok();
                 return;
             }
         };

@@ -90,6 +90,7 @@ pub(super) fn before_migration(path: &Path, schema: &Schema) -> Result<(), Store
     };
     let (to, kept) = (beside(path, ".copy"), beside(path, &format!(".v{version}")));
     copy(path, &to)?;
+    #[expect(clippy::disallowed_methods, reason = "not into a cache")]
     fs::rename(&to, &kept).map_err(io_error("rename", &to))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     File::open(dir)

@@ -71,6 +71,7 @@ impl Part {
     }
 
     /// Makes it durable and gives it its name, if that is free still.
+    #[expect(clippy::disallowed_methods, reason = "not into a cache")]
     fn become_whole(self, to: &Path) -> Result<(), CliError> {
         let named = self.file.sync_all().and_then(|()| match fs::hard_link(&self.path, to) {
             // A file system without hard links; nobody else is asked for this name.
