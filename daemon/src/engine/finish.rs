@@ -299,7 +299,7 @@ pub(super) async fn finish_job(
         let gone = gone(context, &store, &commit).await?;
         if !gone.is_empty() {
             let text = format!(
-                "{} files are not in their places any more; they are looked for again",
+                "{} of its files are gone from their places; they are looked for again",
                 gone.len()
             );
             tracing::warn!(job = %context.id, "{text}");

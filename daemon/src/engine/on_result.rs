@@ -13,11 +13,12 @@ use super::{
     gated,
     handout::Sorted,
     ledger,
+    planner::NOTHING_FITS,
     stop::JobStop,
     transfer::{Published, hint},
 };
 use crate::{
-    model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState},
+    model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState, Selection},
     store::{MoveNote, StoreError, Stuck},
 };
 
@@ -222,8 +223,16 @@ impl Dispatcher {
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");
         }
+        let mut note = note;
         if job_move == JobMove::Finish {
             self.hasten_others(id).await;
+            // What looks like success has got nothing.
+            let has_nothing = |active: &ActiveJob| {
+                active.context.progress.read().files_total == 0 && active.context.spec.selection != Selection::default()
+            };
+            if self.jobs.get(id).is_some_and(has_nothing) {
+                note.detail = NOTHING_FITS.to_owned();
+            }
         }
         match self.try_move(id, job_move, note.clone()).await {
             // Its last bytes came while it was still shown as held.

@@ -265,7 +265,9 @@ impl JobProgress {
             bytes_done,
             bytes_total,
             bytes_per_sec,
-            eta_sec: eta_sec(bytes_total - bytes_done, bytes_per_sec).filter(|_| bytes_total > 0),
+            // Of what another job fetches, its own speed tells nothing.
+            eta_sec: eta_sec(bytes_total - bytes_done, bytes_per_sec)
+                .filter(|_| bytes_total > 0 && lock(&self.seen).is_empty()),
             files_done: self.files_done.load(Relaxed),
             files_total: self.files_total.load(Relaxed),
             connections: self.connections.load(Relaxed),
