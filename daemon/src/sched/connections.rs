@@ -197,6 +197,11 @@ impl ConnectionLimit {
         self.get() != limit
     }
 
+    /// The server was away and is back: how many it takes now is found out as at first.
+    pub fn begin_anew(&mut self) {
+        *self = Self::new(self.most);
+    }
+
     fn rest(&mut self, now: Duration, until_probe: Duration) {
         self.phase = Phase::Steady;
         self.before = None;
@@ -334,6 +339,29 @@ mod tests {
             }
             assert_eq!(limit.get(), START);
         }
+    }
+
+    #[test]
+    fn one_that_was_away_grows_as_quickly_as_a_new_one() {
+        let mut limit = ConnectionLimit::new(32);
+        for _ in 0..20 {
+            limit.broke(Duration::ZERO);
+        }
+        assert_eq!(limit.get(), 1);
+        limit.begin_anew();
+        assert_eq!(limit.get(), START);
+        let begun = Duration::from_secs(60);
+        for step in 1..40_u64 {
+            let reading = Reading {
+                bytes: step * step * 1_000_000,
+                active: limit.get(),
+                wanted_more: true,
+                held_by_us: false,
+                first_byte: Duration::from_millis(20),
+            };
+            limit.sample(begun + Duration::from_millis(step * 25), &reading);
+        }
+        assert!(limit.get() > 8, "{}", limit.get());
     }
 
     #[test]
