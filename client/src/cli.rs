@@ -104,19 +104,19 @@ pub(crate) enum Command {
     #[command(after_help = jobs::WAIT_EXAMPLES)]
     Wait(WaitArgs),
     /// Stop jobs until they are resumed
-    #[command(after_help = jobs::PAUSE_EXAMPLES)]
+    #[command(after_help = jobs::PAUSE_EXAMPLES, override_usage = jobs::PAUSE_USAGE)]
     Pause(IdsArgs),
     /// Let paused jobs go on, and say yes to those held for approval
-    #[command(after_help = jobs::RESUME_EXAMPLES)]
+    #[command(after_help = jobs::RESUME_EXAMPLES, override_usage = jobs::RESUME_USAGE)]
     Resume(IdsArgs),
     /// End jobs; what is on disk stays
-    #[command(after_help = jobs::CANCEL_EXAMPLES)]
+    #[command(after_help = jobs::CANCEL_EXAMPLES, override_usage = jobs::CANCEL_USAGE)]
     Cancel(IdsArgs),
     /// Queue failed or cancelled jobs again; let held ones try at once
-    #[command(after_help = jobs::RETRY_EXAMPLES)]
+    #[command(after_help = jobs::RETRY_EXAMPLES, override_usage = jobs::RETRY_USAGE)]
     Retry(RetryArgs),
     /// Change priority, limit or window of jobs, also while they run
-    #[command(after_help = bandwidth::SET_EXAMPLES)]
+    #[command(after_help = bandwidth::SET_EXAMPLES, override_usage = bandwidth::SET_USAGE)]
     Set(SetArgs),
     /// Show or set the limit of all downloads together
     #[command(after_help = bandwidth::LIMIT_EXAMPLES)]

@@ -148,9 +148,26 @@ async fn ways_that_do_not_lead_there() -> anyhow::Result<()> {
 #[tokio::test]
 async fn no_inodes_left() -> anyhow::Result<()> {
     let hub = hub()?;
-    let scratch = Scratch::new(hub.endpoint())?;
+    let scratch = Scratch::new(hub.endpoint())?.config("[storage]\nmin_free = 0\n")?;
+    let daemon = scratch.daemon().await?;
+    let report = examine(&scratch, &[]).await?;
+    assert!(report.worst("inodes").is_null(), "{:#}", report.json);
+    daemon.stop().await?;
+    let Some(scratch) = with_few_inodes(scratch).await? else {
+        return Ok(());
+    };
+    let daemon = scratch.daemon().await?;
+    let report = examine(&scratch, &[]).await?;
+    report.says("inodes", "broken", &["of 2000 inodes", "small files"]);
+    report.says("disk", "ok", &[]);
+    daemon.stop().await?;
+    Ok(())
+}
+
+/// The daemon will see a cache with ten inodes left; `None` where that cannot be had.
+pub(crate) async fn with_few_inodes(scratch: Scratch) -> anyhow::Result<Option<Scratch>> {
     let cache = scratch.cache().display().to_string();
-    let scratch = scratch.env("CACHE", &cache).config("[storage]\nmin_free = 0\n")?;
+    let scratch = scratch.env("CACHE", &cache);
     let namespace: &[&str] = match rustix::process::geteuid().is_root() {
         true => &["unshare", "--mount", "sh", "-c"],
         false => &["unshare", "--mount", "--user", "--map-root-user", "sh", "-c"],
@@ -162,19 +179,9 @@ async fn no_inodes_left() -> anyhow::Result<()> {
     let possible = tokio::time::timeout(PATIENCE, possible).await?;
     if !possible.as_ref().is_ok_and(|output| output.status.success()) {
         python::skip(&format!("no file systems of its own: {possible:?}"));
-        return Ok(());
+        return Ok(None);
     }
-    let daemon = scratch.daemon().await?;
-    let report = examine(&scratch, &[]).await?;
-    assert!(report.worst("inodes").is_null(), "{:#}", report.json);
-    daemon.stop().await?;
-    let scratch = scratch.daemon_within(&[namespace, &[FEW_INODES]].concat());
-    let daemon = scratch.daemon().await?;
-    let report = examine(&scratch, &[]).await?;
-    report.says("inodes", "broken", &["of 2000 inodes", "small files"]);
-    report.says("disk", "ok", &[]);
-    daemon.stop().await?;
-    Ok(())
+    Ok(Some(scratch.daemon_within(&[namespace, &[FEW_INODES]].concat())))
 }
 
 /// The daemon runs as an ordinary user, for root may write everywhere.

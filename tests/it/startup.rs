@@ -46,6 +46,29 @@ async fn what_a_killed_daemon_leaves_is_no_obstacle() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_restart_that_cannot_succeed_stops_nothing() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let daemon = scratch.daemon().await?;
+    let (state, bad) = (scratch.state(), scratch.path("bad.toml"));
+    fs::write(&bad, "[transfer]\nmax_worker = 3\n")?;
+    let args = [
+        "daemon".as_ref(),
+        "restart".as_ref(),
+        "--state-dir".as_ref(),
+        state.as_os_str(),
+        "--config".as_ref(),
+        bad.as_os_str(),
+    ];
+    let ran = scratch.hfctl(args).await?;
+    assert!(ran.stderr.contains("max_workers"), "{}", ran.stderr);
+    ran.exits(1)?;
+    let status = scratch.hfctl(["daemon", "status", "--json"]).await?.json()?;
+    assert_eq!(status["pid"], daemon.pid(), "{status}");
+    daemon.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn nobody_answers_means_exit_3() -> anyhow::Result<()> {
     let scratch = Scratch::new("http://127.0.0.1:9")?;
     let ran = scratch.hfctl(["list"]).await?;

@@ -4,7 +4,9 @@ mod afterwards;
 mod leftovers;
 mod looking;
 mod requests;
+mod rooms;
 mod sharing;
+mod takeover;
 mod telling;
 
 use hfetch_tests::{
@@ -173,7 +175,10 @@ async fn a_verb_that_does_not_fit_says_why() -> anyhow::Result<()> {
     ] {
         for verb in verbs {
             let ran = scratch.hfctl([verb, id.as_str()]).await?;
-            let sentence = format!("{id}: the job is {state} and cannot be");
+            let sentence = match (*verb, state) {
+                ("pause", "paused") | ("cancel", "cancelled") => format!("{id}: the job is {state} already"),
+                _ => format!("{id}: the job is {state} and cannot be"),
+            };
             assert!(ran.stderr.contains(&sentence), "{verb}: {}", ran.stderr);
             ran.exits(1)?;
             assert_eq!(scratch.state_of(id).await?, state, "after {verb}");

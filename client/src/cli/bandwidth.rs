@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{IdsArgs, PriorityArg, jobs::parse_duration};
+use super::{IdsArgs, PriorityArg, jobs::parse_duration_with_unit};
 
 /// Shown below `hfctl limit --help`.
 pub(super) const LIMIT_EXAMPLES: &str = "\
@@ -16,6 +16,9 @@ Examples:
   hfctl limit --reset                  what the configuration says
 
 A bare number is KiB/s, as in rclone. All downloads of the daemon together stay below the limit.";
+
+/// The two ways to say which jobs.
+pub(super) const SET_USAGE: &str = "hfctl set [OPTIONS] <ID>...\n       hfctl set [OPTIONS] --all [--user <USER>]";
 
 /// Shown below `hfctl set --help`.
 pub(super) const SET_EXAMPLES: &str = "\
@@ -32,7 +35,7 @@ pub(crate) struct LimitArgs {
     #[arg(value_name = "RATE|TIMETABLE|off", conflicts_with = "reset")]
     pub(crate) limit: Vec<String>,
     /// Only for this time, such as 30m or 2h; then what held before holds again
-    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, requires = "limit")]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration_with_unit, requires = "limit")]
     pub(crate) duration: Option<Duration>,
     /// Back to what the configuration says
     #[arg(long)]

@@ -34,6 +34,16 @@ Examples:
 
 Exits with 0 when all are done, 5 when one ended failed or cancelled, 1 when the time is over (as `kubectl wait`).";
 
+/// Whom the verbs act on: clap's own line leaves `--all` out.
+pub(super) const PAUSE_USAGE: &str =
+    "hfctl pause [OPTIONS] <ID>...\n       hfctl pause [OPTIONS] --all [--user <USER>]";
+pub(super) const RESUME_USAGE: &str =
+    "hfctl resume [OPTIONS] <ID>...\n       hfctl resume [OPTIONS] --all [--user <USER>]";
+pub(super) const CANCEL_USAGE: &str =
+    "hfctl cancel [OPTIONS] <ID>...\n       hfctl cancel [OPTIONS] --all [--user <USER>]";
+pub(super) const RETRY_USAGE: &str =
+    "hfctl retry [OPTIONS] <ID>...\n       hfctl retry [OPTIONS] --all [--user <USER>]";
+
 /// Shown below `hfctl pause --help`.
 pub(super) const PAUSE_EXAMPLES: &str = "\
 Examples:
@@ -158,6 +168,14 @@ pub(crate) struct RetryArgs {
     pub(crate) ids: IdsArgs,
     #[command(flatten)]
     pub(crate) token: TokenArgs,
+}
+
+/// The same with a unit: a bare number is a rate elsewhere on the same line.
+pub(super) fn parse_duration_with_unit(text: &str) -> Result<std::time::Duration, String> {
+    match text.parse::<u64>() {
+        Ok(number) => Err(format!("{number} of what? write {number}s, {number}m or {number}h")),
+        Err(_) => parse_duration(text),
+    }
 }
 
 /// `90`, `90s`, `30m`, `1h30m`.

@@ -94,7 +94,7 @@ fn tell_swept(context: &Context, repos: Vec<hfetch_proto::v1::SweptRepo>, done: 
     let out = &context.out;
     let something = repos
         .iter()
-        .any(|repo| !repo.revisions.is_empty() || repo.blobs_removed > 0);
+        .any(|repo| !repo.revisions.is_empty() || repo.blobs_removed > 0 || repo.partial_bytes_freed > 0);
     if out.json {
         let repos: Vec<_> = repos.into_iter().map(SweptJson::new).collect();
         out.answer_json(&repos)?;

@@ -27,6 +27,8 @@ pub(super) async fn run(context: &Context, command: &DaemonCommand) -> Result<Ex
         DaemonCommand::Start(args) => start::run(context, args).await,
         DaemonCommand::Stop => stop::run(context).await,
         DaemonCommand::Restart(args) => {
+            // One that cannot start does not take the place of one that runs.
+            start::check(context, args)?;
             // What it does not know of the old one, such as its config files, must be given again.
             stop::stop(context).await?;
             start::run(context, args).await

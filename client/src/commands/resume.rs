@@ -1,9 +1,10 @@
 //! `hfctl resume`: let paused jobs go on.
 
-use hfetch_proto::v1::ResumeJobsRequest;
+use hfetch_proto::v1::{HoldReason, JobState, ListJobsRequest, ResumeJobsRequest};
 
 use crate::cli::IdsArgs;
 use crate::commands::acting;
+use crate::connect::Daemon;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -21,5 +22,27 @@ pub(super) async fn run(context: &Context, args: &IdsArgs) -> Result<Exit, CliEr
         total = answer.jobs_total;
         refusals.extend(answer.refusals);
     }
-    acting::report(context, jobs, total, &refusals)
+    let exit = acting::report(context, jobs, total, &refusals)?;
+    if args.all {
+        tell_of_approvals(context, &daemon).await?;
+    }
+    Ok(exit)
+}
+
+/// A yes is said to each by its id: "all" are the paused ones.
+async fn tell_of_approvals(context: &Context, daemon: &Daemon) -> Result<(), CliError> {
+    let request = ListJobsRequest {
+        states: vec![JobState::Held.into()],
+        ..ListJobsRequest::default()
+    };
+    let held = daemon.jobs().list_jobs(request).await?.into_inner().jobs;
+    let ids = held.iter().filter(|job| job.hold_reason() == HoldReason::Approval);
+    let ids: Vec<&str> = ids.map(|job| job.id.as_str()).collect();
+    if !ids.is_empty() {
+        context.out.note(&format!(
+            "not among them: what waits for a yes; say it with `hfctl resume {}`",
+            ids.join(" ")
+        ));
+    }
+    Ok(())
 }

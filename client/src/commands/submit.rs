@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
     } = submitted;
     let id = job.id.clone();
     let forecast = human::clean(&job.forecast);
-    let job_waits = job.state() == JobState::Held && job.hold_reason() == HoldReason::Access;
+    let waits_for = (job.state() == JobState::Held).then(|| job.hold_reason());
     let detail = human::clean(&job.detail);
     let name = human::clean(&words::repo_name(job.repo_type(), &job.repo_id));
     if !context.out.json {
@@ -42,14 +42,16 @@ pub(super) async fn run(context: &Context, args: &SubmitArgs) -> Result<Exit, Cl
         context.out.note(&forecast);
     }
     if !args.wait {
-        if job_waits {
-            context.out.note(&format!(
-                "{name} is job {id} and waits for access: {detail}\n  follow it: hfctl watch {id}; end it: hfctl cancel {id}"
-            ));
-        } else if !existing {
-            context
+        let ways = format!("follow it: hfctl watch {id}; end it: hfctl cancel {id}");
+        match waits_for {
+            Some(HoldReason::Access) => context
                 .out
-                .note(&format!("{name} is queued; follow it with: hfctl watch {id}"));
+                .note(&format!("{name} is job {id} and waits for access: {detail}\n  {ways}")),
+            Some(HoldReason::Window) => context.out.note(&format!("{name} is job {id}; {detail}\n  {ways}")),
+            _ if existing => {}
+            _ => context
+                .out
+                .note(&format!("{name} is queued; follow it with: hfctl watch {id}")),
         }
         return Ok(Exit::Done);
     }

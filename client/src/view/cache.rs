@@ -119,7 +119,12 @@ pub(crate) fn swept(repos: &[SweptRepo], done: bool) -> String {
         lines.extend(commits);
         if repo.blobs_removed > 0 {
             let blobs = human::plural(repo.blobs_removed, "blob");
-            lines.push(format!("{verb} {blobs} of {name}, {}", human::bytes(repo.bytes_freed)));
+            let bytes = repo.bytes_freed.saturating_sub(repo.partial_bytes_freed);
+            lines.push(format!("{verb} {blobs} of {name}, {}", human::bytes(bytes)));
+        }
+        if repo.partial_bytes_freed > 0 {
+            let bytes = human::bytes(repo.partial_bytes_freed);
+            lines.push(format!("{verb} unfinished downloads of {name}, {bytes}"));
         }
         let kept = repo.kept.iter();
         lines.extend(kept.map(|kept| format!("keep {} of {name}: {}", short(&kept.what), kept.why)));

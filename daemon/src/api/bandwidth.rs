@@ -59,7 +59,7 @@ impl BandwidthApi {
             Selection::AllOf(user) => (Scope::All, user),
         };
         let open = [JobState::Queued, JobState::Active, JobState::Held, JobState::Paused];
-        let ids = self.engine.job_ids(all(scope, user, &open)).await?;
+        let ids = self.engine.job_ids(all(scope, user, (&open, &[]))).await?;
         Ok((scope, ids.iter().map(JobId::to_string).collect()))
     }
 

@@ -23,7 +23,7 @@ pub(super) struct CacheApi {
 
 fn targets(wire: Vec<v1::CacheTarget>) -> Result<Vec<CacheTarget>, CallError> {
     if wire.len() > MOST_TARGETS {
-        return Err(CallError::invalid("targets", format!("more than {MOST_TARGETS}")));
+        return Err(CallError::invalid("targets", format!("are more than {MOST_TARGETS}")));
     }
     let read = wire.into_iter().map(|target| {
         let repo = RepoId::parse(&target.repo_id).map_err(|error| CallError::invalid("targets", error))?;
@@ -85,8 +85,9 @@ fn swept(repo: SweptRepo) -> v1::SweptRepo {
         repo_id: repo.repo.to_string(),
         revisions,
         blobs_removed,
-        bytes_freed: repo.swept.bytes,
+        bytes_freed: repo.swept.bytes + repo.partial_bytes,
         kept: kept.collect(),
+        partial_bytes_freed: repo.partial_bytes,
     }
 }
 

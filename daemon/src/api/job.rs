@@ -61,7 +61,7 @@ impl JobApi {
                 return Ok(told);
             }
             Selection::AllOf(user) => {
-                let ids = self.engine.job_ids(all(Scope::All, user, verb.states())).await?;
+                let ids = self.engine.job_ids(all(Scope::All, user, verb.which())).await?;
                 (Scope::All, ids.iter().map(JobId::to_string).collect())
             }
             Selection::Ids(ids) => (caller.scope(), ids),
@@ -79,7 +79,7 @@ impl JobApi {
     /// The caller's own jobs that "all" stands for get the token of this call.
     async fn renew_all(&self, caller: &Caller, verb: Verb, renewal: &mut Renewal) -> Result<(), CallError> {
         let own = Scope::Uid(caller.owner.uid);
-        for id in self.engine.job_ids(all(own, String::new(), verb.states())).await? {
+        for id in self.engine.job_ids(all(own, String::new(), verb.which())).await? {
             // One that is gone meanwhile needs none.
             if let Ok(job) = self.engine.job(own, &id).await {
                 self.engine.renew_token(renewal, &job).await?;
@@ -118,13 +118,11 @@ impl v1::job_service_server::JobService for JobApi {
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        caller.may_write_to(request.spec.as_ref().map_or("", |spec| &spec.local_dir))?;
         let submit = convert::submit(
-            caller.owner,
+            caller,
             request.spec,
             request.request_id,
-            &request.token,
-            request.no_login,
+            (&request.token, request.no_login),
         )?;
         let (job, existing, warnings) = self.engine.submit(submit).await?;
         let answer = v1::SubmitJobResponse {
@@ -138,14 +136,7 @@ impl v1::job_service_server::JobService for JobApi {
     async fn plan_job(&self, request: Request<v1::PlanJobRequest>) -> Result<Response<v1::PlanJobResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        caller.may_write_to(request.spec.as_ref().map_or("", |spec| &spec.local_dir))?;
-        let submit = convert::submit(
-            caller.owner,
-            request.spec,
-            String::new(),
-            &request.token,
-            request.no_login,
-        )?;
+        let submit = convert::submit(caller, request.spec, String::new(), (&request.token, request.no_login))?;
         let preview = self.engine.preview(submit).await?;
         let bytes = |done: bool| {
             preview
@@ -193,12 +184,13 @@ impl v1::job_service_server::JobService for JobApi {
             token => Some(
                 token
                     .parse()
-                    .map_err(|_| CallError::invalid("page_token", "not one of ours"))?,
+                    .map_err(|_| CallError::invalid("page_token", "is not one of ours"))?,
             ),
         };
         let filter = Filter {
             scope,
             states: convert::state_filter(&request.states)?,
+            held_for: Vec::new(),
             user: request.user,
             repo: request.repo,
             before_row,

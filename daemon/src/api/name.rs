@@ -93,7 +93,7 @@ impl v1::name_service_server::NameService for NameApi {
         let uid = Caller::of(&request)?.owner.uid;
         let request = request.into_inner();
         if request.words.trim().is_empty() {
-            return Err(CallError::invalid("words", "nothing to search for").into());
+            return Err(CallError::invalid("words", "there is nothing to search for").into());
         }
         let limit = if request.limit == 0 {
             SEARCH_LIMIT

@@ -5,7 +5,7 @@ use hfetch_proto::v1;
 use super::identity::Caller;
 use crate::{
     engine::CallError,
-    model::JobState,
+    model::{HoldReason, JobState},
     store::{Filter, Scope},
 };
 
@@ -65,11 +65,12 @@ pub(super) fn selection(caller: &Caller, selector: Option<v1::Selector>) -> Resu
     })
 }
 
-/// All jobs of a scope, or of one user in it, in some states.
-pub(super) fn all(scope: Scope, user: String, states: &[JobState]) -> Filter {
+/// All jobs of a scope, or of one user in it, in some states; of held ones those for some reasons, if any is named.
+pub(super) fn all(scope: Scope, user: String, (states, held_for): (&[JobState], &[HoldReason])) -> Filter {
     Filter {
         scope,
         states: states.to_vec(),
+        held_for: held_for.to_vec(),
         user,
         repo: String::new(),
         before_row: None,

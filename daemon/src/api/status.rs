@@ -29,25 +29,27 @@ fn wrong_state(illegal: IllegalMove) -> Status {
         M::Retry => "tried again: only a held, failed or cancelled one can",
         M::Start | M::Hold(_) | M::Requeue | M::Finish | M::Fail => "moved so",
     };
-    refuse(
-        Code::FailedPrecondition,
-        reason::WRONG_STATE,
-        format!("the job is {} and cannot be {wish}", illegal.from),
-    )
+    let from = illegal.from;
+    let text = match illegal.job_move.aim() == Some(from) {
+        true => format!("the job is {from} already"),
+        false => format!("the job is {from} and cannot be {wish}"),
+    };
+    refuse(Code::FailedPrecondition, reason::WRONG_STATE, text)
 }
 
 impl From<CallError> for Status {
     fn from(error: CallError) -> Self {
-        let message = error.to_string();
+        let text = error.to_string();
+        let message = text.clone();
         match error {
             CallError::InvalidArgument { field, message } => {
-                let mut details = ErrorDetails::with_bad_request_violation(field, message.clone());
+                let mut details = ErrorDetails::with_bad_request_violation(field, message);
                 details.set_error_info(
                     reason::INVALID_ARGUMENT,
                     reason::DOMAIN,
                     HashMap::<String, String>::new(),
                 );
-                Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
+                Status::with_error_details(Code::InvalidArgument, text, details)
             }
             CallError::NoSuchAlias(_) => refuse(Code::NotFound, reason::ALIAS_NOT_FOUND, message),
             CallError::NotCached(_) => refuse(Code::NotFound, reason::NOT_CACHED, message),

@@ -64,7 +64,7 @@ impl v1::event_service_server::EventService for EventApi {
         let scope = caller.scope();
         let request = request.into_inner();
         if request.job_ids.len() > MOST_JOBS {
-            return Err(CallError::invalid("job_ids", format!("more than {MOST_JOBS}")).into());
+            return Err(CallError::invalid("job_ids", format!("are more than {MOST_JOBS}")).into());
         }
         let mut jobs = HashSet::new();
         for text in &request.job_ids {
@@ -183,6 +183,7 @@ impl Watch {
         let mut filter = Filter {
             scope: self.scope,
             states: JobState::ALL.into_iter().filter(|state| !state.is_final()).collect(),
+            held_for: Vec::new(),
             user: String::new(),
             repo: String::new(),
             before_row: None,

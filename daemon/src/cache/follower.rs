@@ -195,22 +195,8 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::testkit::{git_digest, sha256_digest};
+    use crate::cache::testkit::{content, git_digest, on_disk, sha256_digest};
     use crate::cache::verify::check_range;
-
-    fn on_disk(bytes: &[u8]) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        file
-    }
-
-    fn content(file: &tempfile::NamedTempFile) -> Content<'_> {
-        Content {
-            file: file.as_file(),
-            path: file.path(),
-            passing: true,
-        }
-    }
 
     const BLOCK: usize = 16 << 20;
     static GO_ON: AtomicBool = AtomicBool::new(false);

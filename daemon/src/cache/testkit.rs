@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::hasher::Hasher;
+use super::verify::Content;
 use super::{AfterLimit, CacheError, Check, FileStamp, Found, Options, Patience, Staging, Store};
 use crate::model::{CommitHash, Destination, Digest, RepoId, RepoKind, RepoPath};
 
@@ -185,4 +186,20 @@ fn umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     u32::from_str_radix(line.unwrap().trim(), 8).unwrap()
+}
+
+/// A file with these bytes.
+pub(super) fn on_disk(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    file
+}
+
+/// It, as what is to be read.
+pub(super) fn content(file: &tempfile::NamedTempFile) -> Content<'_> {
+    Content {
+        file: file.as_file(),
+        path: file.path(),
+        passing: true,
+    }
 }

@@ -108,21 +108,7 @@ pub fn check_range(content: Content<'_>, range: ByteRange, cancel: &AtomicBool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::testkit::sha256_digest;
-
-    fn on_disk(bytes: &[u8]) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        file
-    }
-
-    fn content(file: &tempfile::NamedTempFile) -> Content<'_> {
-        Content {
-            file: file.as_file(),
-            path: file.path(),
-            passing: true,
-        }
-    }
+    use crate::cache::testkit::{content, on_disk, sha256_digest};
 
     #[test]
     fn digests_follow_the_vectors() {

@@ -92,7 +92,7 @@ fn means(wanted: &Revision, revision: &CachedRevision) -> bool {
     begins || revision.refs.contains(&text)
 }
 
-fn is_about(target: &CacheTarget, place: &Place) -> bool {
+pub(super) fn is_about(target: &CacheTarget, place: &Place) -> bool {
     target.kind == place.kind && target.repo == place.repo_id
 }
 

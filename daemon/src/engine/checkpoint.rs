@@ -1,14 +1,15 @@
 //! Claims: bytes of a partial file are synced, then recorded, while the download goes on. A crash costs at most what was
 //! not claimed yet, which `unclaimed.rs` bounds.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     ledger,
-    shared::JobContext,
+    progress::lock,
+    shared::{JobContext, blocking},
     stop::JobStop,
     transfer::{FileTransfer, hint},
 };
@@ -120,4 +121,26 @@ pub(super) async fn claim_anew(context: &JobContext, transfer: &FileTransfer) ->
     }
     transfer.unclaimed.claimed(claimed);
     Ok(())
+}
+
+/// What was written is claimed, so that nothing is fetched twice after a clean stop. A file that was refused before its first
+/// byte leaves nothing behind. The stop's own reason is the one to tell.
+pub(super) async fn keep_or_clear(context: &JobContext, transfer: Arc<FileTransfer>, stop: &JobStop) {
+    let refused = matches!(stop, JobStop::JobFailed(_) | JobStop::FileFailed(_));
+    if refused && lock(&transfer.segments).written().is_empty() {
+        if let Ok((_, staging, _)) = FileTransfer::into_parts(transfer)
+            && let Err(error) = blocking(move || staging.discard()).await
+        {
+            tracing::debug!(job = %context.id, %error, "an empty partial file stays");
+        }
+        return;
+    }
+    context.progress.keep(&transfer.counted);
+    claim_last(context, &transfer).await;
+}
+
+pub(super) async fn claim_last(context: &JobContext, transfer: &Arc<FileTransfer>) {
+    if let Err(error) = claim(context, transfer).await {
+        tracing::debug!(job = %context.id, ?error, "last claim");
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     transfer::{FileTransfer, TransferEnd},
 };
 use crate::{
-    hub::HubError,
+    hub::{HubError, NetworkFault},
     model::ByteRange,
     plan::{AtWork, Helper, LeaseId, spare, steal},
 };
@@ -275,7 +275,11 @@ impl Crew<'_> {
             (Err(SegmentEnd::Stop(stop)), _) => return Err(stop.into()),
             (Err(SegmentEnd::Hub(generation, error)), _) => {
                 let refused = matches!(error, HubError::LinkRefused { .. });
-                if refused && generation.is_some_and(|generation| !self.transfer.forget_link(ended.index, generation)) {
+                // Where nobody answers, another address may: the endpoint is asked where the bytes lie now.
+                let unanswered = reading.received == 0 && is_unanswered(&error);
+                let known = generation.filter(|_| refused || unanswered);
+                let forgotten = known.is_none_or(|generation| self.transfer.forget_link(ended.index, generation));
+                if refused && !forgotten {
                     // Another connection has a new one already: one refusal of the old one counts once.
                     return Ok(());
                 }
@@ -335,6 +339,15 @@ impl Crew<'_> {
             }
         }
     }
+}
+
+/// Nobody was reached there.
+fn is_unanswered(error: &HubError) -> bool {
+    use NetworkFault::{Dns, Refused, Timeout, Unreachable};
+    let HubError::Transport { fault, .. } = error else {
+        return matches!(error, HubError::TimedOut { .. });
+    };
+    matches!(fault, Dns | Refused | Timeout | Unreachable)
 }
 
 /// Resolves when the wish is granted; never without one.

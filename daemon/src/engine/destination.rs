@@ -49,7 +49,10 @@ pub(super) fn destination(
             }
             Ok(Destination::LocalDir(path))
         }
-        _ => Err(CallError::invalid("local_dir", "not together with cache_dir")),
+        _ => Err(CallError::invalid(
+            "local_dir",
+            "either a local directory or a cache directory",
+        )),
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
     small::{Fetched, Looked, Placed},
     stop::JobStop,
     transfer::Published,
+    turns::Turn,
     upkeep::STORE_RETRY,
 };
 use crate::{
@@ -49,14 +50,16 @@ pub(super) enum Work {
     Opened(Result<OpenedPlan, JobStop>),
     /// A large file, all the way.
     File(FileRecord, Result<Published, JobStop>),
-    /// Another job has done with a large file.
-    Freed(FileRecord, Result<(), JobStop>),
+    /// Another job takes a large file over.
+    Left(FileRecord),
+    /// Another job has done with a large file, or left it to this one.
+    Freed(FileRecord, Result<Option<Turn>, JobStop>),
     /// Some small files were looked for.
     Looked(Result<Box<Looked>, JobStop>),
     /// Others have done with them.
     Waited(Result<Vec<FileRecord>, JobStop>),
-    /// A small file is in memory.
-    Fetched(FileRecord, Result<Box<Fetched>, JobStop>),
+    /// A small file is in memory, or another job takes it over.
+    Fetched(FileRecord, Result<Option<Box<Fetched>>, JobStop>),
     /// Small files were brought to the disk.
     Placed(Placed),
     /// A step that concerns no single file.
@@ -74,8 +77,8 @@ pub(super) struct OpenedPlan {
 pub(super) struct ActiveJob {
     pub(super) context: Arc<JobContext>,
     pub(super) plan: Option<OpenedPlan>,
-    /// Large files of the plan that were read but not begun.
-    pub(super) files: VecDeque<FileRecord>,
+    /// Large files of the plan that were read but not begun; with the turn, those that another job left to this one.
+    pub(super) files: VecDeque<(FileRecord, Option<Turn>)>,
     /// Large files in transfer.
     pub(super) transfers: usize,
     /// Large files that another job is fetching.

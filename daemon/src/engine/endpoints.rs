@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Mode, TokenPolicy},
-    hub::{Endpoint, HubError, Listing, Tried},
+    hub::{Endpoint, HubError, Listing, Tried, Verdict, classify},
     model::{JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
     plan::PlannedFile,
     store::{EndpointStats, Filter, Scope},
@@ -164,14 +164,21 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         .iter()
         .chain(&others)
         .partition(|access| access.trust == Trust::Origin);
-    let mut reference = None;
+    let (mut reference, mut is_refused) = (None, false);
     for access in first.into_iter().chain(second) {
         match planner::listing_of(shared, access, repo.0, &repo.1, &call.revision).await {
             Ok(listing) => {
                 reference = Some((access.endpoint.name().to_owned(), listing));
                 break;
             }
-            Err(error) => notes.push(said(access, &error)),
+            Err(error) => {
+                let verdict = classify(&error);
+                is_refused |= matches!(verdict, Verdict::Permanent(_));
+                notes.push(match verdict {
+                    Verdict::Permanent(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
+                    _ => said(access, &error),
+                });
+            }
         }
     }
     let mut probed = Probed {
@@ -188,9 +195,12 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         None => {
             let (_, repo_id) = &probed.repo;
             let said = probed.notes.join("; ");
-            return Err(CallError::HubUnreachable(format!(
-                "no endpoint lists {repo_id}: {said}"
-            )));
+            let text = format!("no endpoint lists {repo_id}: {said}");
+            // The network is in order where somebody says no.
+            return Err(match is_refused {
+                true => CallError::invalid("repo_id", text),
+                false => CallError::HubUnreachable(text),
+            });
         }
     };
     let mut known = accesses.clone();
@@ -235,6 +245,7 @@ async fn usual_repo(shared: &Shared, uid: u32) -> Result<(RepoKind, RepoId), Cal
     let newest = Filter {
         scope: Scope::Uid(uid),
         states: Vec::new(),
+        held_for: Vec::new(),
         user: String::new(),
         repo: String::new(),
         before_row: None,

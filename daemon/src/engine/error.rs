@@ -6,7 +6,7 @@ use crate::{model::IllegalMove, store::StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// A field of the request is wrong.
-    #[error("{field}: {message}")]
+    #[error("{}", sentence(field, message))]
     InvalidArgument {
         /// Name of the field, as in the .proto files.
         field: &'static str,
@@ -40,6 +40,20 @@ pub enum CallError {
     /// A broken invariant.
     #[error("{0}")]
     Internal(String),
+}
+
+/// What is wrong with a field. A message that is no sentence of its own gets the field for its subject.
+fn sentence(field: &str, message: &str) -> String {
+    const VERBS: [&str; 11] = [
+        "must", "is", "are", "has", "lies", "names", "says", "reach", "stands", "needs", "holds",
+    ];
+    let first = message.split_whitespace().next().unwrap_or_default();
+    let field = field.replace('_', " ");
+    match first {
+        "at" => format!("{field}, {message}"),
+        verb if VERBS.contains(&verb) => format!("{field} {message}"),
+        _ => message.to_owned(),
+    }
 }
 
 impl CallError {

@@ -31,6 +31,9 @@ const PAGE: u32 = 1000;
 /// A full disk is looked at again after this.
 const SPACE_RETRY: Duration = Duration::from_secs(30);
 
+/// A file in its place may take so many inodes: itself, a name for it, a lock.
+const INODES: u64 = 3;
+
 /// How the last step of a job ended.
 pub(super) enum Finished {
     /// Everything is in its place, and the ref says so.
@@ -141,35 +144,35 @@ pub(super) async fn check_space(
         let same = partials.iter().filter(|partial| partial.digest == digest);
         same.map(|partial| partial.allocated_bytes).max().unwrap_or(0)
     };
-    fits(context, store, file.path.as_str(), file.size, partial).await
+    fits(context, store, file.path.as_str(), (1, file.size), partial).await
 }
 
-/// The same for a batch of small files, the first of which is `name`.
+/// The same for a batch of small files.
 pub(super) async fn check_room(
     context: &JobContext,
     store: &Arc<cache::Store>,
     name: &str,
-    bytes: u64,
+    files_and_bytes: (u64, u64),
 ) -> Result<(), JobStop> {
-    fits(context, store, name, bytes, |_| 0).await
+    fits(context, store, name, files_and_bytes, |_| 0).await
 }
 
-/// `there` tells how many of the bytes have their place already.
+/// So many files with so many bytes, the first of which is `name`. `there` tells how many of the bytes have their place already.
 async fn fits(
     context: &JobContext,
     store: &Arc<cache::Store>,
     name: &str,
-    bytes: u64,
+    (files, bytes): (u64, u64),
     there: impl Fn(&cache::Store) -> u64 + Copy + Send + 'static,
 ) -> Result<(), JobStop> {
-    if bytes == 0 {
+    if files == 0 {
         return Ok(());
     }
     let mut made_room = false;
     loop {
         let looked_at = store.clone();
         let (space, there) = blocking(move || looked_at.filesystem().map(|space| (space, there(&looked_at)))).await?;
-        let Some(stop) = room(context, name, bytes.saturating_sub(there), space) else {
+        let Some(stop) = room(context, name, (files, bytes.saturating_sub(there)), space) else {
             return Ok(());
         };
         if made_room || !leftovers::make_room(context, store).await {
@@ -179,24 +182,38 @@ async fn fits(
     }
 }
 
-/// Why so many bytes do not fit.
-fn room(context: &JobContext, name: &str, bytes: u64, space: cache::Space) -> Option<JobStop> {
+/// Why so many bytes and files do not fit.
+fn room(context: &JobContext, name: &str, (files, bytes): (u64, u64), space: cache::Space) -> Option<JobStop> {
+    let place = context.spec.destination.path().display();
+    let hold = |detail| {
+        Some(JobStop::Hold {
+            reason: HoldReason::Disk,
+            detail,
+            retry_after: SPACE_RETRY,
+        })
+    };
+    let wanted = files.saturating_mul(INODES);
+    if let Some(free) = space.free_inodes.filter(|free| *free < wanted) {
+        let name = name.escape_debug();
+        let which = match files {
+            1 => name.to_string(),
+            files => format!("{name} and {} more", files - 1),
+        };
+        return hold(format!(
+            "{which} may need {wanted} inodes, but only {free} are free on {place}"
+        ));
+    }
     let floor = context.shared.config().storage.min_free.bytes(space.total_bytes);
-    if space.free_bytes >= bytes.saturating_add(floor) {
+    if bytes == 0 || space.free_bytes >= bytes.saturating_add(floor) {
         return None;
     }
-    Some(JobStop::Hold {
-        reason: HoldReason::Disk,
-        detail: format!(
-            "{} needs {}, and {} must stay free (storage.min_free), but only {} are free on {}",
-            name.escape_debug(),
-            show_bytes(bytes),
-            show_bytes(floor),
-            show_bytes(space.free_bytes),
-            context.spec.destination.path().display(),
-        ),
-        retry_after: SPACE_RETRY,
-    })
+    hold(format!(
+        "{} needs {}, and {} must stay free (storage.min_free), but only {} are free on {place}",
+        name.escape_debug(),
+        show_bytes(bytes),
+        show_bytes(floor),
+        show_bytes(space.free_bytes),
+    ))
 }
 
 /// Gives the verified file its name. The caller keeps the figures until the store has the file.

@@ -71,6 +71,7 @@ struct Known {
     user: UserKey,
     name: String,
     window: Option<CapKey>,
+    terms: JobTerms,
 }
 
 /// The limits of a configuration at one moment, in bytes per second.
@@ -189,19 +190,25 @@ impl Gate {
                 .as_deref()
                 .map(|name| state.cap(&window_cap(name)));
             let user = job.owner.uid;
-            let known = Known {
-                user,
-                name: job.owner.user.clone(),
-                window,
-            };
-            state.jobs.insert(job.row, known);
             let terms = JobTerms {
                 priority: job.spec.priority,
                 limit: job.spec.pacing.limit,
             };
+            let known = Known {
+                user,
+                name: job.owner.user.clone(),
+                window,
+                terms,
+            };
+            state.jobs.insert(job.row, known);
             state.allocator.set_job(now, user, job.row, terms);
             state.allocator.set_weight(user, weight);
         });
+    }
+
+    /// The present terms of a job that is worked on.
+    pub(super) fn terms(&self, job: JobKey) -> Option<JobTerms> {
+        lock(&self.0.state).jobs.get(&job).map(|known| known.terms)
     }
 
     /// A job is not worked on any more; its connections are gone.

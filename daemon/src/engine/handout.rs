@@ -8,8 +8,9 @@ use super::{
     lane::Step,
     small,
     stop::JobStop,
-    transfer::{self, Published},
-    turns::wait_for_another,
+    takeover::wait_for_another,
+    transfer::{self, Carried, Published},
+    turns::Turn,
 };
 use crate::model::{FileId, FileRecord, JobId};
 
@@ -95,9 +96,9 @@ impl Dispatcher {
                 self.begin(id, step);
             } else if large
                 && active.waiting_large < WAITING_LARGE
-                && let Some(file) = active.files.pop_front()
+                && let Some((file, turn)) = active.files.pop_front()
             {
-                self.begin_large(id, file);
+                self.begin_large(id, file, turn);
             } else {
                 break;
             }
@@ -114,21 +115,25 @@ impl Dispatcher {
             active.last_read = files.last().map_or(last_read, |file| file.id);
             for file in files {
                 let large = active.lane.offer(file);
-                active.files.extend(large);
+                active.files.extend(large.map(|file| (file, None)));
             }
         }
         Ok(())
     }
 
-    fn begin_large(&mut self, id: &JobId, file: FileRecord) {
+    fn begin_large(&mut self, id: &JobId, file: FileRecord, turn: Option<Turn>) {
         let Some(active) = self.jobs.get_mut(id) else { return };
         let Some(plan) = &active.plan else { return };
         let (context, store, commit) = (active.context.clone(), plan.store.clone(), plan.commit.clone());
-        if let Some(turn) = self.shared.turns.try_take(store.staging_key(&file.digest)) {
+        let turn = turn.or_else(|| self.shared.turns.try_take(store.staging_key(&file.digest)));
+        if let Some(turn) = turn {
             active.transfers += 1;
             self.spawn(id, async move {
-                let outcome = transfer::run(context, store, commit, file.clone(), turn).await;
-                Work::File(file, outcome)
+                match transfer::run(context, store, commit, file.clone(), turn).await {
+                    Ok(Carried::Published(published)) => Work::File(file, Ok(published)),
+                    Ok(Carried::Left) => Work::Left(file),
+                    Err(stop) => Work::File(file, Err(stop)),
+                }
             });
         } else {
             // It takes no worker's place meanwhile.
@@ -152,8 +157,8 @@ impl Dispatcher {
                 Work::Waited(small::wait_for_others(context, store, files).await)
             }),
             Step::Fetch(wanted) => self.spawn(id, async move {
-                let (file, fetched) = small::fetch(context, commit, wanted).await;
-                Work::Fetched(file, fetched.map(Box::new))
+                let (file, fetched) = small::fetch(context, store, commit, wanted).await;
+                Work::Fetched(file, fetched.map(|fetched| fetched.map(Box::new)))
             }),
             Step::Publish(batch) => self.spawn(id, async move {
                 Work::Placed(small::publish(context, store, commit, batch).await)
@@ -185,11 +190,16 @@ impl Dispatcher {
                     Err(stop) => sorted.others.push((id, Ok(Work::File(file, Err(stop))))),
                 }
             }
+            Ok(Work::Left(file)) => {
+                active.transfers -= 1;
+                active.files.push_front((file, None));
+                sorted.going_on.push(id);
+            }
             Ok(Work::Freed(file, waited)) => {
                 active.waiting_large -= 1;
                 match waited {
-                    Ok(()) => {
-                        active.files.push_front(file);
+                    Ok(turn) => {
+                        active.files.push_front((file, turn));
                         sorted.going_on.push(id);
                     }
                     Err(stop) => sorted.others.push((id, gone(stop))),
@@ -218,7 +228,13 @@ impl Dispatcher {
                 sorted.others.push((id, gone(stop)));
             }
             Ok(Work::Fetched(file, Ok(fetched))) => {
-                active.lane.fetched(file.size, Some(*fetched), Instant::now());
+                let size = file.size;
+                if fetched.is_none() {
+                    active.lane.left(file);
+                }
+                active
+                    .lane
+                    .fetched(size, fetched.map(|fetched| *fetched), Instant::now());
                 sorted.going_on.push(id);
             }
             Ok(Work::Fetched(file, Err(stop))) => {

@@ -178,6 +178,13 @@ impl Lane {
         }
     }
 
+    /// Another job takes a file over, and with it the others that have its content.
+    pub(super) fn left(&mut self, file: FileRecord) {
+        let twins = self.take_twins(&file.digest);
+        self.taken.extend(twins);
+        self.taken.push(file);
+    }
+
     /// A file came, or did not.
     pub(super) fn fetched(&mut self, size: u64, fetched: Option<Fetched>, now: Instant) {
         self.fetching -= 1;

@@ -92,18 +92,7 @@ async fn remove(
     which: Which,
     partials: Vec<Partial>,
 ) -> Result<u64, StoreError> {
-    let keep = shared.config().storage.keep_partials;
-    let contents = partials
-        .iter()
-        .map(|partial| (partial.digest, partial.tag.clone()))
-        .collect();
-    let claimants = shared.store.claimants(place, contents).await?;
-    let now = Timestamp::now();
-    let leaving = partials.into_iter().zip(claimants).filter(|(partial, claimants)| {
-        let written = Timestamp::from_nanosecond(i128::from(partial.stamp.mtime_ns)).unwrap_or(now);
-        goes(claimants, which, written, keep, now)
-    });
-    let leaving: Vec<Partial> = leaving.map(|(partial, _)| partial).collect();
+    let leaving = leaving(shared, place, which, partials).await?;
     if leaving.is_empty() {
         return Ok(0);
     }
@@ -126,6 +115,43 @@ async fn remove(
         .drop_claims(gone.into_iter().map(|partial| partial.path).collect())
         .await?;
     Ok(freed)
+}
+
+/// Removes from a place what jobs have left there, however lately, or only tells how many bytes that would free.
+pub(super) async fn sweep_left(shared: &Arc<Shared>, place: Place, dry_run: bool) -> Result<u64, StoreError> {
+    let (opener, to_open) = (shared.clone(), place.clone());
+    let Some(store) = blocking(move || open(&opener, &to_open)).await else {
+        return Ok(0);
+    };
+    if !dry_run {
+        return Ok(sweep(shared, &store, place, Which::AllLeft).await);
+    }
+    let Ok(partials) = blocking(move || store.list_partials()).await else {
+        return Ok(0);
+    };
+    let leaving = leaving(shared, place, Which::AllLeft, partials).await?;
+    Ok(leaving.iter().map(|partial| partial.allocated_bytes).sum())
+}
+
+/// Those that may go.
+async fn leaving(
+    shared: &Shared,
+    place: Place,
+    which: Which,
+    partials: Vec<Partial>,
+) -> Result<Vec<Partial>, StoreError> {
+    let keep = shared.config().storage.keep_partials;
+    let contents = partials
+        .iter()
+        .map(|partial| (partial.digest, partial.tag.clone()))
+        .collect();
+    let claimants = shared.store.claimants(place, contents).await?;
+    let now = Timestamp::now();
+    let leaving = partials.into_iter().zip(claimants).filter(|(partial, claimants)| {
+        let written = Timestamp::from_nanosecond(i128::from(partial.stamp.mtime_ns)).unwrap_or(now);
+        goes(claimants, which, written, keep, now)
+    });
+    Ok(leaving.map(|(partial, _)| partial).collect())
 }
 
 /// Opens a place unless it is gone: nothing is made there. Blocks.

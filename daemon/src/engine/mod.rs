@@ -63,6 +63,7 @@ mod stage;
 mod stop;
 mod submit;
 mod sweeps;
+mod takeover;
 mod tally;
 mod tick;
 mod timed;
@@ -200,8 +201,9 @@ impl Engine {
         let dir = state_dir.to_owned();
         let (store, threads) = shared::blocking(move || Store::open(&dir, Box::new(on_commit))).await?;
         // Leases die with a process: what was active is queued again, and goes on from its claims.
+        let active = (&[JobState::Active][..], &[][..]);
         let recovered = store
-            .move_all(Scope::All, &[JobState::Active], JobMove::Requeue, MoveNote::default())
+            .move_all(Scope::All, active, JobMove::Requeue, MoveNote::default())
             .await?;
         if !recovered.is_empty() {
             tracing::info!(jobs = recovered.len(), "unfinished jobs go on");

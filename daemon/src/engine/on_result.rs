@@ -1,6 +1,9 @@
 //! What the dispatcher does with what its workers return.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use tokio::task::JoinError;
 
@@ -125,6 +128,7 @@ impl Dispatcher {
             | Work::File(_, Err(stop)) => self.end(id, stop).await,
             // Sorted out before.
             Work::File(_, Ok(_))
+            | Work::Left(_)
             | Work::Freed(..)
             | Work::Looked(_)
             | Work::Waited(_)
@@ -217,6 +221,9 @@ impl Dispatcher {
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");
         }
+        if job_move == JobMove::Finish {
+            self.hasten_others(id).await;
+        }
         match self.try_move(id, job_move, note.clone()).await {
             // Its last bytes came while it was still shown as held.
             Outcome::Refused(JobState::Held) => {
@@ -225,6 +232,15 @@ impl Dispatcher {
             }
             Outcome::Moved | Outcome::Refused(_) | Outcome::Gone => true,
             Outcome::StoreFailed => false,
+        }
+    }
+
+    /// What one job has got, others that wait for an endpoint can have.
+    async fn hasten_others(&mut self, id: &JobId) {
+        let Some(active) = self.jobs.get(id) else { return };
+        let (spec, now) = (&active.context.spec, self.shared.clock.now());
+        if hint(self.shared.store.hasten(spec.kind, &spec.repo_id, now).await) == Some(true) {
+            self.look_within(Duration::ZERO);
         }
     }
 

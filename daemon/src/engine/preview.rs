@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -66,6 +66,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         endpoints,
         progress: Arc::new(JobProgress::unstored()),
         had_files: false,
+        since: Instant::now(),
         sweeps_before: shared.sweeps.count(),
         stuck_for: Duration::ZERO,
         cancel: CancellationToken::new(),

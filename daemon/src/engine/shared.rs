@@ -10,7 +10,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, watch};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify, Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -32,6 +35,7 @@ use super::{
     sources::{SourceId, Sources},
     stop::JobStop,
     sweeps::Sweeps,
+    takeover::Seats,
     timing::Bells,
     turns::{Partials, Turns},
     unclaimed::UnclaimedInAll,
@@ -87,6 +91,8 @@ pub(super) struct Shared {
     /// By partial file, by ref, and by folder of a repository.
     pub(super) turns: Turns<PathBuf>,
     pub(super) sweeps: Sweeps,
+    /// Who fetches which file.
+    pub(super) seats: Seats,
     pub(super) partials: Partials<PathBuf>,
     /// By question to an endpoint.
     pub(super) judging: Turns<JudgedRepo>,
@@ -143,6 +149,7 @@ impl Shared {
             previews: Semaphore::new(PREVIEWS),
             turns: Turns::default(),
             sweeps: Sweeps::default(),
+            seats: Seats::default(),
             partials: Partials::default(),
             judging: Turns::default(),
             gates: Gates::default(),
@@ -248,6 +255,8 @@ pub(super) struct JobContext {
     /// Which of them may bring bytes.
     pub(super) admission: Arc<Admission>,
     pub(super) progress: Arc<JobProgress>,
+    /// When this run began.
+    pub(super) since: Instant,
     /// How long nothing had come before this run, over holds and restarts.
     pub(super) stuck_for: Duration,
     /// An earlier run has brought files.
@@ -287,6 +296,7 @@ impl JobContext {
             endpoints,
             progress: Arc::new(JobProgress::new(job)),
             had_files: job.files_done > 0,
+            since: Instant::now(),
             stuck_for: job.stuck_since.map_or(Duration::ZERO, |since| {
                 Duration::try_from(since.duration_until(Timestamp::now())).unwrap_or_default()
             }),
@@ -312,6 +322,7 @@ impl JobContext {
             admission: self.admission.clone(),
             progress: self.progress.clone(),
             had_files: self.had_files,
+            since: self.since,
             sweeps_before: self.sweeps_before,
             stuck_for: self.stuck_for,
             cancel: self.cancel.child_token(),

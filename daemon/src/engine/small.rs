@@ -135,6 +135,12 @@ pub(super) async fn look(
             None => looked.taken.push(file),
         }
     }
+    // Before they are fetched: what has no place would be fetched again and again.
+    if let Some(first) = looked.wanted.first() {
+        let bytes = looked.wanted.iter().map(|wanted| wanted.file.size).sum();
+        let count = looked.wanted.len() as u64;
+        finish::check_room(&context, &store, first.file.path.as_str(), (count, bytes)).await?;
+    }
     Ok(looked)
 }
 
@@ -270,11 +276,12 @@ pub(super) async fn publish(
     let sizes: Vec<u64> = batch.iter().map(|one| one.fetched.file.size).collect();
     // In a cache equal files are one blob.
     let copies = |one: &Batched| if local { 1 + one.twins.len() as u64 } else { 1 };
+    let count = batch.iter().map(copies).sum();
     let bytes = batch.iter().map(|one| one.fetched.file.size * copies(one)).sum();
     let what = batch
         .first()
         .map_or(String::new(), |first| first.fetched.file.path.to_string());
-    if let Err(stop) = finish::check_room(&context, &store, &what, bytes).await {
+    if let Err(stop) = finish::check_room(&context, &store, &what, (count, bytes)).await {
         // The first tells the reason; it is the same for all.
         let mut stop = Some(stop);
         let files = batch

@@ -14,6 +14,7 @@ use super::{
     login,
     renew::keep_token,
     shared::Shared,
+    timing,
     wanted::{base_text, endpoints},
 };
 use crate::{
@@ -89,7 +90,7 @@ pub(super) async fn submit(
     if submit.request_id.chars().count() > LONGEST_REQUEST_ID {
         return Err(CallError::invalid(
             "request_id",
-            format!("longer than {LONGEST_REQUEST_ID} characters"),
+            format!("is longer than {LONGEST_REQUEST_ID} characters"),
         ));
     }
     let fingerprint = fingerprint(&submit.wish);
@@ -106,6 +107,10 @@ pub(super) async fn submit(
         id: submit.request_id,
         fingerprint,
     });
+    let now = shared.clock.now();
+    let held = permit
+        .hold(now)
+        .or_else(|| timing::untimely(&shared.config(), &checked.spec.pacing, now));
     let max_queued = shared.config().users.of(&submit.owner.user).max_queued;
     let submitted = shared
         .store
@@ -115,7 +120,7 @@ pub(super) async fn submit(
             bytes_expected,
             request,
             max_queued,
-            held: permit.hold(shared.clock.now()),
+            held,
         })
         .await?;
     Ok((submitted, checked.warnings))

@@ -15,7 +15,8 @@ use std::{
 
 use super::{
     CallError, Engine,
-    caches::{CacheTarget, Targets, chosen, failed, folder_of, open},
+    caches::{CacheTarget, Targets, chosen, failed, folder_of, is_about, open},
+    leftovers,
     turns::Turn,
 };
 use crate::{
@@ -35,6 +36,8 @@ pub struct SweptRepo {
     pub repo: RepoId,
     /// What went, and what did not.
     pub swept: Swept,
+    /// Bytes of unfinished downloads that went, or would.
+    pub partial_bytes: u64,
 }
 
 /// Sweeps so far, in all caches.
@@ -70,8 +73,8 @@ impl Drop for Sweeping {
 }
 
 impl Engine {
-    /// Removes revisions and what only they need: those that the targets mean, or (none) those without a ref. Pins, open
-    /// files and jobs that are not over keep theirs.
+    /// Removes revisions and what only they need: those that the targets mean, or (none) those without a ref, and unfinished
+    /// downloads that no job will go on with. Pins, open files and jobs that are not over keep theirs.
     ///
     /// # Errors
     /// When a target is not there; when the store or a disk fails.
@@ -92,14 +95,22 @@ impl Engine {
         for place in places {
             let turn = self.shared.turns.take(folder_of(&place)).await;
             let busy = self.shared.store.is_worked_on(place.clone()).await?;
+            let whole = targets.is_empty()
+                || targets
+                    .iter()
+                    .any(|target| is_about(target, &place) && target.revision.is_none());
+            let partials_of = place.clone();
             let (sweeping, targets) = (self.shared.sweeps.begin(turn), targets.clone());
             let work = move || {
                 // To the end of this, also when the caller goes away.
                 let _sweeping = sweeping;
                 sweep_now(&place, &targets, busy, dry_run)
             };
-            let swept = self.shared.hash_pool.run(work).await?;
-            if !swept.swept.removed.is_empty() || !swept.swept.kept.is_empty() {
+            let mut swept = self.shared.hash_pool.run(work).await?;
+            if whole {
+                swept.partial_bytes = leftovers::sweep_left(&self.shared, partials_of, dry_run).await?;
+            }
+            if !swept.swept.removed.is_empty() || !swept.swept.kept.is_empty() || swept.partial_bytes > 0 {
                 done.push(swept);
             }
         }
@@ -143,5 +154,6 @@ pub(super) fn sweep_now(
         kind: place.kind,
         repo: place.repo_id.clone(),
         swept,
+        partial_bytes: 0,
     })
 }

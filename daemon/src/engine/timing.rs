@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use super::{clock::Clock, progress::lock};
 use crate::{
     config::{Config, parse_period},
-    model::{JobId, Pacing, Period},
+    model::{HoldReason, JobId, Pacing, Period},
     sched::calendar::{Opening, window_at},
+    store::MoveNote,
 };
 
 /// A window that is not known any more is asked for again after this.
@@ -77,6 +78,19 @@ pub(super) fn may_run(config: &Config, pacing: &Pacing, now: Timestamp) -> May {
         Ok(Opening::Closed(None)) => May::Wait(later(), format!("its window {window} never opens")),
         Err(why) => May::Wait(later(), why),
     }
+}
+
+/// How a job begins whose time has not come.
+pub(super) fn untimely(config: &Config, pacing: &Pacing, now: Timestamp) -> Option<(HoldReason, MoveNote)> {
+    let May::Wait(until, detail) = may_run(config, pacing, now) else {
+        return None;
+    };
+    let note = MoveNote {
+        detail,
+        next_attempt_at: Some(until),
+        ..MoveNote::default()
+    };
+    Some((HoldReason::Window, note))
 }
 
 /// The jobs that are worked on, and when their windows close.

@@ -15,10 +15,11 @@ use super::{
     progress::{Counted, lock},
     repair::{Repair, Verdict},
     retry::Retry,
-    shared::{JobContext, blocking},
+    shared::JobContext,
     sources::Usual,
     stage::stage,
     stop::{JobStop, integrity},
+    takeover::Seated,
     turns::Turn,
     twins,
     unclaimed::Unclaimed,
@@ -70,9 +71,18 @@ pub(super) struct KnownLink {
     link: Option<Link>,
 }
 
+/// What became of a file.
+pub(super) enum Carried {
+    Published(Published),
+    /// Another job goes on with it.
+    Left,
+}
+
 /// Why the connections of a file ended early.
 pub(super) enum TransferEnd {
     Stop(JobStop),
+    /// Another job takes the file over.
+    Left,
     /// The server gives no parts: begin again, in one piece.
     WholeFile,
 }
@@ -236,7 +246,8 @@ pub(super) async fn run(
     commit: CommitHash,
     file: FileRecord,
     _turn: Turn,
-) -> Result<Published, JobStop> {
+) -> Result<Carried, JobStop> {
+    let seated = Seated::new(&context, &store, &file);
     let _in_hand = context.progress.file_in_hand(&file);
     context.progress.file_stage(&file, "looking for");
     let mut retry = Retry::new(&context);
@@ -244,14 +255,14 @@ pub(super) async fn run(
     let mut pieces = 0;
     loop {
         if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
-            return Ok(Published { done, counted: None });
+            return Ok(Carried::Published(Published::new(done, None)));
         }
         if let Some(done) = twins::copy(&context, &store, &commit, &file).await? {
-            return Ok(Published { done, counted: None });
+            return Ok(Carried::Published(Published::new(done, None)));
         }
         let transfer = stage(&context, &store, &commit, &file, pieces > 0).await?;
         let mut repair = Repair::default();
-        let kept = match fetch(&context, &transfer, &mut retry, &mut repair).await {
+        let kept = match fetch(&context, &transfer, (&mut retry, &mut repair), &seated).await {
             Ok(verdict) => Ok(verdict),
             Err(TransferEnd::WholeFile) => {
                 pieces += 1;
@@ -268,6 +279,10 @@ pub(super) async fn run(
                 }
                 continue;
             }
+            Err(TransferEnd::Left) => {
+                checkpoint::claim_last(&context, &transfer).await;
+                return Ok(Carried::Left);
+            }
             Err(TransferEnd::Stop(stop)) => Err(stop),
         };
         match kept {
@@ -279,10 +294,7 @@ pub(super) async fn run(
                     id: file.id,
                     reused: false,
                 };
-                return Ok(Published {
-                    done,
-                    counted: Some(counted),
-                });
+                return Ok(Carried::Published(Published::new(done, Some(counted))));
             }
             Ok(Some(wrong)) => {
                 mismatches += 1;
@@ -295,28 +307,10 @@ pub(super) async fn run(
                 retry.wrong_bytes(&context, &from);
             }
             Err(stop) => {
-                keep_or_clear(&context, transfer, &stop).await;
+                checkpoint::keep_or_clear(&context, transfer, &stop).await;
                 return Err(stop);
             }
         }
-    }
-}
-
-/// What was written is claimed, so that nothing is fetched twice after a clean stop. A file that was refused before its first
-/// byte leaves nothing behind. The stop's own reason is the one to tell.
-async fn keep_or_clear(context: &JobContext, transfer: Arc<FileTransfer>, stop: &JobStop) {
-    let refused = matches!(stop, JobStop::JobFailed(_) | JobStop::FileFailed(_));
-    if refused && lock(&transfer.segments).written().is_empty() {
-        if let Ok((_, staging, _)) = FileTransfer::into_parts(transfer)
-            && let Err(error) = blocking(move || staging.discard()).await
-        {
-            tracing::debug!(job = %context.id, %error, "an empty partial file stays");
-        }
-        return;
-    }
-    context.progress.keep(&transfer.counted);
-    if let Err(error) = checkpoint::claim(context, &transfer).await {
-        tracing::debug!(job = %context.id, ?error, "last claim");
     }
 }
 
@@ -331,11 +325,11 @@ pub(super) fn hint<T>(outcome: Result<T, StoreError>) -> Option<T> {
 async fn fetch(
     context: &Arc<JobContext>,
     transfer: &Arc<FileTransfer>,
-    retry: &mut Retry,
-    repair: &mut Repair,
+    (retry, repair): (&mut Retry, &mut Repair),
+    seated: &Seated,
 ) -> Result<Option<String>, TransferEnd> {
     loop {
-        download(context, transfer, retry).await?;
+        download(context, transfer, retry, seated).await?;
         match repair.look(context, transfer, retry).await? {
             Verdict::Right => return Ok(None),
             Verdict::Wrong(text) => return Ok(Some(text)),
@@ -349,6 +343,7 @@ async fn download(
     context: &Arc<JobContext>,
     transfer: &Arc<FileTransfer>,
     retry: &mut Retry,
+    seated: &Seated,
 ) -> Result<(), TransferEnd> {
     context.progress.file_stage(&transfer.file, "downloading");
     let work = context.child();
@@ -371,9 +366,21 @@ async fn download(
         finished.cancel();
         fetched
     };
+    let giving_way = async {
+        tokio::select! {
+            () = finished.cancelled() => {}
+            // In one piece, the next one would begin anew.
+            () = seated.asked(), if !transfer.in_one_piece => work.cancel.cancel(),
+        }
+    };
     // Waited for, all of them, so that nothing on the blocking pool holds the file any more.
-    let (fetched, claimed, hashed) = tokio::join!(connections, claims, hashing);
+    let (fetched, claimed, hashed, ()) = tokio::join!(connections, claims, hashing, giving_way);
     claimed?;
     hashed?;
-    fetched
+    match fetched {
+        Err(TransferEnd::Stop(JobStop::Cancelled)) if seated.is_asked() && !context.cancel.is_cancelled() => {
+            Err(TransferEnd::Left)
+        }
+        fetched => fetched,
+    }
 }

@@ -8,8 +8,7 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use super::{progress::lock, shared::JobContext, stop::JobStop};
-use crate::{cache, model::FileRecord};
+use super::progress::lock;
 
 /// One value for each key, as long as somebody holds it.
 pub(super) struct Common<K, V>(Mutex<Held<K, V>>);
@@ -67,20 +66,3 @@ impl<K: Eq + Hash> Turns<K> {
 
 /// How many bytes of a partial file are there, by the partial file: written by the job whose turn it is, seen by those who wait.
 pub(super) type Partials<K> = Common<K, AtomicI64>;
-
-/// Waits until the job that works on a file has done with it. What that one fetches is as good as this one's own.
-pub(super) async fn wait_for_another(
-    context: &JobContext,
-    store: &cache::Store,
-    file: &FileRecord,
-) -> Result<(), JobStop> {
-    let _in_hand = context.progress.file_in_hand(file);
-    context.progress.file_stage(file, "waiting for another transfer of");
-    let key = store.staging_key(&file.digest);
-    let seen = context.progress.see(file.id, context.shared.partials.of(key.clone()));
-    let waited = context.unless_stopped(context.shared.turns.take(key)).await;
-    if waited.is_err() {
-        seen.keep();
-    }
-    waited.map(drop)
-}

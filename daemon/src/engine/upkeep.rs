@@ -44,7 +44,7 @@ impl Dispatcher {
         match (event.what.state, event.what.hold_reason) {
             (JobState::Cancelled, _) => self.clearing.up_after(&event.job_id),
             // The store knows when it is due.
-            (_, Some(HoldReason::Access)) => self.look_within(Duration::ZERO),
+            (_, Some(HoldReason::Access | HoldReason::Window)) => self.look_within(Duration::ZERO),
             _ => {}
         }
     }

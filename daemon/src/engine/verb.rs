@@ -2,7 +2,7 @@
 
 use super::{Engine, error::CallError};
 use crate::{
-    model::{Job, JobId, JobMove, JobState},
+    model::{HoldReason, Job, JobId, JobMove, JobState},
     store::{Filter, MoveNote, Scope},
 };
 
@@ -38,14 +38,31 @@ impl Verb {
         }
     }
 
-    /// States in which "all" means a job.
-    pub fn states(self) -> &'static [JobState] {
+    /// Which jobs "all" means: in these states, and of held ones those for these reasons (none named: any).
+    pub fn which(self) -> (&'static [JobState], &'static [HoldReason]) {
+        (self.states(), self.held_for())
+    }
+
+    fn states(self) -> &'static [JobState] {
         match self {
             Self::Pause => &[JobState::Queued, JobState::Active, JobState::Held],
             Self::Resume => &[JobState::Paused],
             Self::Cancel => &[JobState::Queued, JobState::Active, JobState::Held, JobState::Paused],
             // Not cancelled ones: "all" should not bring back what somebody ended on purpose.
-            Self::Retry => &[JobState::Failed],
+            Self::Retry => &[JobState::Failed, JobState::Held],
+        }
+    }
+
+    fn held_for(self) -> &'static [HoldReason] {
+        match self {
+            // What waits for a time or for a yes would be held again at once.
+            Self::Retry => &[
+                HoldReason::Endpoint,
+                HoldReason::RateLimited,
+                HoldReason::Access,
+                HoldReason::Disk,
+            ],
+            Self::Pause | Self::Resume | Self::Cancel => &[],
         }
     }
 }
@@ -61,7 +78,7 @@ impl Engine {
             Chosen::One(id) => vec![store.move_job(scope, &id, verb.job_move(), MoveNote::default()).await?],
             Chosen::All => {
                 store
-                    .move_all(scope, verb.states(), verb.job_move(), MoveNote::default())
+                    .move_all(scope, verb.which(), verb.job_move(), MoveNote::default())
                     .await?
             }
         })

@@ -13,9 +13,16 @@ pub(super) fn base_text(endpoint: &Endpoint) -> String {
 
 /// Whether the configuration lists this endpoint.
 pub(super) fn is_configured(config: &Config, endpoint: &Endpoint) -> bool {
-    config.endpoints.iter().any(|known| {
-        Endpoint::parse(&known.name, known.url.as_str()).is_ok_and(|known| base_text(&known) == base_text(endpoint))
-    })
+    as_configured(config, endpoint).is_some()
+}
+
+/// The same endpoint under the name that the configuration gives it.
+fn as_configured(config: &Config, endpoint: &Endpoint) -> Option<Endpoint> {
+    let known = config
+        .endpoints
+        .iter()
+        .filter_map(|known| Endpoint::parse(&known.name, known.url.as_str()).ok());
+    known.into_iter().find(|known| base_text(known) == base_text(endpoint))
 }
 
 /// The endpoints of a call: those that it names, else the configured ones, the caller's own HF_ENDPOINT before them; when that is
@@ -42,6 +49,7 @@ pub(super) fn endpoints(
             }
         };
         let endpoint = endpoint.map_err(|error| CallError::invalid("endpoints", error))?;
+        let endpoint = as_configured(config, &endpoint).unwrap_or(endpoint);
         if mode == Mode::System && !is_configured(config, &endpoint) {
             return Err(CallError::NotAllowed(format!(
                 "{} is not among the configured endpoints; ask the administrator to add it",

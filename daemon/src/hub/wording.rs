@@ -89,6 +89,14 @@ fn transport_hint(fault: NetworkFault, by_proxy: bool) -> String {
     text.to_owned()
 }
 
+/// A data set that is asked for as a model does not exist either.
+fn kind_hint(refusal: &Refusal) -> &'static str {
+    match refusal.about.repo {
+        Some((RepoKind::Model, _)) => " (a data set is submitted with --dataset)",
+        _ => "",
+    }
+}
+
 fn refused(refusal: &Refusal) -> Failure {
     let it = subject(refusal);
     let endpoint = &refusal.about.endpoint;
@@ -103,12 +111,18 @@ fn refused(refusal: &Refusal) -> Failure {
         Situation::NotFound if refusal.token_sent => new(
             FailureKind::NotFound,
             format!("{it} does not exist, or is private and not for this token"),
-            "check the spelling, and that your token may read it".to_owned(),
+            format!(
+                "check the spelling{}, and that your token may read it",
+                kind_hint(refusal)
+            ),
         ),
         Situation::NotFound => new(
             FailureKind::NotFound,
             format!("{it} does not exist, or is private"),
-            "check the spelling; if it is private, set HF_TOKEN (or `hf auth login`) and run `hfctl retry`".to_owned(),
+            format!(
+                "check the spelling{}; if it is private, set HF_TOKEN (or `hf auth login`) and run `hfctl retry`",
+                kind_hint(refusal)
+            ),
         ),
         Situation::BadToken => new(
             FailureKind::Unauthorized,

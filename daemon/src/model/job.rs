@@ -113,6 +113,17 @@ pub enum JobMove {
     Retry,
 }
 
+impl JobMove {
+    /// The state that a user wants with it, when that is one to rest in.
+    pub fn aim(self) -> Option<JobState> {
+        match self {
+            Self::Pause => Some(JobState::Paused),
+            Self::Cancel => Some(JobState::Cancelled),
+            _ => None,
+        }
+    }
+}
+
 /// A move that the state does not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a job that is {from} cannot take the move {job_move:?}")]

@@ -135,7 +135,7 @@ fn parse(text: &str, bare_unit: u64) -> Result<u64, BadSize> {
     Ok(bytes as u64)
 }
 
-/// Bytes for people: `1.2 GiB`.
+/// Bytes for people: `1.2 GiB`. Rounded down, as `hfctl` does.
 pub fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
@@ -145,13 +145,13 @@ pub fn show_bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in UNITS {
-        if value < 1023.95 {
+        if value < 1024.0 {
             break;
         }
         value /= 1024.0;
         unit = next;
     }
-    format!("{value:.1} {unit}")
+    format!("{:.1} {unit}", (value * 10.0).floor() / 10.0)
 }
 
 #[cfg(test)]
@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(show_bytes(0), "0 B");
         assert_eq!(show_bytes(1023), "1023 B");
         assert_eq!(show_bytes(1024), "1.0 KiB");
-        assert_eq!(show_bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(show_bytes((1 << 20) - 1), "1023.9 KiB");
+        assert_eq!(show_bytes(3_000_000_000), "2.7 GiB");
         assert_eq!(show_bytes(5 << 30), "5.0 GiB");
     }
 }

@@ -6,6 +6,7 @@
 
 use croner::{
     Cron,
+    errors::CronError,
     parser::{CronParser, Seconds, Year},
 };
 use jiff::{Timestamp, tz::TimeZone};
@@ -27,6 +28,26 @@ pub struct BadExpression {
     why: String,
 }
 
+/// A parser's error without the parser's names.
+fn what_is_wrong(error: CronError) -> String {
+    let text = match error {
+        CronError::EmptyPattern => return "it is empty".to_owned(),
+        CronError::InvalidDate | CronError::TimeSearchLimitExceeded => return "there is no such day".to_owned(),
+        CronError::InvalidTime => return "there is no such time".to_owned(),
+        CronError::InvalidPattern(text) | CronError::IllegalCharacters(text) | CronError::ComponentError(text) => text,
+    };
+    if text.contains("fields") {
+        return "it has not five fields".to_owned();
+    }
+    let text = text
+        .trim_end_matches('.')
+        .replace("CronPattern", "it")
+        .replace("Pattern", "it");
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_lowercase().to_string());
+    format!("{}{}", first.unwrap_or_default(), characters.as_str())
+}
+
 impl Expression {
     /// Reads five fields, or a nickname such as `@daily`.
     ///
@@ -44,7 +65,7 @@ impl Expression {
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
             .build();
-        let expression = Self(parser.parse(text).map_err(|error| bad(error.to_string()))?);
+        let expression = Self(parser.parse(text).map_err(|error| bad(what_is_wrong(error)))?);
         // `0 0 30 2 *` is well formed.
         if expression.next_after(&TimeZone::UTC, Timestamp::UNIX_EPOCH).is_none() {
             return Err(bad("there is no such day".to_owned()));

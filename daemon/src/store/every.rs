@@ -81,6 +81,7 @@ mod tests {
             let filter = Filter {
                 scope,
                 states: Vec::new(),
+                held_for: Vec::new(),
                 user: String::new(),
                 repo: String::new(),
                 before_row: None,

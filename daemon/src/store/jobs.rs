@@ -8,7 +8,7 @@ use super::{
     events, row, schedules,
     thread::WriteContext,
 };
-use crate::model::{EventKind, Failure, HoldReason, IllegalMove, Job, JobId, JobMove, JobState, NewEvent};
+use crate::model::{EventKind, Failure, HoldReason, IllegalMove, Job, JobId, JobMove, JobState, NewEvent, RepoKind};
 
 /// Whose rows a call may see; part of every query that a user can cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Filter {
     pub scope: Scope,
     /// In one of these states; empty: any.
     pub states: Vec<JobState>,
+    /// Of held jobs, those for one of these reasons; empty: any.
+    pub held_for: Vec<HoldReason>,
     /// Of this user name; empty: any.
     pub user: String,
     /// Whose repository id holds this text; empty: any.
@@ -201,6 +203,24 @@ pub(super) fn apply(
         events::append(context, &job, NewEvent::of(&job, EventKind::StateChanged))?;
     }
     Ok(job)
+}
+
+/// Jobs of a repository that wait for an endpoint to answer need not wait any longer.
+pub(super) fn hasten(
+    context: &mut WriteContext<'_>,
+    kind: RepoKind,
+    repo_id: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let changed = context
+        .db
+        .execute(
+            "UPDATE jobs SET next_attempt_at = ?3 WHERE state = 'held' AND hold_reason = 'endpoint' AND kind = ?1 \
+             AND repo_id = ?2 AND next_attempt_at > ?3",
+            params![kind.as_str(), repo_id, now.as_millisecond()],
+        )
+        .act("hasten jobs")?;
+    Ok(changed > 0)
 }
 
 /// Keeps how far the unfinished files are, for those who look while nothing moves.

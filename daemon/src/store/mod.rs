@@ -58,7 +58,9 @@ use self::{
     open::{Durability, open_reader, open_writer},
     thread::Worker,
 };
-use crate::model::{Event, EventKind, EventSeq, Failure, FileId, FileRecord, Job, JobId, JobMove, JobState, NewEvent};
+use crate::model::{
+    Event, EventKind, EventSeq, Failure, FileId, FileRecord, HoldReason, Job, JobId, JobMove, JobState, NewEvent,
+};
 
 /// Jobs that are moved in one transaction.
 const MOVED_AT_ONCE: usize = 100;
@@ -203,11 +205,11 @@ impl Store {
     pub async fn move_all(
         &self,
         scope: Scope,
-        states: &'static [JobState],
+        which: (&'static [JobState], &'static [HoldReason]),
         job_move: JobMove,
         note: MoveNote,
     ) -> Result<Vec<Job>, StoreError> {
-        let ids = self.jobs.read(move |db| queries::ids_in(db, scope, states)).await?;
+        let ids = self.jobs.read(move |db| queries::ids_in(db, scope, which)).await?;
         let mut moved = Vec::with_capacity(ids.len());
         for some in ids.chunks(MOVED_AT_ONCE) {
             let (some, note) = (some.to_vec(), note.clone());

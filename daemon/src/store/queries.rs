@@ -38,10 +38,13 @@ pub(super) fn find(db: &Connection, scope: Scope, prefix: &str) -> Result<JobId,
 pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Job>, StoreError> {
     let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
     let states = to_json(&states);
+    let reasons: Vec<&str> = filter.held_for.iter().map(|reason| reason.as_str()).collect();
+    let reasons = to_json(&reasons);
     let mut statement = db
         .prepare_cached(
             "SELECT * FROM jobs WHERE (?1 IS NULL OR uid = ?1) AND row < ?2 \
              AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3))) \
+             AND (state <> 'held' OR ?7 = '[]' OR hold_reason IN (SELECT value FROM json_each(?7))) \
              AND (?4 = '' OR user = ?4) AND (?5 = '' OR instr(lower(repo_id), lower(?5)) > 0) \
              ORDER BY row DESC LIMIT ?6",
         )
@@ -53,7 +56,8 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Job>, StoreEr
             states,
             filter.user,
             filter.repo,
-            filter.limit
+            filter.limit,
+            reasons
         ])
         .act("list jobs")?;
     let mut jobs = Vec::new();
@@ -63,18 +67,24 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Job>, StoreEr
     Ok(jobs)
 }
 
-/// Ids in one of some states, oldest first.
-pub(super) fn ids_in(db: &Connection, scope: Scope, states: &[JobState]) -> Result<Vec<JobId>, StoreError> {
+/// Ids in one of some states, oldest first; of held ones those with one of some reasons, or with any when none is named.
+pub(super) fn ids_in(
+    db: &Connection,
+    scope: Scope,
+    (states, held_for): (&[JobState], &[HoldReason]),
+) -> Result<Vec<JobId>, StoreError> {
     let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
     let words = to_json(&words);
+    let reasons: Vec<&str> = held_for.iter().map(|reason| reason.as_str()).collect();
+    let reasons = to_json(&reasons);
     let mut statement = db
         .prepare_cached(
             "SELECT id FROM jobs WHERE (?1 IS NULL OR uid = ?1) AND state IN (SELECT value FROM json_each(?2)) \
-             ORDER BY row",
+             AND (state <> 'held' OR ?3 = '[]' OR hold_reason IN (SELECT value FROM json_each(?3))) ORDER BY row",
         )
         .act("list ids")?;
     let ids = statement
-        .query_map(params![scope.column(), words], |row| row.get::<_, String>(0))
+        .query_map(params![scope.column(), words, reasons], |row| row.get::<_, String>(0))
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .act("list ids")?;
     Ok(ids.iter().filter_map(|id| JobId::parse(id).ok()).collect())

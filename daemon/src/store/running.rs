@@ -1,7 +1,9 @@
 //! What the dispatcher does with the rows of jobs that are being worked on.
 
+use jiff::Timestamp;
+
 use super::{MOVED_AT_ONCE, Store, StoreError, jobs, jobs::MoveNote, jobs::Scope, queries, thread::WriteContext};
-use crate::model::{HoldReason, Job, JobId, JobMove, JobState};
+use crate::model::{HoldReason, Job, JobId, JobMove, JobState, RepoId, RepoKind};
 
 impl Store {
     /// Moves a job that is being worked on, with its event.
@@ -40,6 +42,18 @@ impl Store {
         Ok(())
     }
 
+    /// Another job has got all files of its repository: those that are held because no endpoint answers are due now. True when
+    /// there are such.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn hasten(&self, kind: RepoKind, repo_id: &RepoId, now: Timestamp) -> Result<bool, StoreError> {
+        let repo_id = repo_id.to_string();
+        self.jobs
+            .write(move |context| jobs::hasten(context, kind, &repo_id, now))
+            .await
+    }
+
     /// Notes that bytes came for a job that was stuck.
     ///
     /// # Errors
@@ -67,5 +81,50 @@ impl Store {
         self.jobs
             .write(move |context| jobs::note_partial(context, job_row, bytes))
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::tests::{Fixture, new_job},
+        *,
+    };
+    use crate::model::Priority;
+
+    #[tokio::test]
+    async fn what_one_job_has_got_others_need_not_wait_for() {
+        let fixture = Fixture::new();
+        let store = &fixture.store;
+        let now = Timestamp::now();
+        let later = now + jiff::SignedDuration::from_hours(1);
+        let mut ids = Vec::new();
+        for (repo, reason) in [
+            ("org/a", HoldReason::Endpoint),
+            ("org/a", HoldReason::Window),
+            ("org/b", HoldReason::Endpoint),
+        ] {
+            let job = new_job(1, repo, Priority::Normal, None);
+            let id = store.submit(job).await.unwrap().job.id;
+            let note = MoveNote {
+                next_attempt_at: Some(later),
+                ..MoveNote::default()
+            };
+            store
+                .move_job(Scope::All, &id, JobMove::Hold(reason), note)
+                .await
+                .unwrap();
+            ids.push(id);
+        }
+        let repo = RepoId::parse("org/a").unwrap();
+        assert!(!store.hasten(RepoKind::Dataset, &repo, now).await.unwrap());
+        assert!(store.hasten(RepoKind::Model, &repo, now).await.unwrap());
+        assert!(!store.hasten(RepoKind::Model, &repo, now).await.unwrap(), "once");
+        store.release_holds(now, Vec::new()).await.unwrap();
+        let mut states = Vec::new();
+        for id in &ids {
+            states.push(store.state_of(id).await.unwrap());
+        }
+        assert_eq!(states, [JobState::Queued, JobState::Held, JobState::Held]);
     }
 }

@@ -84,6 +84,7 @@ fn everyone() -> Filter {
     Filter {
         scope: Scope::All,
         states: vec![],
+        held_for: Vec::new(),
         user: String::new(),
         repo: String::new(),
         before_row: None,

@@ -54,6 +54,30 @@ async fn partial_files_of_cancelled_jobs_go_in_time() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn who_prunes_need_not_wait_for_the_hour() -> anyhow::Result<()> {
+    let hub = big_hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    for verb in [&["cache", "prune"][..], &["cache", "rm", "org/big"]] {
+        let (id, gate) = in_the_middle(&hub, &scratch).await?;
+        stop(&hub, &scratch, "pause", &id).await?;
+        gate.release();
+        // Of one that is not over, all stays.
+        let told = scratch.hfctl(verb.iter().chain(&["--yes"])).await?.ok()?;
+        assert!(!told.contains("unfinished"), "{told}");
+        scratch.hfctl(["cancel", &id]).await?.ok()?;
+        let told = scratch.hfctl(verb).await?.ok()?;
+        assert!(told.contains("would remove unfinished downloads of org/big"), "{told}");
+        assert!(!check::staging(&scratch.cache())?.is_empty(), "only told");
+        let swept = scratch.hfctl(verb.iter().chain(&["--yes", "--json"])).await?.json()?;
+        assert!(swept[0]["partial_bytes_freed"].as_u64() >= Some(100 * MIB), "{swept}");
+        nothing_is_left(&scratch).await?;
+    }
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
 async fn a_job_that_needs_room_takes_it_from_those_that_ended() -> anyhow::Result<()> {
     let hub = big_hub()?;
     let scratch = Scratch::new(hub.endpoint())?.config("[storage]\nmin_free = 0\n")?;

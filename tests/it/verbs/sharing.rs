@@ -38,7 +38,7 @@ async fn who_waits_for_another_jobs_file_sees_how_far_it_is() -> anyhow::Result<
     let second = scratch.submit(&["org/big"]).await?;
     let job = shows(&scratch, &second, 64 * MIB).await?;
     let detail = job["detail"].as_str().unwrap_or_default();
-    assert!(detail.contains("another transfer"), "{job}");
+    assert!(detail.contains(&format!("waiting for job {first}")), "{job}");
     let files = scratch.hfctl(["show", "--json", "--files", &second]).await?.json()?;
     assert!(files["files"][0]["bytes_done"].as_u64() >= Some(64 * MIB), "{files}");
     // Paused, and over a crash, both know what is there.

@@ -112,7 +112,25 @@ fn open_log(state_dir: &Path, log: &Path) -> io::Result<File> {
     File::options().create(true).append(true).mode(0o600).open(log)
 }
 
-fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log: File) -> io::Result<Child> {
+/// Whether the configuration that a daemon would start with is in order.
+pub(super) fn check(context: &Context, args: &StartArgs) -> Result<(), CliError> {
+    let program = find_program(std::env::current_exe().ok().as_deref(), &process_env)?;
+    let checked = command(context, args, &program).arg("--check-config").output();
+    let checked =
+        checked.map_err(|error| CliError::new(Exit::Failed, format!("cannot start {}: {error}", program.display())))?;
+    if checked.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&checked.stderr);
+    let message = format!(
+        "hfetchd would not start again, so it was not stopped:\n{}",
+        said.trim_end()
+    );
+    Err(CliError::new(Exit::Failed, message))
+}
+
+/// hfetchd with the options that it is started with and the environment that is meant for it.
+fn command(context: &Context, args: &StartArgs, program: &Path) -> Command {
     let mut command = Command::new(program);
     for config in &args.config {
         command
@@ -123,9 +141,6 @@ fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log
         command
             .arg("--state-dir")
             .arg(paths::absolute(dir, &context.cwd, &process_env));
-    }
-    if args.socket.is_some() || context.address.as_deref().is_some_and(|text| !text.is_empty()) {
-        command.arg("--socket").arg(socket);
     }
     // Variables of a unit that we may run in would make it a system daemon, or let it talk to our service manager.
     for name in [
@@ -153,15 +168,18 @@ fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log
             command.env(name, paths::absolute(&path, &context.cwd, &process_env));
         }
     }
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
+fn spawn(context: &Context, args: &StartArgs, program: &Path, socket: &Path, log: File) -> io::Result<Child> {
+    let mut command = command(context, args, program);
+    if args.socket.is_some() || context.address.as_deref().is_some_and(|text| !text.is_empty()) {
+        command.arg("--socket").arg(socket);
+    }
     let errors = log.try_clone()?;
     // A process group of its own: Ctrl-C in this terminal is not meant for it.
-    command
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
-        .process_group(0)
-        .spawn()
+    command.stdout(log).stderr(errors).process_group(0).spawn()
 }
 
 enum StartFailure {

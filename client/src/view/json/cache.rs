@@ -101,6 +101,7 @@ pub(crate) struct SweptJson {
     revisions: Vec<String>,
     blobs_removed: u64,
     bytes_freed: u64,
+    partial_bytes_freed: u64,
     kept: Vec<KeptJson>,
 }
 
@@ -125,6 +126,7 @@ impl SweptJson {
             revisions: repo.revisions,
             blobs_removed: repo.blobs_removed,
             bytes_freed: repo.bytes_freed,
+            partial_bytes_freed: repo.partial_bytes_freed,
         }
     }
 }

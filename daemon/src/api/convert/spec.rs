@@ -2,10 +2,12 @@
 
 use hfetch_proto::v1;
 use jiff::Timestamp;
+use tonic::Status;
 
 use crate::{
+    api::identity::Caller,
     engine::{CallError, Submit, Wish},
-    model::{JobState, Owner, Priority, RepoId, RepoKind, Revision, Selection, Token},
+    model::{JobState, Priority, RepoId, RepoKind, Revision, Selection, Token},
     names::Reference,
 };
 
@@ -97,14 +99,15 @@ fn resolved(wire: v1::ResolvedName) -> Result<Reference, CallError> {
     })
 }
 
+/// What a caller wants, who may write where it says.
 pub(crate) fn submit(
-    owner: Owner,
+    caller: Caller,
     spec: Option<v1::JobSpec>,
     request_id: String,
-    token_text: &str,
-    no_login: bool,
-) -> Result<Submit, CallError> {
+    (token_text, no_login): (&str, bool),
+) -> Result<Submit, Status> {
     let spec = spec.ok_or_else(|| CallError::invalid("spec", "is missing"))?;
+    caller.may_write_to(&spec.local_dir)?;
     let some = |count: u32| (count > 0).then_some(count);
     let wish = Wish {
         kind: kind(spec.repo_type)?,
@@ -132,7 +135,7 @@ pub(crate) fn submit(
         preferred_endpoint: spec.preferred_endpoint,
     };
     Ok(Submit {
-        owner,
+        owner: caller.owner,
         wish,
         request_id,
         token: token(token_text)?,

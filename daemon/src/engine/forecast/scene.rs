@@ -190,7 +190,10 @@ impl Scene {
             text.push_str("; so many jobs are late that only of the first it is told what would help");
         }
         if self.unknown > 0 {
-            text.push_str(&format!("; {} jobs are not listed yet and not counted", self.unknown));
+            text.push_str(&match self.unknown {
+                1 => "; one job is not listed yet and not counted".to_owned(),
+                unknown => format!("; {unknown} jobs are not listed yet and not counted"),
+            });
         }
         Forecast {
             ready_at: match outlook {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Fetched, InVain, Wanted};
 use crate::{
-    cache::Hasher,
+    cache::{self, Hasher},
     engine::{
         conduct::{self, OF_USE},
         connection::{Flow, SegmentEnd, arrived},
@@ -16,6 +16,7 @@ use crate::{
         shared::{JobContext, blocking},
         sources::{Slot, Wish},
         stop::{JobStop, integrity},
+        takeover::Seated,
         transfer::MISMATCHES,
     },
     hub::{Charge, HubError},
@@ -31,24 +32,41 @@ const BREAKS: u32 = 5;
 /// How often who waits for a connection says why.
 const SAY: Duration = Duration::from_secs(1);
 
-/// Fetches one file into memory, as often as the retry policy likes, and verifies it.
+/// Why a small file did not come.
+enum End {
+    Stop(JobStop),
+    /// Another job takes it over.
+    Left,
+}
+
+impl<E: Into<JobStop>> From<E> for End {
+    fn from(stop: E) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+/// Fetches one file into memory, as often as the retry policy likes, and verifies it; `None`: another job took it over.
 pub(in crate::engine) async fn fetch(
     context: Arc<JobContext>,
+    store: Arc<cache::Store>,
     commit: CommitHash,
     wanted: Wanted,
-) -> (FileRecord, Result<Fetched, JobStop>) {
+) -> (FileRecord, Result<Option<Fetched>, JobStop>) {
     let Wanted { file, turn } = wanted;
+    let seated = Seated::new(&context, &store, &file);
     let _in_hand = context.progress.file_in_hand(&file);
     context.progress.file_stage(&file, "downloading");
-    let fetched = right_bytes(&context, &commit, &file)
-        .await
-        .map(|(bytes, came)| Fetched {
+    let fetched = match right_bytes(&context, &commit, &file, &seated).await {
+        Ok((bytes, came)) => Ok(Some(Fetched {
             file: file.clone(),
             turn,
             bytes,
             counted: Counted::new(context.progress.clone(), file.id, Arc::default(), file.size),
             came,
-        });
+        })),
+        Err(End::Left) => Ok(None),
+        Err(End::Stop(stop)) => Err(stop),
+    };
     (file, fetched)
 }
 
@@ -56,7 +74,8 @@ async fn right_bytes(
     context: &Arc<JobContext>,
     commit: &CommitHash,
     file: &FileRecord,
-) -> Result<(Vec<Bytes>, InVain), JobStop> {
+    seated: &Seated,
+) -> Result<(Vec<Bytes>, InVain), End> {
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
     let mut wrong = 0;
@@ -65,15 +84,15 @@ async fn right_bytes(
         // What has no bytes needs no request, and its hash no second look.
         return match hash(file, Vec::new()).await {
             (bytes, actual) if actual == file.digest => Ok((bytes, InVain::new(Charge::default()))),
-            (_, actual) => Err(JobStop::FileFailed(integrity(wrong_bytes(
-                file,
-                "the listing",
-                &actual,
-            )))),
+            (_, actual) => Err(JobStop::FileFailed(integrity(wrong_bytes(file, "the listing", &actual))).into()),
         };
     }
     loop {
-        let (index, slot) = slot(context, &retry, file).await?;
+        let (index, slot) = tokio::select! {
+            biased;
+            slot = slot(context, &retry, file) => slot?,
+            () = seated.asked() => return Err(End::Left),
+        };
         let flow = Flow::new(ByteRange::new(0, file.size));
         let outcome = once(context, commit, file, (index, &slot), &flow, in_vain[index]).await;
         let reading = flow.read();
@@ -97,7 +116,7 @@ async fn right_bytes(
                 retry.wrong_bytes(context, &[index]);
                 continue;
             }
-            Err(SegmentEnd::Stop(stop)) => return Err(stop),
+            Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
             Err(SegmentEnd::Hub(_, error)) => error,
             Err(SegmentEnd::Cut) => {
                 in_vain[index] += 1;

@@ -212,7 +212,12 @@ async fn a_job_that_waits_for_a_yes_goes_on_with_one() {
     assert_eq!(held.state, JobState::Held);
     // Not by itself, and not because somebody lets all paused ones go on.
     assert_eq!(store.release_holds(at(4_000_000_000), vec![]).await.unwrap(), None);
-    let all = store.move_all(Scope::All, &[JobState::Paused], JobMove::Resume, MoveNote::default());
+    let all = store.move_all(
+        Scope::All,
+        (&[JobState::Paused], &[]),
+        JobMove::Resume,
+        MoveNote::default(),
+    );
     assert!(all.await.unwrap().is_empty());
     // Paused and resumed is no yes.
     moved(JobMove::Pause).await.unwrap();

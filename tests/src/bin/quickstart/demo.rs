@@ -204,7 +204,7 @@ fn farewell(stage: &Stage, cache: &Path, job: &Value) -> anyhow::Result<()> {
     for line in [
         "cargo install --locked --path daemon && cargo install --locked --path client",
         "hfctl daemon start      # a daemon of your own; it downloads into your usual cache",
-        "hfctl submit llama-2    # or any org/name; hfctl download does what hf download does",
+        "hfctl submit gpt2       # or any org/name; hfctl download does what hf download does",
         "hfctl watch             # what happens; hfctl --help has the rest",
     ] {
         stage.line(&format!("  {line}"))?;
