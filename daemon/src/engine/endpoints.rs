@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{Mode, TokenPolicy},
     hub::{Endpoint, HubError, Listing, Tried, Verdict, classify},
-    model::{JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
+    model::{FailureKind, JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
     plan::PlannedFile,
     store::{EndpointStats, Filter, Scope},
 };
@@ -164,7 +164,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         .iter()
         .chain(&others)
         .partition(|access| access.trust == Trust::Origin);
-    let (mut reference, mut is_refused) = (None, false);
+    let (mut reference, mut is_there) = (None, false);
     for access in first.into_iter().chain(second) {
         match planner::listing_of(shared, access, repo.0, &repo.1, &call.revision).await {
             Ok(listing) => {
@@ -173,7 +173,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             }
             Err(error) => {
                 let verdict = classify(&error);
-                is_refused |= matches!(verdict, Verdict::Permanent(_));
+                is_there |= !matches!(&verdict, Verdict::Permanent(failure) if is_absence(failure.kind));
                 notes.push(match verdict {
                     Verdict::Permanent(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
                     _ => said(access, &error),
@@ -196,10 +196,10 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             let (_, repo_id) = &probed.repo;
             let said = probed.notes.join("; ");
             let text = format!("no endpoint lists {repo_id}: {said}");
-            // The network is in order where somebody says no.
-            return Err(match is_refused {
-                true => CallError::invalid("repo_id", text),
-                false => CallError::HubUnreachable(text),
+            // All have answered, and none has it: the network is in order.
+            return Err(match is_there {
+                true => CallError::HubUnreachable(text),
+                false => CallError::invalid("repo_id", text),
             });
         }
     };
@@ -231,6 +231,13 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
 /// By address: who names it by address gives it no name.
 fn is_among(endpoint: &Endpoint, others: &[Endpoint]) -> bool {
     others.iter().any(|other| other.base() == endpoint.base())
+}
+
+fn is_absence(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::NotFound | FailureKind::RevisionNotFound | FailureKind::EntryNotFound
+    )
 }
 
 fn said(access: &EndpointAccess, error: &HubError) -> String {

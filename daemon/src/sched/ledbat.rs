@@ -1,14 +1,21 @@
 //! How fast we may go so that others on the line do not notice: by the idea of LEDBAT (RFC 6817). What a round trip takes longer
 //! than it ever has to is the time that packets wait for each other. Up to a little of it the line is ours; beyond, we give way
 //! at once, and come back slowly. Pure: time is a parameter.
+//!
+//! LEDBAT's fixed target leaves little to whoever fills the line with a shorter queue than that: it would push in until the
+//! target is reached. In one queue packets wait in the proportion in which they come, so what may wait goes down with our
+//! part of the line.
 
 #[cfg(test)]
 mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
-/// Packets may wait for each other so long before we give way; on long ways an eighth of the round trip, which varies by itself.
+/// Packets may wait for each other so long before we give way when the line is ours; on long ways an eighth of the round trip,
+/// which varies by itself.
 const TARGET: Duration = Duration::from_millis(25);
+/// So much of it counts as none, whoever's it is: round trips vary.
+const NOISE: f64 = 0.25;
 /// Of so many round trips the quickest counts: one that is late by itself says nothing of the line.
 const FILTER: usize = 3;
 /// The quickest round trip of this time is the one without waiting: long enough for a neighbour's evening, short enough for a
@@ -68,7 +75,7 @@ impl RoundTrips {
         }
         self.quickest.retain(|(old, _)| *old + HISTORY.1 > minute);
         let base = self.base().unwrap_or(took);
-        let quick = target(base) / 4;
+        let quick = target(base).mul_f64(NOISE);
         if before.is_none_or(|before| before > base + quick) {
             self.sure = 0;
         }
@@ -114,7 +121,7 @@ impl RoundTrips {
     }
 }
 
-/// How long packets may wait on a way.
+/// How long packets may wait on a way when the line is ours.
 fn target(base: Duration) -> Duration {
     TARGET.max(base / 8)
 }
@@ -126,14 +133,14 @@ pub struct Seen {
     pub queueing: Duration,
     /// How long a round trip takes when they do not.
     pub base: Duration,
-    /// How long they may.
+    /// How long they may when the line is ours.
     pub target: Duration,
     /// `base` was not seen for a while, or never surely.
     pub stale: bool,
 }
 
 impl Seen {
-    /// 1 when packets wait as long as they may.
+    /// 1 when packets wait as long as they may when the line is ours.
     pub fn load(&self) -> f64 {
         self.queueing.as_secs_f64() / self.target.as_secs_f64()
     }
@@ -172,11 +179,17 @@ impl Controller {
         if self.is_looking(now, &seen) {
             return Some(whole(self.least()));
         }
-        match seen.load() {
+        match self.load(&seen, rate) {
             load if load > 1.0 => self.give_way(load - 1.0, passed, rate),
             load => self.come_back(now, 1.0 - load, passed, rate),
         }
         self.cap.map(whole)
+    }
+
+    /// 1 when packets wait as long as they may beside our part of the line.
+    fn load(&self, seen: &Seen, rate: f64) -> f64 {
+        let ours = self.cap.map_or(self.peak, |cap| cap.min(rate));
+        seen.load() / (ours / self.peak.max(1.0)).clamp(NOISE, 1.0)
     }
 
     /// What we never go below.

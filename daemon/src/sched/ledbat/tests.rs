@@ -26,6 +26,8 @@ struct Line {
     room: f64,
     /// The other one's window in bytes, and whether it has lost a packet yet; `None`: nobody is there.
     other: Option<(f64, bool)>,
+    /// His window does not grow beyond this.
+    other_at_most: f64,
     backed_off: Duration,
     trips: RoundTrips,
     controller: Controller,
@@ -48,6 +50,7 @@ impl Line {
             waiting: 0.0,
             room: bytes_per_sec * queue.as_secs_f64(),
             other: None,
+            other_at_most: f64::INFINITY,
             backed_off: Duration::ZERO,
             trips: RoundTrips::default(),
             controller: Controller::default(),
@@ -85,6 +88,7 @@ impl Line {
             } else {
                 *window *= 2.0_f64.powf(dt / trip);
             }
+            *window = window.min(self.other_at_most);
         }
         let through = if self.waiting > 0.0 {
             self.bytes_per_sec
@@ -141,6 +145,29 @@ fn alone_the_line_is_ours_and_beside_others_it_is_theirs() {
             line.run(30);
             let (ours, _) = line.run(30);
             assert!(ours > 0.85, "{ours} of {rate} afterwards");
+        }
+    }
+}
+
+/// A line that is full all the same, though packets of his wait for less than we would let them: his window is small, or he is
+/// careful himself.
+#[test]
+fn somebody_who_keeps_the_queue_short_keeps_his_rate() {
+    for rate in [125e3, 2.5e6, 125e6] {
+        for waits in [10, 15, 20, 25, 40] {
+            let mut line = Line::new(rate, 100 * MS);
+            line.run(10);
+            line.run(30);
+            line.other_at_most = rate * (line.round_trip + waits * MS).as_secs_f64();
+            line.other = Some((14_600.0, false));
+            line.run(15);
+            for _ in 0..3 {
+                let (ours, theirs) = line.run(20);
+                assert!(
+                    theirs > 0.85 && ours < 0.15,
+                    "{theirs} beside {ours} of {rate}, {waits} ms"
+                );
+            }
         }
     }
 }
@@ -235,7 +262,10 @@ proptest! {
         let (mut now, mut before) = (LOOK, None::<u64>);
         for (millis, load, rate) in steps {
             now += Duration::from_millis(millis);
+            let at_first = controller.clone();
             let cap = controller.update(now, Some(seen(load)), rate);
+            // Beside our part of the line.
+            let load = Controller { peak: controller.peak, ..at_first }.load(&seen(load), rate as f64);
             if let Some(cap) = cap {
                 prop_assert!(cap as f64 >= controller.least() - 1.0);
             }
