@@ -8,6 +8,7 @@ mod listing;
 mod paths;
 mod rows;
 mod shapes;
+mod silence;
 mod transfer;
 
 use futures_util::{StreamExt as _, stream};

@@ -1,5 +1,7 @@
 //! Endpoints that lie, lack something or only pass on: each is named for what it does, and the origin's word counts.
 
+mod expires;
+
 use hfetch_tests::{
     check,
     harness::Scratch,

@@ -1,5 +1,7 @@
 //! What a download takes from the machine it runs on: page cache, priority, memory. Counts, not times.
 
+mod unsynced;
+
 use std::{
     fs::File,
     io::{IoSliceMut, Write as _},

@@ -1,5 +1,7 @@
 //! Kills and stops in the middle of a download.
 
+mod hashing;
+
 use hfetch_tests::{
     check,
     harness::{Scratch, eventually},

@@ -31,7 +31,7 @@ mod process;
 mod ran;
 
 pub use callers::channel_as;
-pub use process::{cpu_seconds, memory, peak_memory};
+pub use process::{cpu_seconds, file_bytes, memory, peak_memory};
 pub use ran::Ran;
 
 pub use crate::PATIENCE;

@@ -8,6 +8,7 @@ pub mod own_network;
 pub mod pki;
 pub mod proxies;
 pub mod python;
+pub mod recorder;
 pub mod relay;
 pub mod secrets;
 pub mod shares;

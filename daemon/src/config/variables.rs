@@ -11,7 +11,14 @@ use super::{
 const PREFIX: &str = "HFETCH_";
 
 /// Variables of ours that are no keys.
-const OTHERS: [&str; 4] = ["HFETCH_KILLS", "HFETCH_NO_SKIP", "HFETCH_STEPS", "HFETCH_TEST_"];
+const OTHERS: [&str; 6] = [
+    "HFETCH_CUTS",
+    "HFETCH_FILES",
+    "HFETCH_KILLS",
+    "HFETCH_NO_SKIP",
+    "HFETCH_STEPS",
+    "HFETCH_TEST_",
+];
 
 /// Kubernetes sets these for a service that is called `hfetch`.
 const FOREIGN: [&str; 2] = ["HFETCH_SERVICE_", "HFETCH_PORT"];

@@ -44,7 +44,7 @@ pub(super) async fn run(
 /// Syncs the partial file, then records what was written before the sync. Nothing to do costs nothing.
 pub(super) async fn claim(context: &JobContext, transfer: &FileTransfer) -> Result<(), JobStop> {
     match transfer.unclaimed.bytes() {
-        0 => Ok(()),
+        0 if !transfer.frontier.is_worth_a_claim() => Ok(()),
         _ => claim_anew(context, transfer).await,
     }
 }

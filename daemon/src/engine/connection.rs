@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,9 +29,13 @@ const HELD_LATELY: Duration = Duration::from_secs(15);
 /// What may be under way to a connection whose end came nearer: the rest of it would come for nothing.
 const SHORTENED_WINDOW: u32 = 64 << 10;
 /// What is under way at the end of the work is read for so long, or until nothing came for so long.
-const LAST_READS: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(30));
+const LAST_READS: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(80));
 /// Meanwhile no more than this is asked for.
 const LAST_WINDOW: usize = 4 << 10;
+/// The disk is behind when it keeps a connection waiting for so long.
+const DISK_IS_BEHIND: Duration = Duration::from_millis(250);
+/// What the system had taken in before may take longer on a busy machine; so much of it is what still comes.
+const BACKLOG: (Duration, u64) = (Duration::from_secs(2), 16 << 10);
 
 /// What a connection is to do.
 pub(super) struct Task {
@@ -290,7 +294,7 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
                 let taken = chunk.len() as u64;
                 // What is cut off comes to somebody else as well.
                 charge.repeated(came - taken + context.progress.repeats(taken));
-                writer.take(chunk).await?;
+                to_disk(&mut writer, chunk, on_hold).await?;
                 if task.flow.wants_less() {
                     body.set_window(SHORTENED_WINDOW as usize);
                 }
@@ -313,6 +317,18 @@ async fn fetch(context: &Arc<JobContext>, transfer: &Arc<FileTransfer>, task: &T
     outcome
 }
 
+/// Hands a chunk on. Who waits for the disk meanwhile is not slow, and needs no help: what lies in its socket would come twice.
+async fn to_disk(writer: &mut SegmentWriter<'_>, chunk: Bytes, on_hold: impl Fn(bool)) -> Result<(), JobStop> {
+    let mut taking = std::pin::pin!(writer.take(chunk));
+    if let Ok(taken) = timeout(DISK_IS_BEHIND, &mut taking).await {
+        return taken;
+    }
+    on_hold(true);
+    let taken = taking.await;
+    on_hold(false);
+    taken
+}
+
 /// At the end of the work: what the system has taken in for us would come a second time, so it is taken, and the server is
 /// asked for no more.
 async fn read_what_came(
@@ -323,16 +339,25 @@ async fn read_what_came(
     charge: &Charge,
 ) -> Result<(), JobStop> {
     let (longest, quiet) = LAST_READS;
-    let deadline = Instant::now() + longest;
+    let last = Instant::now() + BACKLOG.0;
+    let mut deadline = Instant::now() + longest;
     body.set_window(LAST_WINDOW);
-    while let Ok(Ok(Some(mut chunk))) = timeout_at(deadline.min(Instant::now() + quiet), body.chunk()).await {
+    loop {
+        let mut chunk = match timeout_at(deadline.min(Instant::now() + quiet), body.chunk()).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            Err(_) if Instant::now() < last && task.flow.unread() > BACKLOG.1 => {
+                deadline = last.min(Instant::now() + longest);
+                continue;
+            }
+            _ => break,
+        };
         let came = chunk.len() as u64;
         context.progress.received(came);
-        let last = task.flow.take(&mut chunk);
+        let is_all = task.flow.take(&mut chunk);
         let taken = chunk.len() as u64;
         charge.repeated(came - taken + context.progress.repeats(taken));
         writer.take(chunk).await?;
-        if last {
+        if is_all {
             break;
         }
     }

@@ -37,6 +37,9 @@ use crate::{
 const LEAST: u64 = 8 << 20;
 /// Then another file may have its turn.
 const MOST: u64 = 64 << 20;
+/// What was hashed since the last claim is worth one of its own: a hash that follows the network slowly goes on when no bytes
+/// come any more, and a crash would cost all of it.
+const CLAIMED_ALONE: u64 = 32 << 20;
 /// A block that is not what it was comes again so often; then what it was is what is doubted.
 const COMES_AGAIN: u32 = 1;
 
@@ -49,6 +52,8 @@ pub(super) struct Frontier {
     known: Mutex<Known>,
     /// Where the follower stands.
     position: AtomicU64,
+    /// Where it stood at the last claim.
+    saved: AtomicU64,
     /// Below this the file is synced without a gap.
     synced: AtomicU64,
     /// Blocks that an earlier process hashed and that may have changed since, and how often each came again.
@@ -99,6 +104,7 @@ impl Frontier {
             digest: *digest,
             size,
             position: AtomicU64::new(follower.position()),
+            saved: AtomicU64::new(follower.position()),
             known: Mutex::new(Known {
                 state: follower.saved(),
                 checks: follower.known_checks(),
@@ -138,10 +144,16 @@ impl Frontier {
         let mut known = lock(&self.known);
         let checks = NewChecks::after(known.stored, &known.checks);
         known.stored = known.checks.len();
+        self.saved.store(self.position(), Relaxed);
         Saved {
             state: known.state.clone(),
             checks,
         }
+    }
+
+    /// Much was hashed since the last claim.
+    pub(super) fn is_worth_a_claim(&self) -> bool {
+        self.position() >= self.saved.load(Relaxed).saturating_add(CLAIMED_ALONE)
     }
 
     /// The claim that was to store this was not.

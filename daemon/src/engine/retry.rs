@@ -113,11 +113,17 @@ impl Retry {
         brought: u64,
     ) -> Result<Next, JobStop> {
         let text = chain(error);
+        let several = self.tried.len() > 1;
         let tried = &mut self.tried[index];
-        tried.attempts_made = if brought >= WORTH_IT {
-            0
-        } else {
-            tried.attempts_made + 1
+        // What was under way when others failed: one outage is not as many as there were connections.
+        let is_same = tried
+            .closed
+            .as_ref()
+            .is_some_and(|closed| closed.until > Instant::now());
+        tried.attempts_made = match is_same {
+            _ if brought >= WORTH_IT => 0,
+            true => tried.attempts_made.max(1),
+            false => tried.attempts_made + 1,
         };
         let attempts_made = tried.attempts_made;
         let failing_since = *self.failing_since.get_or_insert_with(Instant::now);
@@ -156,6 +162,7 @@ impl Retry {
         let wait = match (attempts_made, server_wish) {
             // It served us well until then.
             (0, None) => return Ok(Next::Again),
+            (attempts, wish) if several => backoff::rest(attempts.max(1), wish, &mut fastrand::Rng::new()),
             (attempts, wish) => backoff::wait(attempts.max(1), wish, &mut fastrand::Rng::new()),
         };
         // Not beyond the moment at which the job is given up.

@@ -239,9 +239,13 @@ impl Sources {
     pub(super) fn failed(&self, source: SourceId) {
         let now = self.now();
         let state = &mut lock(&self.book).sources[source];
+        if state.closed_until.is_some_and(|until| until > now) {
+            // It was under way when others failed: one outage is not as many as there were connections.
+            return;
+        }
         state.failures = state.failures.saturating_add(1);
         if state.failures >= BREAKER {
-            let wait = backoff::wait(state.failures - BREAKER + 1, None, &mut fastrand::Rng::new());
+            let wait = backoff::rest(state.failures - BREAKER + 1, None, &mut fastrand::Rng::new());
             state.closed_until = Some(now + wait);
         }
     }
@@ -276,7 +280,11 @@ impl Sources {
             let wanted_more = book.waiting.iter().any(|waiting| waiting.wish.any_of.contains(&source));
             let state = &mut book.sources[source];
             state.failures = 0;
-            let reopened = state.closed_until.take().is_some();
+            let closed_until = state.closed_until.take();
+            if closed_until.is_some_and(|until| until <= now) {
+                state.limit.begin_anew();
+            }
+            let reopened = closed_until.is_some();
             let reading = Reading {
                 bytes: state.counters.bytes.load(Relaxed),
                 active: state.active,

@@ -156,7 +156,8 @@ pub fn lifetime(fault: Option<EndpointFault>) -> Duration {
     use EndpointFault as Fault;
     let minutes = match fault {
         None => 6 * 60,
-        Some(Fault::Unreachable) => 2,
+        // It may be back any moment, and gets its share again within the minute, the questions included.
+        Some(Fault::Unreachable) => return Duration::from_secs(40),
         Some(Fault::RateLimited) => 5,
         // A mirror may be about to fetch what it lacks.
         Some(Fault::NoRepository | Fault::OtherCommit | Fault::MissingFiles | Fault::Refused) => 10,

@@ -6,6 +6,8 @@ use std::time::Duration;
 const BASE: Duration = Duration::from_secs(1);
 /// No wait of our own choosing is longer.
 const CAP: Duration = Duration::from_secs(60);
+/// The longest for one source of several: who is back is noticed within the minute, a connection that hangs included.
+const REST: Duration = Duration::from_secs(45);
 /// A server may ask for more than our cap, but not for a day: then we look again ourselves.
 const SERVER_CAP: Duration = Duration::from_secs(15 * 60);
 
@@ -21,9 +23,28 @@ pub fn wait(attempts_made: u32, server_wish: Option<Duration>, random: &mut fast
     ceiling.mul_f64(random.f64())
 }
 
+/// The same for a source while others can be asked: it costs little to look for it, and much to miss it.
+pub fn rest(attempts_made: u32, server_wish: Option<Duration>, random: &mut fastrand::Rng) -> Duration {
+    let wait = wait(attempts_made, server_wish, random);
+    match server_wish {
+        Some(_) => wait,
+        None => wait.min(REST),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_several_rests_for_less_than_a_minute() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let longest = (0..1000).map(|attempts| rest(attempts + 1, None, &mut random)).max();
+        assert_eq!(longest, Some(REST));
+        // Who asks for more gets it.
+        let wish = Duration::from_secs(300);
+        assert!(rest(1, Some(wish), &mut random) >= wish);
+    }
 
     #[test]
     fn grows_to_the_cap_and_never_over() {

@@ -52,6 +52,8 @@ pub struct ConnectionLimit {
     before: Option<(f64, u32)>,
     next_probe: Duration,
     probe_every: Duration,
+    /// The last step did not seem to pay, which one more epoch must show: a busy machine spoils one, seldom two.
+    doubted: bool,
     /// The next probe tries whether fewer would do.
     downwards: bool,
     broken: u32,
@@ -91,6 +93,7 @@ impl ConnectionLimit {
             before: None,
             next_probe: Duration::ZERO,
             probe_every: PROBE_EVERY.0,
+            doubted: false,
             downwards: false,
             broken: 0,
         }
@@ -161,12 +164,16 @@ impl ConnectionLimit {
     fn judge(&mut self, now: Duration, rate: f64) -> bool {
         let limit = self.get();
         match (self.phase, self.before) {
+            (Phase::Growing, Some((before, _))) if rate < before * WORTH_DOUBLING && !self.doubted => {
+                self.doubted = true;
+            }
             (Phase::Growing, Some((before, smaller))) if rate < before * WORTH_DOUBLING => {
                 // It did not pay: the smaller number does as well.
                 self.limit = if rate < before * WORTH_KEEPING { smaller } else { limit };
                 self.rest(now, PROBE_EVERY.0);
             }
             (Phase::Growing, _) => {
+                self.doubted = false;
                 self.before = Some((rate, limit));
                 self.limit = (limit * 2).min(self.most);
                 if self.limit == limit {
@@ -197,8 +204,14 @@ impl ConnectionLimit {
         self.get() != limit
     }
 
+    /// The server was away and is back: how many it takes now is found out as at first.
+    pub fn begin_anew(&mut self) {
+        *self = Self::new(self.most);
+    }
+
     fn rest(&mut self, now: Duration, until_probe: Duration) {
         self.phase = Phase::Steady;
+        self.doubted = false;
         self.before = None;
         self.epoch = None;
         self.probe_every = until_probe;
@@ -232,121 +245,4 @@ impl ConnectionLimit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A server: bytes per second of one connection, of all together, and how many it takes.
-    struct Server {
-        each: u64,
-        all: u64,
-        takes: u32,
-    }
-
-    /// Runs it with endless demand; gives the limit at each of the seconds asked for.
-    fn run(server: &Server, most: u32, seconds: &[u64]) -> Vec<u32> {
-        let mut limit = ConnectionLimit::new(most);
-        let step = Duration::from_millis(25);
-        let (mut now, mut bytes, mut seen) = (Duration::ZERO, 0, Vec::new());
-        for second in seconds {
-            while now < Duration::from_secs(*second) {
-                now += step;
-                let open = limit.get().min(server.takes);
-                if limit.get() > server.takes {
-                    limit.refused(now, server.takes);
-                }
-                let rate = (server.each * u64::from(open)).min(server.all);
-                bytes += rate * 25 / 1000;
-                let reading = Reading {
-                    bytes,
-                    active: open,
-                    wanted_more: true,
-                    held_by_us: false,
-                    first_byte: Duration::from_millis(20),
-                };
-                limit.sample(now, &reading);
-            }
-            seen.push(limit.get());
-        }
-        seen
-    }
-
-    #[test]
-    fn doubles_within_a_second_when_each_connection_is_slow() {
-        let server = Server {
-            each: 8_000_000,
-            all: u64::MAX,
-            takes: 1000,
-        };
-        assert_eq!(run(&server, 32, &[1]), [32]);
-    }
-
-    #[test]
-    fn stays_small_when_more_brings_nothing() {
-        let server = Server {
-            each: 50_000_000,
-            all: 50_000_000,
-            takes: 1000,
-        };
-        assert_eq!(run(&server, 32, &[1, 5, 9]), [4, 4, 4]);
-    }
-
-    #[test]
-    fn finds_the_number_that_fills_the_line() {
-        let server = Server {
-            each: 5_000_000,
-            all: 50_000_000,
-            takes: 1000,
-        };
-        let limits = run(&server, 64, &[2, 300, 900]);
-        assert!((10..=16).contains(&limits[0]), "{limits:?}");
-        assert!(
-            (9..=12).contains(&limits[1]) && (9..=12).contains(&limits[2]),
-            "{limits:?}"
-        );
-    }
-
-    #[test]
-    fn a_refusal_teaches_the_number_and_is_rarely_repeated() {
-        let mut limit = ConnectionLimit::new(32);
-        limit.refused(Duration::ZERO, 3);
-        assert_eq!(limit.get(), 3);
-        let server = Server {
-            each: 8_000_000,
-            all: u64::MAX,
-            takes: 4,
-        };
-        assert_eq!(run(&server, 32, &[2, 10]), [4, 4]);
-    }
-
-    #[test]
-    fn an_epoch_without_demand_or_held_by_us_says_nothing() {
-        for (wanted_more, held_by_us) in [(false, false), (true, true)] {
-            let mut limit = ConnectionLimit::new(32);
-            for step in 0..400_u64 {
-                let reading = Reading {
-                    bytes: step * 1_000_000,
-                    active: 4,
-                    wanted_more,
-                    held_by_us,
-                    first_byte: Duration::from_millis(20),
-                };
-                assert!(!limit.sample(Duration::from_millis(step * 25), &reading));
-            }
-            assert_eq!(limit.get(), START);
-        }
-    }
-
-    #[test]
-    fn shrinks_but_never_to_nothing() {
-        let mut limit = ConnectionLimit::new(16);
-        for _ in 0..20 {
-            limit.broke(Duration::ZERO);
-            limit.rate_limited(Duration::ZERO);
-        }
-        assert_eq!(limit.get(), 1);
-        limit.refused(Duration::ZERO, 0);
-        assert_eq!(limit.get(), 1);
-        limit.set_most(0);
-        assert_eq!(limit.get(), 1);
-    }
-}
+mod tests;

@@ -27,6 +27,20 @@ fn in_status(pid: u32, name: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// Bytes that a running process has read and written by calls on files, from wherever they came: `rchar` and `wchar`.
+///
+/// # Errors
+/// When it is gone.
+pub fn file_bytes(pid: u32) -> anyhow::Result<(u64, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|number| number.trim().parse().ok())
+            .context("a line of /proc/PID/io")
+    };
+    Ok((of("rchar:")?, of("wchar:")?))
+}
+
 /// User and system time, in seconds, of a process and of the children that it waited for.
 ///
 /// # Errors

@@ -308,6 +308,8 @@ fn a_bad_proxy_is_a_mistake_beside_others_unless_routing_takes_its_place() {
 #[test]
 fn variables_of_our_tests_are_no_keys() {
     with(&[
+        ("HFETCH_CUTS", "500"),
+        ("HFETCH_FILES", "100000"),
         ("HFETCH_KILLS", "200"),
         ("HFETCH_NO_SKIP", "1"),
         ("HFETCH_STEPS", "all"),

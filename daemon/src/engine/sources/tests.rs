@@ -80,6 +80,47 @@ async fn a_source_that_never_answers_is_left_alone_and_then_tried_by_one() {
     second.granted().await;
 }
 
+/// Sixteen connections that fail at once are one outage; when it is over, the source is found out about as a new one.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_back_gets_its_share_within_the_minute() {
+    let (sources, ids) = sources(64, &[16]);
+    let source = ids[0];
+    let began = Instant::now();
+    for outage in 0..100 {
+        for _ in 0..16 {
+            sources.failed(source);
+            sources.broke(source);
+        }
+        let until = sources.closed_until(source).expect("it is closed");
+        let longest = if outage == 0 { 1 } else { 45 };
+        assert!(
+            until - Instant::now() <= Duration::from_secs(longest),
+            "outage {outage}"
+        );
+        tokio::time::sleep_until(until).await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(600), "it was asked too often");
+    assert_eq!(sources.limit(source), 1);
+    let _probe = sources.request(wish(&ids, 0)).granted().await;
+    sources.meter(source).received(1);
+    assert_eq!(sources.limit(source), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_goes_on_beside_failures_was_not_away() {
+    let (sources, ids) = sources(64, &[16]);
+    for _ in 0..BREAKER {
+        sources.failed(ids[0]);
+        sources.broke(ids[0]);
+    }
+    let limit = sources.limit(ids[0]);
+    tokio::time::advance(Duration::from_millis(1)).await;
+    if sources.closed_until(ids[0]).is_some() {
+        sources.meter(ids[0]).received(1);
+        assert_eq!(sources.limit(ids[0]), limit);
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_counts_only_beside_others_that_are_served() {
     let (sources, ids) = sources(64, &[8]);
