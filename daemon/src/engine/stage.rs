@@ -66,7 +66,9 @@ pub(super) async fn stage(
         false => None,
     };
     let claim = claim.filter(|claim| {
-        let same = (claim.digest, claim.size, claim.dev, claim.ino) == (file.digest, file.size, found.dev, found.ino);
+        // The number of a device may be another after a boot, when all that is claimed is hashed again anyway.
+        let place = claim.dev == found.dev || claim.boot != context.shared.boot;
+        let same = place && (claim.digest, claim.size, claim.ino) == (file.digest, file.size, found.ino);
         // A forced download takes over only what it fetched itself.
         same && (!context.spec.force_download || claim.job == context.id.as_str())
     });
