@@ -48,6 +48,7 @@ mod preview;
 mod progress;
 mod pulls;
 mod pulse;
+mod questions;
 mod refs;
 mod remote;
 mod renew;
@@ -212,7 +213,7 @@ impl Engine {
             tracing::warn!(%error, "how far the waiting jobs are is not known");
         }
         let limits = limits::stored(&store).await?;
-        let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
+        let ledgers = ledger::recovered(&store, clock.now()).await?;
         let goodput = store.goodput().await?;
         let shared = Shared::new(store, hub, tokens, config, mode).with(clock, limits, ledgers, goodput);
         let shared = Arc::new(shared);
@@ -228,6 +229,7 @@ impl Engine {
         tasks.spawn(pulls::run(shared.clone(), events.subscribe(), root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
+        tasks.spawn(upkeep::forget_tokens_now_and_then(shared.clone(), root.clone()));
         let engine = Self {
             shared,
             mode,

@@ -70,6 +70,11 @@ pub(super) async fn stage(
         // A forced download takes over only what it fetched itself.
         same && (!context.spec.force_download || claim.job == context.id.as_str())
     });
+    // What it goes on from is in its figures at once, and has to be known as its own after a crash.
+    if claim.as_ref().is_some_and(|claim| claim.job != context.id.as_str()) {
+        let path = staging.path().to_owned();
+        hint(context.shared.store.take_claim_over(path, context.id.clone()).await);
+    }
     let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
     let config = context.shared.config();
     let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{dispatcher::Dispatcher, ledger, leftovers, shared::Shared};
+use super::{dispatcher::Dispatcher, ledger, leftovers, renew, shared::Shared};
 use crate::{
     model::{Event, HoldReason, JobState},
     store::{Forgotten, Horizon, StoreError},
@@ -19,6 +19,8 @@ use crate::{
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
 /// What is old is looked for so often.
 const FORGET: Duration = Duration::from_secs(3600);
+/// Tokens that no job needs are looked for so often.
+const FORGET_TOKENS: Duration = Duration::from_secs(600);
 /// Days of the ledger that are kept: a year can be compared with the one before.
 const LEDGER_DAYS: i64 = 800;
 
@@ -81,6 +83,20 @@ pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationT
             outcome = forget(&shared) => if let Err(error) = outcome {
                 tracing::error!(%error, "what is old cannot be forgotten");
             }
+        }
+    }
+}
+
+/// Forgets tokens of ended jobs, at the start and every ten minutes.
+pub(super) async fn forget_tokens_now_and_then(shared: Arc<Shared>, root: CancellationToken) {
+    let mut looks = interval(FORGET_TOKENS);
+    loop {
+        tokio::select! {
+            () = root.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        if let Err(error) = renew::forget_tokens(&shared).await {
+            tracing::error!(%error, "tokens of ended jobs cannot be forgotten");
         }
     }
 }
