@@ -6,6 +6,7 @@ mod http2;
 mod links;
 mod names;
 mod proxies;
+mod ways;
 mod yields;
 
 use std::fs;
