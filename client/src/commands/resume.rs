@@ -23,8 +23,9 @@ pub(super) async fn run(context: &Context, args: &IdsArgs) -> Result<Exit, CliEr
         refusals.extend(answer.refusals);
     }
     let exit = acting::report(context, jobs, total, &refusals)?;
-    if args.all {
-        tell_of_approvals(context, &daemon).await?;
+    // Only a note: the jobs are resumed, whatever becomes of it.
+    if args.all && args.user.is_none() {
+        tell_of_approvals(context, &daemon).await.ok();
     }
     Ok(exit)
 }

@@ -124,10 +124,10 @@ pub(super) async fn claim_anew(context: &JobContext, transfer: &FileTransfer) ->
 }
 
 /// What was written is claimed, so that nothing is fetched twice after a clean stop. A file that was refused before its first
-/// byte leaves nothing behind. The stop's own reason is the one to tell.
+/// byte leaves nothing behind, unless it was there before. The stop's own reason is the one to tell.
 pub(super) async fn keep_or_clear(context: &JobContext, transfer: Arc<FileTransfer>, stop: &JobStop) {
     let refused = matches!(stop, JobStop::JobFailed(_) | JobStop::FileFailed(_));
-    if refused && lock(&transfer.segments).written().is_empty() {
+    if refused && !transfer.staging.existed() && lock(&transfer.segments).written().is_empty() {
         if let Ok((_, staging, _)) = FileTransfer::into_parts(transfer)
             && let Err(error) = blocking(move || staging.discard()).await
         {

@@ -56,8 +56,8 @@ pub(super) enum Work {
     Freed(FileRecord, Result<Option<Turn>, JobStop>),
     /// Some small files were looked for.
     Looked(Result<Box<Looked>, JobStop>),
-    /// Others have done with them.
-    Waited(Result<Vec<FileRecord>, JobStop>),
+    /// Others have done with them, or left them to this job.
+    Waited(Result<Vec<(FileRecord, Option<Turn>)>, JobStop>),
     /// A small file is in memory, or another job takes it over.
     Fetched(FileRecord, Result<Option<Box<Fetched>>, JobStop>),
     /// Small files were brought to the disk.

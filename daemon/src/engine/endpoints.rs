@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{Mode, TokenPolicy},
     hub::{Endpoint, Listing, Tried},
-    model::{JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
+    model::{FailureKind, JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
     plan::PlannedFile,
     store::{EndpointStats, Filter, Scope},
 };
@@ -164,7 +164,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         .iter()
         .chain(&others)
         .partition(|access| access.trust == Trust::Origin);
-    let (mut reference, mut is_refused) = (None, false);
+    let (mut reference, mut is_there) = (None, false);
     for access in first.into_iter().chain(second) {
         let asked = planner::listing_of(shared, access, repo.0, &repo.1, &call.revision);
         match questions::ask(shared, access, asked).await {
@@ -174,7 +174,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             }
             Err(why) => {
                 let refused = why.for_good();
-                is_refused |= refused.is_some();
+                is_there |= !refused.as_ref().is_some_and(|failure| is_absence(failure.kind));
                 notes.push(match refused {
                     Some(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
                     None => said(access, &why),
@@ -197,10 +197,10 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             let (_, repo_id) = &probed.repo;
             let said = probed.notes.join("; ");
             let text = format!("no endpoint lists {repo_id}: {said}");
-            // The network is in order where somebody says no.
-            return Err(match is_refused {
-                true => CallError::invalid("repo_id", text),
-                false => CallError::HubUnreachable(text),
+            // All have answered, and none has it: the network is in order.
+            return Err(match is_there {
+                true => CallError::HubUnreachable(text),
+                false => CallError::invalid("repo_id", text),
             });
         }
     };
@@ -232,6 +232,13 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
 /// By address: who names it by address gives it no name.
 fn is_among(endpoint: &Endpoint, others: &[Endpoint]) -> bool {
     others.iter().any(|other| other.base() == endpoint.base())
+}
+
+fn is_absence(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::NotFound | FailureKind::RevisionNotFound | FailureKind::EntryNotFound
+    )
 }
 
 fn said(access: &EndpointAccess, why: &Unanswered) -> String {

@@ -50,6 +50,11 @@ impl ActiveJob {
         !self.all_read && (self.files.is_empty() || self.lane.is_hungry()) && ahead < FILES_READ
     }
 
+    /// The next large file was left to this job by another.
+    fn is_left_one(&self) -> bool {
+        self.files.front().is_some_and(|(_, turn)| turn.is_some())
+    }
+
     /// Whether one more large file may be begun, and how many small ones may be in transfer.
     fn workers(&self, default: usize) -> (bool, usize) {
         let Some(given) = self.context.spec.max_workers else {
@@ -95,11 +100,15 @@ impl Dispatcher {
             if let Some(step) = active.lane.next(small, memory, Instant::now()) {
                 self.begin(id, step);
             } else if large
-                && active.waiting_large < WAITING_LARGE
+                && (active.waiting_large < WAITING_LARGE || active.is_left_one())
                 && let Some((file, turn)) = active.files.pop_front()
             {
                 self.begin_large(id, file, turn);
             } else {
+                // Without a place for it now, nobody else is kept from it.
+                for (_, turn) in active.files.iter_mut().take_while(|(_, turn)| turn.is_some()) {
+                    *turn = None;
+                }
                 break;
             }
         }
@@ -157,7 +166,7 @@ impl Dispatcher {
                 Work::Waited(small::wait_for_others(context, store, files).await)
             }),
             Step::Fetch(wanted) => self.spawn(id, async move {
-                let (file, fetched) = small::fetch(context, store, commit, wanted).await;
+                let (file, fetched) = small::fetch(context, commit, wanted).await;
                 Work::Fetched(file, fetched.map(|fetched| fetched.map(Box::new)))
             }),
             Step::Publish(batch) => self.spawn(id, async move {
@@ -199,7 +208,9 @@ impl Dispatcher {
                 active.waiting_large -= 1;
                 match waited {
                     Ok(turn) => {
-                        active.files.push_front((file, turn));
+                        // Those that were left to this job first: others wait for them.
+                        let at = active.files.iter().take_while(|(_, turn)| turn.is_some()).count();
+                        active.files.insert(at, (file, turn));
                         sorted.going_on.push(id);
                     }
                     Err(stop) => sorted.others.push((id, gone(stop))),

@@ -48,6 +48,7 @@ impl Dispatcher {
     pub(super) async fn stop_with(&mut self, id: &JobId, ending: Ending) {
         if let Some(active) = self.jobs.get_mut(id) {
             active.ending = Some(ending);
+            active.files.clear();
             active.context.cancel.cancel();
             self.close_when_empty(id).await;
         }

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::small::{Batched, Fetched, Looked, SMALL, Wanted};
+use super::{
+    small::{Batched, Fetched, Looked, SMALL, Wanted},
+    turns::Turn,
+};
 use crate::model::{Digest, FileRecord};
 
 /// Files that are looked for together.
@@ -21,7 +24,8 @@ const BESIDES: u64 = 4 << 10;
 
 /// What to do next.
 pub(super) enum Step {
-    Look(Vec<FileRecord>),
+    /// Those with a turn were left to this job.
+    Look(Vec<(FileRecord, Option<Turn>)>),
     /// Until others have done with them.
     Wait(Vec<FileRecord>),
     Fetch(Wanted),
@@ -32,7 +36,7 @@ pub(super) enum Step {
 #[derive(Default)]
 pub(super) struct Lane {
     /// Read from the plan, not looked for yet.
-    unseen: VecDeque<FileRecord>,
+    unseen: VecDeque<(FileRecord, Option<Turn>)>,
     looking: bool,
     wanted: VecDeque<Wanted>,
     /// By the contents that are wanted, being fetched, or in memory: the other files that have them.
@@ -60,7 +64,7 @@ impl Lane {
         if file.size >= SMALL {
             return Some(file);
         }
-        self.unseen.push_back(file);
+        self.unseen.push_back((file, None));
         None
     }
 
@@ -170,8 +174,8 @@ impl Lane {
         self.twins.remove(digest).unwrap_or_default()
     }
 
-    /// Others have done with these: another look shows what they left.
-    pub(super) fn waited(&mut self, files: Vec<FileRecord>) {
+    /// Others have done with these, or left them to this job: another look shows what is there.
+    pub(super) fn waited(&mut self, files: Vec<(FileRecord, Option<Turn>)>) {
         self.waiting = false;
         for file in files.into_iter().rev() {
             self.unseen.push_front(file);
@@ -232,7 +236,11 @@ mod tests {
 
     fn wanted(file: FileRecord) -> Wanted {
         let turn = Arc::new(tokio::sync::Mutex::new(())).try_lock_owned().unwrap();
-        Wanted { file, turn }
+        Wanted {
+            file,
+            seated: None,
+            turn,
+        }
     }
 
     fn ids(files: &[FileRecord]) -> Vec<i64> {

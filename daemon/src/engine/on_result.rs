@@ -179,6 +179,7 @@ impl Dispatcher {
                     )
                 }
             });
+            active.files.clear();
             active.context.cancel.cancel();
         }
         self.close_when_empty(id).await;

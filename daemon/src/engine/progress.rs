@@ -1,6 +1,7 @@
 //! Live figures of active jobs: counters that transfers bump, rates sampled now and then. Never stored.
 
 mod counted;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,23 +15,12 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-pub(super) use self::counted::Counted;
 use self::counted::count;
+pub(super) use self::{counted::Counted, waiting::Waiting};
 use crate::{
-    model::{FileId, FileRecord, HoldReason, Job},
+    model::{FileId, FileRecord, Job},
     sched::rate::{RateMeter, eta_sec},
 };
-
-/// Why nothing moves right now, told by whoever waits.
-#[derive(Debug, Clone)]
-pub(super) struct Waiting {
-    pub(super) reason: HoldReason,
-    pub(super) detail: String,
-    /// When the next attempt is due.
-    pub(super) until: Instant,
-    /// Since when it waits without a byte.
-    since: Instant,
-}
 
 /// Figures of one active job. Shared by its transfers; every method is cheap and never blocks.
 #[derive(Debug)]
@@ -65,6 +55,10 @@ pub(super) struct JobProgress {
     unfinished: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
     /// Bytes of unfinished files that an earlier run left, until the first of them is taken up again.
     recalled: AtomicU64,
+    /// Bytes of files that this job had in hand and will have again: on disk, and in nobody's figures just now.
+    put_by: Mutex<HashMap<FileId, u64>>,
+    /// Large files in transfer, and those that are asked of other jobs.
+    workers: AtomicU32,
     /// Of each file that another job is fetching, while this one waits for it.
     seen: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
     meter: Mutex<RateMeter>,
@@ -122,6 +116,8 @@ impl JobProgress {
             files: Mutex::default(),
             unfinished: Mutex::default(),
             recalled: AtomicU64::default(),
+            put_by: Mutex::default(),
+            workers: AtomicU32::default(),
             seen: Mutex::default(),
             meter: Mutex::default(),
         }
@@ -145,7 +141,8 @@ impl JobProgress {
 
     /// Bytes of the files whose transfers ended early, or were not begun again.
     pub(super) fn kept(&self) -> u64 {
-        self.kept.load(Relaxed) + self.recalled.load(Relaxed)
+        let put_by: u64 = lock(&self.put_by).values().sum();
+        self.kept.load(Relaxed) + self.recalled.load(Relaxed) + put_by
     }
 
     /// A byte came since the job became active.
@@ -165,6 +162,13 @@ impl JobProgress {
         }
         let left = |again: u64| Some(again.saturating_sub(bytes));
         self.again.fetch_update(Relaxed, Relaxed, left).unwrap_or(0).min(bytes)
+    }
+
+    /// Takes a place for one more large file, if one of `most` is free; it is given back when dropped.
+    pub(super) fn worker(self: &Arc<Self>, most: u32) -> Option<Worker> {
+        let one_more = |workers: u32| (workers < most).then_some(workers + 1);
+        let taken = self.workers.fetch_update(Relaxed, Relaxed, one_more);
+        taken.is_ok().then(|| Worker(self.clone()))
     }
 
     /// Bytes came and are to be written.
@@ -201,34 +205,6 @@ impl JobProgress {
     /// Bytes of an unfinished file were written (or, negative, given up).
     pub(super) fn written(&self, bytes: i64) {
         self.partial.fetch_add(bytes, Relaxed);
-    }
-
-    /// Something shows that the job moves.
-    pub(super) fn moved(&self) {
-        if self.is_waiting.load(Relaxed) {
-            let mut waiting = lock(&self.waiting);
-            *waiting = None;
-            // Under the lock: a wait that begins now must not lose its mark.
-            self.is_waiting.store(false, Relaxed);
-        }
-    }
-
-    /// A transfer waits until `until`.
-    pub(super) fn waits(&self, reason: HoldReason, detail: String, until: Instant) {
-        let mut waiting = lock(&self.waiting);
-        let since = waiting.as_ref().map_or_else(Instant::now, |known| known.since);
-        *waiting = Some(Waiting {
-            reason,
-            detail,
-            until,
-            since,
-        });
-        self.is_waiting.store(true, Relaxed);
-    }
-
-    /// What the job waits for, when no byte came since.
-    pub(super) fn waiting(&self) -> Option<Waiting> {
-        lock(&self.waiting).clone()
     }
 
     /// What is being done, for people.
@@ -307,6 +283,15 @@ impl Drop for FileInHand {
     }
 }
 
+/// A place for a large file.
+pub(super) struct Worker(Arc<JobProgress>);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.workers.fetch_sub(1, Relaxed);
+    }
+}
+
 /// Counts an open connection while it lives.
 pub(super) struct Connected(Arc<JobProgress>);
 
@@ -321,13 +306,6 @@ pub(super) fn wall_time(until: Instant) -> Timestamp {
     let left = until.saturating_duration_since(Instant::now());
     let left = jiff::SignedDuration::try_from(left).unwrap_or(jiff::SignedDuration::MAX);
     Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX)
-}
-
-impl Waiting {
-    /// How long nothing has moved.
-    pub(super) fn lasts(&self) -> Duration {
-        self.since.elapsed()
-    }
 }
 
 /// A panic while one of these was held leaves a counter or a text behind, nothing half-changed.

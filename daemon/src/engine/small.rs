@@ -3,26 +3,25 @@
 //! They have no partial files and no claims: what a kill takes of them is fetched again sooner than it would have been recorded.
 
 mod fetch;
+mod look;
 mod turns;
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub(super) use self::{fetch::fetch, turns::wait_for_others};
+pub(super) use self::{fetch::fetch, look::look, turns::wait_for_others};
 use super::{
     finish,
     progress::Counted,
-    shared::{JobContext, blocking, blocking_until_stopped},
+    shared::{JobContext, blocking_until_stopped},
     stop::JobStop,
+    takeover::Seated,
     transfer::{Published, hint},
     turns::Turn,
 };
 use crate::{
-    cache::{self, Check, FileStamp, Found, InMemory, Ready},
+    cache::{self, FileStamp, InMemory, Ready},
     hub::{Charge, SMALL_FILE},
     model::{CommitHash, Destination, Digest, FileRecord},
     store::{FileDone, Verified},
@@ -34,6 +33,8 @@ pub(super) const SMALL: u64 = SMALL_FILE;
 /// A file that is not there, and the right to fetch it.
 pub(super) struct Wanted {
     pub(super) file: FileRecord,
+    /// Let go before the turn.
+    pub(super) seated: Option<Seated>,
     pub(super) turn: Turn,
 }
 
@@ -102,167 +103,6 @@ pub(super) struct Placed {
 
 fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
     finish::verified(stamp, digest)
-}
-
-/// Looks for files that are there already, and completes those whose names alone are missing. What is found is verified. Of
-/// those that are not there one of each content is to be fetched.
-pub(super) async fn look(
-    context: Arc<JobContext>,
-    store: Arc<cache::Store>,
-    commit: CommitHash,
-    files: Vec<FileRecord>,
-) -> Result<Looked, JobStop> {
-    let mut looked = Looked::default();
-    let mut turns: HashMap<Digest, Turn> = HashMap::new();
-    let mut mine = Vec::new();
-    for file in files {
-        if let Entry::Vacant(free) = turns.entry(file.digest) {
-            let Some(turn) = context.shared.turns.try_take(store.staging_key(&file.digest)) else {
-                looked.taken.push(file);
-                continue;
-            };
-            free.insert(turn);
-        }
-        mine.push(file);
-    }
-    let absent = match context.spec.force_download {
-        true => mine,
-        false => absent(&context, &store, &commit, mine, &mut looked).await?,
-    };
-    for file in absent {
-        match turns.remove(&file.digest) {
-            Some(turn) => looked.wanted.push(Wanted { file, turn }),
-            None => looked.taken.push(file),
-        }
-    }
-    // Before they are fetched: what has no place would be fetched again and again.
-    if let Some(first) = looked.wanted.first() {
-        let bytes = looked.wanted.iter().map(|wanted| wanted.file.size).sum();
-        let count = looked.wanted.len() as u64;
-        finish::check_room(&context, &store, first.file.path.as_str(), (count, bytes)).await?;
-    }
-    Ok(looked)
-}
-
-/// Those that are not there.
-async fn absent(
-    context: &Arc<JobContext>,
-    store: &Arc<cache::Store>,
-    commit: &CommitHash,
-    files: Vec<FileRecord>,
-    looked: &mut Looked,
-) -> Result<Vec<FileRecord>, JobStop> {
-    let (places, at) = (store.clone(), commit.clone());
-    let glanced = blocking(move || {
-        let glance = |file: FileRecord| {
-            let stamp = places.glance(&at, &file.path, &file.digest);
-            (file, stamp)
-        };
-        files.into_iter().map(glance).collect::<Vec<_>>()
-    })
-    .await;
-    let (mut absent, mut there) = (Vec::new(), Vec::new());
-    for (file, stamp) in glanced {
-        match stamp {
-            Ok(None) => absent.push(file),
-            Ok(Some(stamp)) => there.push((file, stamp)),
-            Err(error) => looked.failed.push((file, error.into())),
-        }
-    }
-    if !there.is_empty() {
-        absent.extend(verify_found(context, store, commit, there, looked).await?);
-    }
-    Ok(absent)
-}
-
-/// Verifies what stands in the places of some files, and gives blobs that are right their names. Gives those that are wrong.
-async fn verify_found(
-    context: &Arc<JobContext>,
-    store: &Arc<cache::Store>,
-    commit: &CommitHash,
-    there: Vec<(FileRecord, FileStamp)>,
-    looked: &mut Looked,
-) -> Result<Vec<FileRecord>, JobStop> {
-    let asked = there.iter().map(|(file, stamp)| verified(stamp, file.digest));
-    let known = context.shared.store.vouched(asked.collect()).await;
-    let known: HashSet<Verified> = known.into_iter().collect();
-    let hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
-    let (places, at, progress) = (store.clone(), commit.clone(), context.progress.clone());
-    let remembered = known.clone();
-    let found = blocking_until_stopped(context, move |stopped| {
-        let mut found = Vec::with_capacity(there.len());
-        // Equal files have one blob, which is hashed once.
-        let mut sound = HashSet::new();
-        for (file, _) in there {
-            let check = Check {
-                vouched: &|stamp| {
-                    let stamp = verified(stamp, file.digest);
-                    remembered.contains(&stamp) || sound.contains(&stamp)
-                },
-                cancel: stopped,
-                progress: &|_| progress.moved(),
-            };
-            let what = places.find(&at, &file.path, file.size, &file.digest, &check);
-            if let Ok(Found::Published(stamp) | Found::BlobPresent(stamp)) = &what {
-                sound.insert(verified(stamp, file.digest));
-            }
-            found.push((file, what));
-        }
-        link_all(&places, &at, &mut found, stopped);
-        Ok(found)
-    })
-    .await?;
-    drop(hashing);
-    let (mut fresh, mut wrong) = (Vec::new(), Vec::new());
-    for (file, what) in found {
-        match what {
-            Ok(Found::Published(stamp) | Found::BlobPresent(stamp)) => {
-                let now = verified(&stamp, file.digest);
-                fresh.extend((!known.contains(&now)).then_some(now));
-                let done = FileDone {
-                    id: file.id,
-                    reused: true,
-                };
-                looked.reused.push((file, Published::new(done, None)));
-            }
-            Ok(Found::Corrupt { path }) => {
-                finish::warn_corrupt(context, &file, &path).await?;
-                wrong.push(file);
-            }
-            Ok(Found::Absent) => wrong.push(file),
-            Err(error) => looked.failed.push((file, error.into())),
-        }
-    }
-    hint(context.shared.store.vouch_all(fresh).await);
-    Ok(wrong)
-}
-
-type FoundFile = (FileRecord, Result<Found, cache::CacheError>);
-
-/// Names the blobs that have none, in one batch.
-fn link_all(
-    store: &cache::Store,
-    commit: &CommitHash,
-    found: &mut [FoundFile],
-    stopped: &std::sync::atomic::AtomicBool,
-) {
-    let mut nameless: Vec<&mut FoundFile> = found
-        .iter_mut()
-        .filter(|(_, what)| matches!(what, Ok(Found::BlobPresent(_))))
-        .collect();
-    let batch = nameless.iter().map(|(file, what)| Ready {
-        path: file.path.clone(),
-        digest: file.digest,
-        staging: None,
-        found: match what {
-            Ok(Found::BlobPresent(stamp)) => Some(*stamp),
-            _ => None,
-        },
-    });
-    let linked = store.publish_batch(commit, batch.collect(), &finish::patience(&|_| (), stopped));
-    for (file, stamp) in nameless.iter_mut().zip(linked) {
-        file.1 = stamp.map(Found::Published);
-    }
 }
 
 /// Brings fetched files to the disk and gives them their names; then their twins, whose bytes are there by then.

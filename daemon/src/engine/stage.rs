@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 
 use super::{
-    finish,
+    checkpoint, finish,
     frontier::Frontier,
     leftovers,
     progress::Counted,
@@ -70,18 +70,14 @@ pub(super) async fn stage(
         // A forced download takes over only what it fetched itself.
         same && (!context.spec.force_download || claim.job == context.id.as_str())
     });
-    // What it goes on from is in its figures at once, and has to be known as its own after a crash.
-    if claim.as_ref().is_some_and(|claim| claim.job != context.id.as_str()) {
-        let path = staging.path().to_owned();
-        hint(context.shared.store.take_claim_over(path, context.id.clone()).await);
-    }
+    let is_anothers = claim.as_ref().is_some_and(|claim| claim.job != context.id.as_str());
     let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
     let config = context.shared.config();
     let wanted = context.spec.connections.unwrap_or(config.transfer.connections).max(1);
     let missing = file.size - written.len();
     context.progress.taken_up();
     let worthwhile = u32::try_from(missing.div_ceil(BYTES_PER_CONNECTION)).unwrap_or(u32::MAX);
-    Ok(Arc::new(FileTransfer {
+    let transfer = Arc::new(FileTransfer {
         file: file.clone(),
         commit: commit.clone(),
         staging: Arc::new(staging),
@@ -112,5 +108,10 @@ pub(super) async fn stage(
         links: Mutex::new(vec![KnownLink::default(); context.endpoints.len()]),
         sources: Mutex::default(),
         charges: Mutex::default(),
-    }))
+    });
+    if is_anothers {
+        // From now on it is this job that would lose what is there.
+        checkpoint::claim_anew(context, &transfer).await?;
+    }
+    Ok(transfer)
 }

@@ -17,6 +17,7 @@ use super::{
     CallError, Engine,
     caches::{CacheTarget, Targets, chosen, failed, folder_of, is_about, open},
     leftovers,
+    transfer::hint,
     turns::Turn,
 };
 use crate::{
@@ -108,7 +109,8 @@ impl Engine {
             };
             let mut swept = self.shared.hash_pool.run(work).await?;
             if whole {
-                swept.partial_bytes = leftovers::sweep_left(&self.shared, partials_of, dry_run).await?;
+                swept.partial_bytes =
+                    hint(leftovers::sweep_left(&self.shared, partials_of, dry_run).await).unwrap_or(0);
             }
             if !swept.swept.removed.is_empty() || !swept.swept.kept.is_empty() || swept.partial_bytes > 0 {
                 done.push(swept);

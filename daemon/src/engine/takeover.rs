@@ -1,7 +1,7 @@
 //! Several jobs want one file: one fetches it, the others wait - and one of them takes it over when it can do better.
 //!
-//! What was fetched stays; only who goes on changes. The rule is strict in each of its parts, so two jobs never take a file from
-//! each other in turn.
+//! What was fetched stays; only who goes on changes. While the file moves, terms decide, and while it does not, whose run is
+//! newer: neither lets jobs take a file from each other in a circle.
 
 use std::{
     path::PathBuf,
@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    progress::{JobProgress, lock},
+    progress::{JobProgress, Worker, lock},
     shared::JobContext,
+    small::SMALL,
     stop::JobStop,
     turns::{Common, Turn},
 };
@@ -43,13 +44,20 @@ struct Holder {
     uid: u32,
     since: Instant,
     progress: Arc<JobProgress>,
+    /// It takes over nothing that it did not fetch itself, and nobody takes over from it.
+    forced: bool,
     give_way: CancellationToken,
+    /// Of its [`Seated`].
+    key: Arc<()>,
 }
 
 /// The right to fetch, shown to those who wait, until it is dropped.
 pub(super) struct Seated {
     seat: Arc<Seat>,
     give_way: CancellationToken,
+    key: Arc<()>,
+    #[expect(dead_code, reason = "held for its drop")]
+    worker: Option<Worker>,
 }
 
 /// What decides between two jobs.
@@ -63,33 +71,41 @@ struct Standing {
     since: Instant,
 }
 
-/// Whether a job that waits should fetch in place of the one that does: it may go faster, its user prefers it, or the other one
-/// does not move and this one has begun after it, so that it knows of something new - or its user has asked for another try.
+/// Whether a job that waits should fetch in place of the one that does: it may go faster, or its user prefers it. Of a file that
+/// does not move, the job whose run began last: it may know of something new, or its user has asked for another try.
 fn comes_first(waiter: Standing, holder: Standing, is_stuck: bool) -> bool {
+    if is_stuck {
+        return waiter.since > holder.since;
+    }
     let [may, has] = [waiter, holder].map(|job| job.limit.unwrap_or(u64::MAX));
     if may != has {
         return may > has;
     }
-    if waiter.uid == holder.uid && waiter.priority != holder.priority {
-        return waiter.priority > holder.priority;
-    }
-    is_stuck && waiter.since > holder.since
+    waiter.uid == holder.uid && waiter.priority > holder.priority
 }
 
 impl Seated {
     /// Shows the job as the one who fetches a file.
     pub(super) fn new(context: &JobContext, store: &cache::Store, file: &FileRecord) -> Self {
+        let worker = is_large(file).then(|| context.progress.worker(u32::MAX)).flatten();
         let seat = context.shared.seats.of(store.staging_key(&file.digest));
-        let give_way = CancellationToken::new();
+        let (give_way, key) = (CancellationToken::new(), Arc::new(()));
         *lock(&seat.0) = Some(Holder {
             job: context.id.clone(),
             row: context.row,
             uid: context.owner.uid,
             since: context.since,
             progress: context.progress.clone(),
+            forced: context.spec.force_download,
             give_way: give_way.clone(),
+            key: key.clone(),
         });
-        Self { seat, give_way }
+        Self {
+            seat,
+            give_way,
+            key,
+            worker,
+        }
     }
 
     /// Somebody who comes first asks for the file.
@@ -105,8 +121,19 @@ impl Seated {
 
 impl Drop for Seated {
     fn drop(&mut self) {
-        *lock(&self.seat.0) = None;
+        // The next one may have it already.
+        let mut holder = lock(&self.seat.0);
+        if holder
+            .as_ref()
+            .is_some_and(|holder| Arc::ptr_eq(&holder.key, &self.key))
+        {
+            *holder = None;
+        }
     }
+}
+
+fn is_large(file: &FileRecord) -> bool {
+    file.size >= SMALL
 }
 
 /// One who waits for a file.
@@ -114,8 +141,8 @@ struct Waiter<'a> {
     context: &'a JobContext,
     file: &'a FileRecord,
     seat: Arc<Seat>,
-    /// It has asked for the file.
-    asked: bool,
+    /// It has asked for the file, and keeps a place for it.
+    asked: Option<Option<Worker>>,
     /// It is shown as held, as the one is that it waits for.
     told: bool,
 }
@@ -134,43 +161,69 @@ impl Waiter<'_> {
     /// Looks at who fetches: tells what is waited for, and asks for the file when this job comes first.
     fn look(&mut self) {
         let (context, path) = (self.context, self.file.path.as_str().escape_debug());
-        let Some(holder) = lock(&self.seat.0).clone() else {
+        let holder = lock(&self.seat.0).clone();
+        let Some(holder) = holder.filter(|holder| holder.job != context.id) else {
             context
                 .progress
                 .file_stage(self.file, "waiting for another transfer of");
-            return;
+            return self.take_back();
         };
-        // Whose job it is concerns nobody else.
-        let name = match holder.uid == context.owner.uid {
+        let is_own = holder.uid == context.owner.uid;
+        // Whose job it is, and what it does, concerns nobody else.
+        let name = match is_own {
             true => format!("job {}", holder.job),
             false => "another user's job".to_owned(),
         };
         context
             .progress
             .file_stage(self.file, &format!("waiting for {name}, which fetches"));
-        let waiting = holder.progress.waiting();
+        let waiting = holder.progress.own_waiting();
         let is_stuck = waiting.as_ref().is_some_and(|waiting| waiting.lasts() > STUCK_AFTER);
         match waiting {
             Some(waiting) => {
-                let detail = format!("{name} fetches {path}: {}", waiting.detail);
-                context.progress.waits(waiting.reason, detail, waiting.until);
+                let why = match is_own {
+                    true => waiting.detail,
+                    false => format!("it is held ({})", waiting.reason.as_str()),
+                };
+                let detail = format!("{name} fetches {path}: {why}");
+                context.progress.waits_with(waiting.reason, detail, waiting.until);
                 self.told = true;
             }
-            None if std::mem::take(&mut self.told) => context.progress.moved(),
-            None => {}
+            None => self.take_back(),
+        }
+        if self.asked.is_some() || holder.forced || context.spec.force_download {
+            return;
         }
         let ours = self.standing(context.row, context.owner.uid, context.since);
         let theirs = self.standing(holder.row, holder.uid, holder.since);
         if let (Some(ours), Some(theirs)) = (ours, theirs)
             && comes_first(ours, theirs, is_stuck)
+            && let Some(worker) = self.worker()
         {
-            self.asked = true;
+            self.asked = Some(worker);
             holder.give_way.cancel();
+        }
+    }
+
+    /// A place for the file, where one is needed; none, when all are taken: the file would wait for one in nobody's hands.
+    fn worker(&self) -> Option<Option<Worker>> {
+        if !is_large(self.file) {
+            return Some(None);
+        }
+        let most = self.context.shared.config().transfer.max_workers;
+        let most = self.context.spec.max_workers.unwrap_or(most).max(1);
+        self.context.progress.worker(most).map(Some)
+    }
+
+    /// The other one waits no more.
+    fn take_back(&mut self) {
+        if std::mem::take(&mut self.told) {
+            self.context.progress.waits_with_none();
         }
     }
 }
 
-/// Waits until the job that works on a file has done with it, or gives it up to this one: then with the turn. What that one
+/// Waits until the job that works on a file has done with it, or leaves it to this one: then with the turn. What that one
 /// fetches is as good as this one's own.
 pub(super) async fn wait_for_another(
     context: &JobContext,
@@ -179,12 +232,13 @@ pub(super) async fn wait_for_another(
 ) -> Result<Option<Turn>, JobStop> {
     let _in_hand = context.progress.file_in_hand(file);
     let key = store.staging_key(&file.digest);
-    let seen = context.progress.see(file.id, context.shared.partials.of(key.clone()));
+    // Of a small one nothing is on disk before all of it is.
+    let seen = is_large(file).then(|| context.progress.see(file.id, context.shared.partials.of(key.clone())));
     let mut waiter = Waiter {
         context,
         file,
         seat: context.shared.seats.of(key.clone()),
-        asked: false,
+        asked: None,
         told: false,
     };
     let turn = context.shared.turns.take(key);
@@ -198,12 +252,13 @@ pub(super) async fn wait_for_another(
             () = sleep(LOOK) => {}
         }
     };
-    if waited.is_err() {
-        seen.keep();
-    } else if waiter.told {
-        context.progress.moved();
+    waiter.take_back();
+    let asked = waiter.asked.is_some();
+    match (&waited, &seen) {
+        (Err(_), Some(seen)) => seen.keep(),
+        (Ok(_), Some(seen)) if asked => seen.put_by(),
+        _ => {}
     }
-    let asked = waiter.asked;
     waited.map(|turn| asked.then_some(turn))
 }
 
@@ -212,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_first_is_never_both() {
+    fn who_comes_first() {
         let start = Instant::now();
         let job = |uid, priority, limit, second| Standing {
             uid,
@@ -228,19 +283,54 @@ mod tests {
             (job(1, normal, None, 0), job(1, normal, None, 5), false, false),
             // A limit of its own.
             (job(1, normal, None, 5), job(1, normal, Some(9), 0), true, true),
-            (job(2, normal, Some(10), 5), job(1, normal, Some(9), 0), true, true),
-            (job(1, normal, Some(9), 5), job(1, normal, None, 0), false, false),
-            (job(1, high, Some(9), 5), job(1, low, None, 0), false, false),
+            (job(2, normal, Some(10), 0), job(1, normal, Some(9), 5), true, false),
+            (job(1, normal, Some(9), 5), job(1, normal, None, 0), false, true),
+            (job(1, high, Some(9), 0), job(1, low, None, 5), false, false),
             // Its user's wish, which says nothing about another user's.
-            (job(1, high, None, 0), job(1, normal, None, 5), true, true),
-            (job(1, low, None, 5), job(1, normal, None, 0), false, false),
+            (job(1, high, None, 0), job(1, normal, None, 5), true, false),
+            (job(1, low, None, 0), job(1, normal, None, 5), false, false),
             (job(2, high, None, 0), job(1, normal, None, 5), false, false),
         ] {
             assert_eq!(comes_first(waiter, holder, false), moves, "{waiter:?} {holder:?}");
             assert_eq!(comes_first(waiter, holder, true), stuck, "{waiter:?} {holder:?}");
-            for is_stuck in [false, true] {
-                let both = comes_first(waiter, holder, is_stuck) && comes_first(holder, waiter, is_stuck);
-                assert!(!both, "{waiter:?} {holder:?}");
+        }
+    }
+
+    #[test]
+    fn no_file_goes_round() {
+        let start = Instant::now();
+        let mut jobs = Vec::new();
+        for uid in [1, 2] {
+            for priority in [Priority::Low, Priority::Normal, Priority::High] {
+                for limit in [None, Some(9), Some(10)] {
+                    jobs.push((uid, priority, limit));
+                }
+            }
+        }
+        // Whoever gets the file, in whatever order the others ask: after so many takeovers nobody asks any more.
+        let jobs: Vec<Standing> = jobs
+            .into_iter()
+            .zip((0..18_u64).map(|number| number * 7 % 18))
+            .map(|((uid, priority, limit), second)| Standing {
+                uid,
+                priority,
+                limit,
+                since: start + Duration::from_secs(second),
+            })
+            .collect();
+        for is_stuck in [false, true] {
+            for first in 0..jobs.len() {
+                for order in [1, 5, 7, 11, 13, 17] {
+                    let (mut holder, mut takeovers) = (first, 0);
+                    while let Some(next) = (0..jobs.len())
+                        .map(|step| (holder + step * order) % jobs.len())
+                        .find(|other| comes_first(jobs[*other], jobs[holder], is_stuck))
+                    {
+                        holder = next;
+                        takeovers += 1;
+                        assert!(takeovers < jobs.len(), "a circle from {first} by {order}");
+                    }
+                }
             }
         }
     }

@@ -98,10 +98,11 @@ impl Dispatcher {
 
 /// Whether a job has waited so long that it should leave its place: it returns later.
 fn leave(active: &ActiveJob, give_up_after: Duration) -> Option<JobStop> {
+    // Who waits for another job keeps its place in that line.
     let waiting = active
         .context
         .progress
-        .waiting()
+        .own_waiting()
         .filter(|waiting| waiting.lasts() > LEAVE_AFTER)?;
     let wished = waiting.until.saturating_duration_since(Instant::now());
     let stuck_for = active.context.stuck_for + waiting.lasts();

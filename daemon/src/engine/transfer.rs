@@ -280,6 +280,7 @@ pub(super) async fn run(
                 continue;
             }
             Err(TransferEnd::Left) => {
+                context.progress.put_by(&transfer.counted);
                 checkpoint::claim_last(&context, &transfer).await;
                 return Ok(Carried::Left);
             }

@@ -15,7 +15,7 @@ use super::{
     ledger,
     thread::WriteContext,
 };
-use crate::model::{Booking, ByteRange, Digest, JobId};
+use crate::model::{Booking, ByteRange, Digest};
 
 /// Synced bytes of one partial file. Valid only for the very file (device, inode, size) that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,13 +153,6 @@ pub(super) fn claim(db: &Connection, path: &Path) -> Result<Option<Claim>, Store
     Ok(decoded)
 }
 
-fn take_over(db: &Connection, path: &Path, job: &JobId) -> Result<(), StoreError> {
-    let params = params![path.to_string_lossy(), job.as_str()];
-    db.execute("UPDATE claims SET job = ?2 WHERE path = ?1", params)
-        .act("take a claim over")
-        .map(drop)
-}
-
 /// Bytes of the partial files that a job has written, by what they are to become. What does not decode counts for nothing.
 pub(super) fn claimed(db: &Connection, job: &str) -> Result<HashMap<Digest, u64>, StoreError> {
     let rows = db
@@ -250,15 +243,6 @@ impl Store {
     /// When the database refuses.
     pub async fn claim(&self, path: PathBuf) -> Result<Option<Claim>, StoreError> {
         self.progress.read(move |db| claim(db, &path)).await
-    }
-
-    /// A claim is another job's from now on, which goes on from it.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn take_claim_over(&self, path: PathBuf, job: JobId) -> Result<(), StoreError> {
-        let take = move |context: &mut WriteContext<'_>| take_over(context.db, &path, &job);
-        self.progress.write(take).await
     }
 
     /// Bytes of the partial files that a job has written, by what they are to become.

@@ -3,7 +3,7 @@
 use hfetch_tests::{
     check,
     harness::{Scratch, eventually},
-    sim::Host,
+    sim::{Host, RepoBuilder, SimHub},
 };
 
 use super::{BIG, BIG_SIZE, MIB, big_hub, in_the_middle, in_the_middle_with};
@@ -35,11 +35,53 @@ async fn a_job_without_a_limit_takes_the_file_from_one_with() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn the_job_that_its_user_prefers_takes_the_file() -> anyhow::Result<()> {
+async fn small_files_are_left_to_it_as_well() -> anyhow::Result<()> {
+    let repo = (0..40).fold(RepoBuilder::model("org/small"), |repo, number| {
+        repo.seeded(&format!("f{number}.json"), 500 << 10, number)
+    });
+    let hub = SimHub::builder().repo(repo).start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    // At this rate they would take five hours.
+    let slow = scratch.submit(&["org/small", "--limit", "1KiB/s"]).await?;
+    tells(&scratch, &slow, "downloading").await?;
+    let quick = scratch.submit(&["org/small"]).await?;
+    scratch.wait_done(&[&quick, &slow]).await?;
+    daemon.stop().await?;
+    check::finished(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn a_forced_download_takes_nothing_over() -> anyhow::Result<()> {
     let hub = big_hub()?;
     let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
     let (first, gate) = in_the_middle_with(&hub, &scratch, &["--priority", "low"]).await?;
+    let second = ["org/big", "--priority", "high", "--force-download"];
+    let second = scratch.submit(&second).await?;
+    tells(&scratch, &second, &format!("waiting for job {first}")).await?;
+    gate.release();
+    scratch.wait_done(&[&first, &second]).await?;
+    let sent = hub.journal().bytes_sent_for(BIG);
+    let again = sent.saturating_sub(2 * BIG_SIZE);
+    assert!(
+        sent >= 2 * BIG_SIZE && again <= 8 * MIB,
+        "{sent}\n{}",
+        hub.journal().text()
+    );
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn the_job_that_its_user_prefers_takes_the_file() -> anyhow::Result<()> {
+    let hub = big_hub()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    // It moves all the time: of a file that stands still the newer job would take over.
+    hub.pace().set_total(Some(MIB));
+    let first = scratch.submit(&["org/big", "--priority", "low"]).await?;
+    tells(&scratch, &first, "downloading").await?;
     let second = scratch.submit(&["org/big", "--priority", "low"]).await?;
     tells(&scratch, &second, &format!("waiting for job {first}")).await?;
     scratch.hfctl(["set", &second, "--priority", "high"]).await?.ok()?;
@@ -48,7 +90,7 @@ async fn the_job_that_its_user_prefers_takes_the_file() -> anyhow::Result<()> {
     scratch.hfctl(["set", &first, "--priority", "high"]).await?.ok()?;
     scratch.hfctl(["set", &second, "--priority", "normal"]).await?.ok()?;
     tells(&scratch, &second, &format!("waiting for job {first}")).await?;
-    gate.release();
+    hub.pace().set_total(None);
     scratch.wait_done(&[&first, &second]).await?;
     daemon.stop().await?;
     let again = hub.journal().bytes_sent_for(BIG) - BIG_SIZE;

@@ -28,6 +28,7 @@ impl Counted {
             shown,
         };
         lock(&counted.progress.unfinished).insert(file, counted.bytes.clone());
+        lock(&counted.progress.put_by).remove(&file);
         counted.add(bytes);
         counted
     }
@@ -63,6 +64,11 @@ impl Seen {
     pub(in crate::engine) fn keep(&self) {
         self.0.kept.fetch_add(count(&self.2), Relaxed);
     }
+
+    /// This job will go on with the file.
+    pub(in crate::engine) fn put_by(&self) {
+        lock(&self.0.put_by).insert(self.1, count(&self.2));
+    }
 }
 
 impl Drop for Seen {
@@ -78,6 +84,11 @@ impl JobProgress {
         self.kept.fetch_add(bytes, Relaxed);
     }
 
+    /// Another job goes on with the file, and this one will wait for it.
+    pub(in crate::engine) fn put_by(&self, counted: &Counted) {
+        lock(&self.put_by).insert(counted.file, count(&counted.bytes));
+    }
+
     /// What an earlier run left is counted file by file from now on.
     pub(in crate::engine) fn taken_up(&self) {
         self.recalled.store(0, Relaxed);
@@ -87,6 +98,7 @@ impl JobProgress {
     pub(in crate::engine) fn see(self: &Arc<Self>, file: FileId, bytes: Arc<AtomicI64>) -> Seen {
         self.taken_up();
         lock(&self.seen).insert(file, bytes.clone());
+        lock(&self.put_by).remove(&file);
         Seen(self.clone(), file, bytes)
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::{Fetched, InVain, Wanted};
 use crate::{
-    cache::{self, Hasher},
+    cache::Hasher,
     engine::{
         conduct::{self, OF_USE},
         connection::{Flow, SegmentEnd, arrived},
@@ -48,15 +48,13 @@ impl<E: Into<JobStop>> From<E> for End {
 /// Fetches one file into memory, as often as the retry policy likes, and verifies it; `None`: another job took it over.
 pub(in crate::engine) async fn fetch(
     context: Arc<JobContext>,
-    store: Arc<cache::Store>,
     commit: CommitHash,
     wanted: Wanted,
 ) -> (FileRecord, Result<Option<Fetched>, JobStop>) {
-    let Wanted { file, turn } = wanted;
-    let seated = Seated::new(&context, &store, &file);
+    let Wanted { file, seated, turn } = wanted;
     let _in_hand = context.progress.file_in_hand(&file);
     context.progress.file_stage(&file, "downloading");
-    let fetched = match right_bytes(&context, &commit, &file, &seated).await {
+    let fetched = match right_bytes(&context, &commit, &file, seated.as_ref()).await {
         Ok((bytes, came)) => Ok(Some(Fetched {
             file: file.clone(),
             turn,
@@ -74,7 +72,7 @@ async fn right_bytes(
     context: &Arc<JobContext>,
     commit: &CommitHash,
     file: &FileRecord,
-    seated: &Seated,
+    seated: Option<&Seated>,
 ) -> Result<(Vec<Bytes>, InVain), End> {
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
@@ -90,11 +88,15 @@ async fn right_bytes(
     loop {
         let (index, slot) = tokio::select! {
             biased;
+            () = asked(seated) => return Err(End::Left),
             slot = slot(context, &retry, file) => slot?,
-            () = seated.asked() => return Err(End::Left),
         };
         let flow = Flow::new(ByteRange::new(0, file.size));
-        let outcome = once(context, commit, file, (index, &slot), &flow, in_vain[index]).await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = once(context, commit, file, (index, &slot), &flow, in_vain[index]) => outcome,
+            () = asked(seated) => return Err(End::Left),
+        };
         let reading = flow.read();
         if let Some(first_byte) = reading.first_byte {
             let took = reading.age.saturating_sub(first_byte);
@@ -135,6 +137,14 @@ async fn right_bytes(
             // Of a small file nothing is kept: what it brought is no progress.
             retry.failed(context, index, &error, 0)?;
         }
+    }
+}
+
+/// Somebody who comes first asks for the file.
+async fn asked(seated: Option<&Seated>) {
+    match seated {
+        Some(seated) => seated.asked().await,
+        None => std::future::pending().await,
     }
 }
 
