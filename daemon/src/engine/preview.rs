@@ -240,6 +240,9 @@ impl Engine {
     /// # Errors
     /// With the field that is wrong, or why it cannot be stored.
     pub async fn submit(&self, submit: Submit) -> Result<(Job, bool, Vec<String>), CallError> {
+        if let Some(job) = submit::known(&self.shared, &submit).await? {
+            return Ok((job, true, Vec::new()));
+        }
         let (expected, doubt) = match submit.wish.ready_by {
             Some(_) => expected(&self.shared, self.mode, submit.clone()).await?,
             None => (0, None),

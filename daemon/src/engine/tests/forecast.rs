@@ -125,21 +125,29 @@ async fn a_deadline_is_answered_at_once_and_kept_current() {
         foreseen.late && foreseen.text.contains("Sat 2026-03-28 23:0") && foreseen.text.contains("--window off"),
         "{foreseen:?}"
     );
-    let refused = world.engine.submit(Submit {
-        owner: Owner {
-            uid: 7,
-            user: "ann".to_owned(),
-        },
-        wish: Wish {
-            name: "org/m".to_owned(),
-            ready_by: Some(after(-1)),
-            ..Wish::default()
-        },
-        request_id: String::new(),
-        token: None,
-        no_login: true,
-    });
-    assert!(refused.await.is_err());
+    let submit = |seconds: i64, request_id: &str| {
+        world.engine.submit(Submit {
+            owner: Owner {
+                uid: 7,
+                user: "ann".to_owned(),
+            },
+            wish: Wish {
+                name: "org/m".to_owned(),
+                ready_by: Some(after(seconds)),
+                ..Wish::default()
+            },
+            request_id: request_id.to_owned(),
+            token: None,
+            no_login: true,
+        })
+    };
+    assert!(submit(-1, "").await.is_err());
+    // Whose answer was lost is answered also when the deadline has passed meanwhile.
+    let (job, existing, _) = submit(7000, "once").await.unwrap();
+    assert!(!existing);
+    let (again, existing, _) = submit(-1, "once").await.unwrap();
+    assert!(existing && again.id == job.id);
+    assert!(submit(-1, "another").await.is_err());
     world.stop().await;
 }
 
