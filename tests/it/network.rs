@@ -3,6 +3,7 @@
 
 mod certificates;
 mod http2;
+mod https_proxy;
 mod links;
 mod names;
 mod proxies;
