@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
-    time::Instant,
 };
 
 use anyhow::Context as _;
@@ -20,6 +19,7 @@ use hfetch_tests::{
 };
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::FILE;
 
@@ -123,11 +123,6 @@ impl Look {
         let full = (carried()? - carried_before) as f64 > could * 0.9;
         let his = neighbour.got.load(Relaxed) - before;
         let ours = ours(scratch, id).await? - ours_before;
-        println!(
-            "he {his}, we {ours}: he keeps {:.1} % of a line that is {}",
-            part(his, ours) * 100.0,
-            if full { "full" } else { "not full" }
-        );
         Ok(Self { his, ours, full })
     }
 }
@@ -141,7 +136,7 @@ async fn kept(neighbour: &Neighbour, scratch: &Scratch, id: &str) -> anyhow::Res
     neighbour.gets(2 * WINDOW).await?;
     let mut looks = Vec::new();
     // On a busy machine the line is not always full.
-    for _ in 0..4 * WINDOWS {
+    for _ in 0..20 * WINDOWS {
         let look = Look::take(neighbour, scratch, id, WINDOW).await?;
         if look.full {
             looks.push(look);

@@ -215,7 +215,7 @@ async fn much_waits_for_a_yes() {
     );
     assert!(
         held.detail
-            .starts_with("2.9 MiB are to be fetched, more than 976.6 KiB")
+            .starts_with("2.8 MiB are to be fetched, more than 976.5 KiB")
             && held.detail.ends_with(&format!("`hfctl resume {job}` says yes")),
         "{}",
         held.detail
