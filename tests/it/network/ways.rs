@@ -41,12 +41,10 @@ async fn ways() -> anyhow::Result<()> {
     for (rule, we_find, they_find, peer) in [
         // Directly nobody is reached, and a proxy reaches the host.
         ("AUTO(DIRECT,http)", HOLE, CDN.1, &by_http),
-        ("AUTO(DIRECT,socks)", HOLE, CDN.1, &by_socks),
         ("AUTO(socks,DIRECT)", HOLE, CDN.1, &by_socks),
         // The proxy answers, and reaches nobody.
         ("AUTO(http,DIRECT)", CDN.1, HOLE, &direct),
-        ("AUTO(socks,DIRECT)", CDN.1, HOLE, &direct),
-        ("AUTO(DIRECT,http)", CDN.1, HOLE, &direct),
+        ("AUTO(DIRECT,socks)", CDN.1, HOLE, &direct),
     ] {
         let hub = SimHub::builder()
             .hub_address(SocketAddr::from(([127, 0, 1, 1], 0)))
@@ -70,7 +68,7 @@ async fn ways() -> anyhow::Result<()> {
         let daemon = scratch.daemon().await?;
         let id = scratch.submit(&["org/m"]).await?;
         scratch.wait_done(&[&id]).await?;
-        // The dead way was tried, unless the other one came first and left nothing to do.
+        // The dead way was tried.
         let tried = match we_find {
             HOLE => ours.asked(CDN.0) > we_asked,
             _ => theirs.asked(CDN.0) > they_asked,
