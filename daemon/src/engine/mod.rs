@@ -60,6 +60,7 @@ mod schedules;
 mod shared;
 mod small;
 mod sources;
+mod space;
 mod stage;
 mod stop;
 mod submit;

@@ -212,6 +212,7 @@ impl Dispatcher {
             self.clear_up_after(id, removed.as_ref());
             self.shared.board.remove(id);
             self.shared.bells.leave(id);
+            self.shared.promises.leave(id);
             self.look_at_queue = true;
         }
     }
