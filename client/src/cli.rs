@@ -5,7 +5,6 @@ mod cache;
 mod daemon;
 mod endpoint;
 mod jobs;
-mod later;
 mod names;
 mod route;
 mod schedule;
@@ -17,10 +16,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use bandwidth::{LimitArgs, SetArgs};
 pub(crate) use cache::CacheCommand;
-pub(crate) use daemon::{DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
+pub(crate) use daemon::{BackupArgs, DaemonCommand, LogsArgs, PlaceArgs, StartArgs};
 pub(crate) use endpoint::{EndpointCommand, ProbeArgs};
 pub(crate) use jobs::{IdsArgs, ListArgs, RetryArgs, ShowArgs, StateArg, WaitArgs, WatchArgs};
-pub(crate) use later::LaterArgs;
 pub(crate) use names::{AliasCommand, SearchArgs};
 pub(crate) use route::{ExplainArgs, RouteCommand};
 pub(crate) use schedule::{ScheduleAddArgs, ScheduleCommand};
@@ -34,8 +32,6 @@ Examples:
   hfctl download gpt2 config.json           fetch one file, print its path
   hfctl submit llama-2 --include '*.json'   queue a download, print the job's id
   hfctl watch                               see what happens
-
-Not in this version: top.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 daemon not reachable, 4 not found,
 5 a job ended failed or cancelled, 6 not allowed, 130 interrupted (jobs go on).";
@@ -127,6 +123,9 @@ pub(crate) enum Command {
     /// What came over the network: by day, user, endpoint, host, route
     #[command(after_help = usage::USAGE_EXAMPLES)]
     Usage(UsageArgs),
+    /// Jobs, speeds, endpoints, routes, limits and windows on the whole screen, with keys to change them
+    #[command(after_help = TOP_EXAMPLES)]
+    Top,
     /// Short names for repositories
     #[command(subcommand, after_help = names::ALIAS_EXAMPLES)]
     Alias(AliasCommand),
@@ -171,10 +170,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<std::path::PathBuf>,
     },
-    /// Full-screen view (not in this version)
-    #[command(hide = true)]
-    Top(LaterArgs),
 }
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  hfctl top
+  hfctl --address https://gpu7:7850 top
+
+The key ? tells the keys. Without a terminal: hfctl list, hfctl watch.";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:

@@ -24,6 +24,7 @@ mod set;
 mod show;
 mod submission;
 mod submit;
+mod top;
 mod usage;
 mod wait;
 mod watch;
@@ -52,6 +53,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Set(args) => set::run(context, &args).await,
         Command::Limit(args) => limit::run(context, &args).await,
         Command::Schedule(command) => schedule::run(context, command).await,
+        Command::Top => top::run(context).await,
         Command::Usage(args) => usage::run(context, &args).await,
         Command::Alias(command) => alias::run(context, command).await,
         Command::Search(args) => search::run(context, &args).await,
@@ -65,6 +67,5 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<Exit, Cli
         Command::Daemon(command) => daemon::run(context, &command).await,
         Command::Completions { shell } => completions::run(context, shell),
         Command::Man { dir } => man::run(context, dir.as_deref()),
-        Command::Top(_) => Err(CliError::later("`hfctl top`")),
     }
 }

@@ -43,12 +43,6 @@ impl CliError {
         CliError::new(Exit::Usage, message)
     }
 
-    /// Something whose name is taken and that a later version brings.
-    pub(crate) fn later(what: &str) -> CliError {
-        CliError::usage(format!("{what} is not in this version of hfctl yet"))
-            .hint("`hfctl --help` lists what this version can do")
-    }
-
     /// Adds what to do about it.
     pub(crate) fn hint(self, text: impl Into<String>) -> CliError {
         match self {

@@ -11,6 +11,7 @@ pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod routes;
 pub(crate) mod schedule;
+pub(crate) mod screen;
 pub(crate) mod secret;
 pub(crate) mod table;
 pub(crate) mod usage;
@@ -64,6 +65,11 @@ impl Out {
     /// Whether a progress bar may be drawn.
     pub(crate) fn may_draw(&self) -> bool {
         self.stderr_terminal && self.bars && !self.quiet
+    }
+
+    /// Whether there is a terminal to fill and to hear keys from.
+    pub(crate) fn may_fill_screen(&self) -> bool {
+        self.stdout_terminal && !self.json && std::io::stdin().is_terminal()
     }
 
     /// Whether somebody is there to answer a question.

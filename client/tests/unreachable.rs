@@ -62,13 +62,6 @@ fn stopping_what_does_not_run_is_done() {
 }
 
 #[test]
-fn what_is_not_in_this_version_says_so() {
-    for args in [&["top"][..], &["top", "--sort", "speed"]] {
-        check(args, 2, "not in this version");
-    }
-}
-
-#[test]
 fn usage_errors_are_exit_2() {
     check(&["submit"], 2, "NAME");
     check(&["submit", "--include", "*.json", "org/x"], 2, "write NAME before");

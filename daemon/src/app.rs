@@ -157,9 +157,10 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         config_files: files.iter().map(show).collect(),
     };
     let told = manager.clone();
+    let started = sender.borrow().clone();
     let reload: api::Reload = Arc::new(move || {
         told.reloading();
-        let outcome = reload(&inputs, &sender, &hub, door.as_deref());
+        let outcome = reload(&inputs, (&started, &sender), &hub, door.as_deref());
         told.ready();
         outcome
     });
@@ -293,7 +294,7 @@ fn routes(config: &Config) -> Result<RouteTable, BadProxy> {
 
 fn reload(
     inputs: &Inputs,
-    sender: &watch::Sender<Arc<Config>>,
+    (started, sender): (&Config, &watch::Sender<Arc<Config>>),
     hub: &Hub,
     door: Option<&RemoteDoor>,
 ) -> Result<Reloaded, String> {
@@ -307,7 +308,10 @@ fn reload(
         (None, Some(options)) => RemoteDoor::check(options).map_err(|error| error.to_string())?,
         (None, None) => {}
     }
-    let (changed, needs_restart) = sender.borrow().diff(&loaded.config);
+    let (mut changed, _) = sender.borrow().diff(&loaded.config);
+    // Also of what an earlier reload has read: it waits for the restart still.
+    let (_, needs_restart) = started.diff(&loaded.config);
+    changed.retain(|key| !needs_restart.contains(key));
     for warning in &loaded.config.warnings {
         tracing::warn!("{warning}");
     }

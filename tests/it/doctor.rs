@@ -166,6 +166,11 @@ async fn no_inodes_left() -> anyhow::Result<()> {
 
 /// The daemon will see a cache with ten inodes left; `None` where that cannot be had.
 pub(crate) async fn with_few_inodes(scratch: Scratch) -> anyhow::Result<Option<Scratch>> {
+    with_disk(scratch, FEW_INODES).await
+}
+
+/// The daemon will see a file system of its own at `$CACHE`, as a script mounts it; `None` where that cannot be had.
+pub(crate) async fn with_disk(scratch: Scratch, script: &str) -> anyhow::Result<Option<Scratch>> {
     let cache = scratch.cache().display().to_string();
     let scratch = scratch.env("CACHE", &cache);
     let namespace: &[&str] = match rustix::process::geteuid().is_root() {
@@ -181,7 +186,7 @@ pub(crate) async fn with_few_inodes(scratch: Scratch) -> anyhow::Result<Option<S
         python::skip(&format!("no file systems of its own: {possible:?}"));
         return Ok(None);
     }
-    Ok(Some(scratch.daemon_within(&[namespace, &[FEW_INODES]].concat())))
+    Ok(Some(scratch.daemon_within(&[namespace, &[script]].concat())))
 }
 
 /// The daemon runs as an ordinary user, for root may write everywhere.

@@ -148,7 +148,7 @@ async fn calls_that_cannot_work_say_so_at_once() -> anyhow::Result<()> {
             &["--cache-dir"],
         ),
         (&["submit", "org/tiny", "--by", "soonish"], 2, &["soonish"]),
-        (&["top"], 2, &["version"]),
+        (&["top"], 2, &["terminal", "hfctl list"]),
         (&["show", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["cancel", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["submit", "tini"], 4, &["tini"]),

@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod access;
+mod backup;
 mod bench;
 mod caches;
 mod corruption;
@@ -31,6 +32,7 @@ mod sources;
 mod startup;
 mod steps;
 mod tidy;
+mod top;
 mod usage;
 mod verbs;
 mod watch;

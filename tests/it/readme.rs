@@ -231,12 +231,8 @@ fn every_command_has_examples_and_is_told() {
 #[test]
 fn commands_in_the_text_exist() {
     let readme = text();
-    let (now, coming) = readme
-        .split_once("## What is coming")
-        .expect("a section about the future");
-    let after = &coming[coming.find("\n## ").expect("more sections")..];
     let known = commands_in(&help(&[]));
-    for code in [now, after].iter().flat_map(|part| part.split('`').skip(1).step_by(2)) {
+    for code in readme.split('`').skip(1).step_by(2) {
         if let Some(command) = code
             .strip_prefix("hfctl ")
             .and_then(|rest| rest.split([' ', '\n']).next())

@@ -7,6 +7,7 @@
 mod day;
 mod keeping;
 mod missed;
+mod upgrade;
 
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, path::Path, sync::Mutex, time::Duration};
 

@@ -122,32 +122,6 @@ fn nothing_is_left_over() {
 }
 
 #[test]
-fn no_hint_names_a_command_of_a_later_version() {
-    let commands = read("client/src/commands.rs");
-    let later: Vec<&str> = commands
-        .split("later(\"`")
-        .skip(1)
-        .filter_map(|rest| rest.split('`').next())
-        .collect();
-    assert!(later.contains(&"hfctl top"), "{later:?}");
-    let mut faults = Vec::new();
-    let sources = [in_folder("daemon/src/"), in_folder("client/src/")].concat();
-    for source in sources.iter().filter(|source| source.name != "client/src/commands.rs") {
-        for (number, line) in source
-            .text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| line.contains("hfctl "))
-        {
-            if let Some(command) = later.iter().find(|command| source::has_word(line, command)) {
-                faults.push(format!("{}:{}: {command}", source.name, number + 1));
-            }
-        }
-    }
-    check("nobody is sent to a command that is not there yet", &faults);
-}
-
-#[test]
 fn modules_import_lower_floors_only() {
     for program in ["daemon/src/lib.rs", "client/src/main.rs"] {
         check(

@@ -6,6 +6,7 @@ mod looking;
 mod requests;
 mod rooms;
 mod sharing;
+mod space;
 mod takeover;
 mod telling;
 

@@ -13,6 +13,13 @@ Examples:
 
 A daemon under systemd is started and stopped with systemctl; status and reload work for it too.";
 
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  hfctl daemon backup ~/hfetch-jobs.db
+  hfctl --address https://gpu7:7850 daemon backup gpu7-jobs.db
+
+The jobs of all users are in it, and no token. For operators. README.md tells how to put it back.";
+
 /// The daemon's life.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DaemonCommand {
@@ -31,6 +38,9 @@ pub(crate) enum DaemonCommand {
     /// Read the configuration again
     #[command(after_help = "Examples:\n  hfctl daemon reload")]
     Reload,
+    /// Copy the job database into a file, while jobs go on
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupArgs),
     /// Show the log of your daemon
     #[command(after_help = "Examples:\n  hfctl daemon logs\n  hfctl daemon logs -n 200 -f")]
     Logs(LogsArgs),
@@ -55,6 +65,14 @@ pub(crate) struct StartArgs {
     /// Configuration file; repeat for several
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Vec<String>,
+}
+
+/// Where the copy goes.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// File that is written, mode 0600; it must not be there
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
 }
 
 /// Which part of the log.

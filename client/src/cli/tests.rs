@@ -101,14 +101,6 @@ fn habits_of_older_tools_parse() {
 }
 
 #[test]
-fn later_commands_are_taken_with_whatever_follows() {
-    for line in ["top", "top --sort speed x"] {
-        let cli = parse(&format!("hfctl {line}")).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert!(format!("{:?}", cli.command).contains("LaterArgs"), "{line}");
-    }
-}
-
-#[test]
 fn a_run_of_a_schedule_is_what_would_be_submitted() {
     let line = [
         "hfctl",

@@ -1,5 +1,6 @@
 //! `hfctl daemon`: the life of a user-mode daemon without systemd; status and reload work for the system's too.
 
+mod backup;
 mod logs;
 mod reload;
 mod start;
@@ -35,6 +36,7 @@ pub(super) async fn run(context: &Context, command: &DaemonCommand) -> Result<Ex
         }
         DaemonCommand::Status => status::run(context).await,
         DaemonCommand::Reload => reload::run(context).await,
+        DaemonCommand::Backup(args) => backup::run(context, args).await,
         DaemonCommand::Logs(args) => logs::run(context, args).await,
     }
 }

@@ -385,7 +385,7 @@ impl ServerJson {
 #[cfg(test)]
 mod tests;
 
-pub(crate) use changes::{LogoutJson, ReloadJson, RemovedAliasJson, StoppedJson};
+pub(crate) use changes::{BackupJson, LogoutJson, ReloadJson, RemovedAliasJson, StoppedJson};
 use difference::DifferenceJson;
 pub(crate) use endpoints::{EndpointJson, ProbeJson};
 use forecast::ForecastJson;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::{Stream, stream::try_unfold};
 use hfetch_proto::v1;
 use jiff::Timestamp;
+use tokio::{fs::File, io::AsyncReadExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -16,6 +18,9 @@ use crate::{
 
 /// Reads the config files again. Blocks on the disk. The error is text for the operator, one line a mistake.
 pub type Reload = Arc<dyn Fn() -> Result<Reloaded, String> + Send + Sync>;
+
+/// Bytes of a database that are sent at once.
+const PIECE: u64 = 256 << 10;
 
 /// What a reload changed.
 #[derive(Debug, Default, Clone)]
@@ -51,6 +56,26 @@ pub(super) struct AdminApi {
 
 #[tonic::async_trait]
 impl v1::admin_service_server::AdminService for AdminApi {
+    type BackUpStoreStream = std::pin::Pin<Box<dyn Stream<Item = Result<v1::BackUpStoreResponse, Status>> + Send>>;
+
+    async fn back_up_store(
+        &self,
+        request: Request<v1::BackUpStoreRequest>,
+    ) -> Result<Response<Self::BackUpStoreStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let copy = File::from_std(self.engine.copy_store().await?);
+        tracing::info!(user = caller.owner.user, "a copy of the job database is handed out");
+        let pieces = try_unfold(copy, |mut copy| async move {
+            let mut piece = Vec::new();
+            let read = (&mut copy).take(PIECE).read_to_end(&mut piece).await;
+            match read.map_err(|error| CallError::Internal(format!("the copy cannot be read: {error}")))? {
+                0 => Ok(None),
+                _ => Ok(Some((v1::BackUpStoreResponse { piece }, copy))),
+            }
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
     async fn get_server_info(
         &self,
         request: Request<v1::GetServerInfoRequest>,

@@ -12,9 +12,9 @@ use super::{
     selection::{Selection, Told, all, answer, selection},
 };
 use crate::{
-    engine::{CallError, Courtesy, Engine, GlobalLimit, JobWish, LimitSource, LimitWish, millis},
+    engine::{CallError, Courtesy, Engine, GlobalLimit, JobWish, LimitSource, LimitWish, WindowView, millis},
     model::{Job, JobId, JobState},
-    sched::ledbat::Seen,
+    sched::{calendar::Opening, ledbat::Seen},
     store::Scope,
 };
 
@@ -50,6 +50,19 @@ fn giving_way(courtesy: Courtesy) -> v1::GivingWay {
     }
 }
 
+fn window(view: WindowView) -> v1::Window {
+    let (open, change) = match view.opening {
+        Opening::Open(until) => (true, until),
+        Opening::Closed(until) => (false, until),
+    };
+    v1::Window {
+        name: view.name,
+        open,
+        next_change_at: change.map(convert::timestamp),
+        bytes_per_sec: view.bytes_per_sec,
+    }
+}
+
 impl BandwidthApi {
     /// The ids that a selection stands for, and where they are looked for.
     async fn chosen(&self, caller: &Caller, selector: Option<v1::Selector>) -> Result<(Scope, Vec<String>), CallError> {
@@ -74,7 +87,8 @@ impl v1::bandwidth_service_server::BandwidthService for BandwidthApi {
     async fn get_limit(&self, request: Request<v1::GetLimitRequest>) -> Result<Response<v1::GetLimitResponse>, Status> {
         Caller::of(&request)?;
         let limit = Some(to_wire(&self.engine.limit()));
-        Ok(Response::new(v1::GetLimitResponse { limit }))
+        let windows = self.engine.windows().into_iter().map(window).collect();
+        Ok(Response::new(v1::GetLimitResponse { limit, windows }))
     }
 
     async fn set_limit(&self, request: Request<v1::SetLimitRequest>) -> Result<Response<v1::SetLimitResponse>, Status> {

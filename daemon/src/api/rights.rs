@@ -45,6 +45,8 @@ pub(super) const METHODS: &[Method] = &[
         Right::User,
     ),
     reads("hfetch.v1.AdminService/GetServerInfo", Right::User),
+    // The jobs of all users are in it.
+    reads("hfetch.v1.AdminService/BackUpStore", Right::Operator),
     changes("hfetch.v1.AdminService/Reload", Right::Operator),
     changes("hfetch.v1.AdminService/Shutdown", Right::Operator),
     reads("hfetch.v1.BandwidthService/GetLimit", Right::User),

@@ -74,7 +74,9 @@ fn from_store(error: StoreError) -> Status {
         StoreError::RequestReused { .. } => refuse(Code::AlreadyExists, reason::REQUEST_ID_REUSED, message),
         StoreError::QueueFull { .. } => refuse(Code::ResourceExhausted, reason::QUEUE_FULL, message),
         StoreError::Full => refuse(Code::ResourceExhausted, reason::STORE_FULL, message),
-        StoreError::EventsPruned(_) => refuse(Code::OutOfRange, reason::EVENTS_PRUNED, message),
+        StoreError::EventsPruned(_) | StoreError::NoSuchEvent(_) => {
+            refuse(Code::OutOfRange, reason::EVENTS_PRUNED, message)
+        }
         StoreError::IllegalMove(illegal) => wrong_state(illegal),
         StoreError::Ended(_) => refuse(Code::FailedPrecondition, reason::WRONG_STATE, message),
         StoreError::Closed => refuse(Code::Unavailable, reason::STOPPING, "the daemon is stopping".into()),

@@ -33,9 +33,15 @@ fn by(number: i32) -> Result<UsageBy, CallError> {
 
 fn first_day(since: &str, days: u32, today: Date) -> Result<Date, CallError> {
     if !since.is_empty() {
-        return since
-            .parse()
-            .map_err(|_| CallError::invalid("since", "is no day; write it as 2026-08-01"));
+        let first = since.parse();
+        let first = first.map_err(|_| CallError::invalid("since", "is no day; write it as 2026-08-01"))?;
+        return match first > today {
+            true => Err(CallError::invalid(
+                "since",
+                format!("is a day to come; today is {today}"),
+            )),
+            false => Ok(first),
+        };
     }
     let before = i64::from(if days == 0 { DAYS } else { days }) - 1;
     let first = Span::new().try_days(before).and_then(|span| today.checked_sub(span));

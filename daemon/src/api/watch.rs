@@ -133,7 +133,7 @@ impl Watch {
         self.seen = after.unwrap_or(newest);
         if self.seen > newest {
             // A number of another database: waiting for it would swallow events.
-            return Err(CallError::from(StoreError::EventsPruned(newest.0)).into());
+            return Err(CallError::from(StoreError::NoSuchEvent(newest.0)).into());
         }
         if snapshot {
             self.snapshot(sender).await?;

@@ -15,12 +15,13 @@ use super::{
     progress::Counted,
     refs,
     shared::{JobContext, blocking, blocking_until_stopped},
+    space,
     stop::JobStop,
     transfer::{FileTransfer, hint},
 };
 use crate::{
     cache::{self, AfterLimit, Check, FileStamp, Found, Patience},
-    model::{CommitHash, Digest, Failure, FailureKind, FileId, FileRecord, HoldReason, Job, units::show_bytes},
+    model::{CommitHash, Digest, Failure, FailureKind, FileId, FileRecord, HoldReason, Job},
     store::{FileDone, Store, Verified},
 };
 
@@ -29,7 +30,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 /// Files that are looked at together at the end of a job.
 const PAGE: u32 = 1000;
 /// A full disk is looked at again after this.
-const SPACE_RETRY: Duration = Duration::from_secs(30);
+pub(super) const SPACE_RETRY: Duration = Duration::from_secs(30);
 
 /// A file in its place may take so many inodes: itself, a name for it, a lock.
 const INODES: u64 = 3;
@@ -54,11 +55,9 @@ pub(super) async fn open(context: &JobContext, job: &Job) -> Result<OpenedPlan, 
         return Err(JobStop::JobFailed(failure));
     };
     let (shared, spec) = (context.shared.clone(), context.spec.clone());
-    let store = blocking(move || shared.open_destination(&spec)).await?;
-    Ok(OpenedPlan {
-        store: Arc::new(store),
-        commit,
-    })
+    let store = Arc::new(blocking(move || shared.open_destination(&spec)).await?);
+    space::promise(context, &store, &commit, job.bytes_total.saturating_sub(job.bytes_done)).await?;
+    Ok(OpenedPlan { store, commit })
 }
 
 pub(super) fn verified(stamp: &FileStamp, digest: Digest) -> Verified {
@@ -172,7 +171,7 @@ async fn fits(
     loop {
         let looked_at = store.clone();
         let (space, there) = blocking(move || looked_at.filesystem().map(|space| (space, there(&looked_at)))).await?;
-        let Some(stop) = room(context, name, (files, bytes.saturating_sub(there)), space) else {
+        let Some(stop) = room(context, store, name, (files, bytes.saturating_sub(there)), space) else {
             return Ok(());
         };
         if made_room || !leftovers::make_room(context, store).await {
@@ -183,7 +182,13 @@ async fn fits(
 }
 
 /// Why so many bytes and files do not fit.
-fn room(context: &JobContext, name: &str, (files, bytes): (u64, u64), space: cache::Space) -> Option<JobStop> {
+fn room(
+    context: &JobContext,
+    store: &cache::Store,
+    name: &str,
+    (files, bytes): (u64, u64),
+    space: cache::Space,
+) -> Option<JobStop> {
     let place = context.spec.destination.path().display();
     let hold = |detail| {
         Some(JobStop::Hold {
@@ -204,16 +209,9 @@ fn room(context: &JobContext, name: &str, (files, bytes): (u64, u64), space: cac
         ));
     }
     let floor = context.shared.config().storage.min_free.bytes(space.total_bytes);
-    if bytes == 0 || space.free_bytes >= bytes.saturating_add(floor) {
-        return None;
-    }
-    hold(format!(
-        "{} needs {}, and {} must stay free (storage.min_free), but only {} are free on {place}",
-        name.escape_debug(),
-        show_bytes(bytes),
-        show_bytes(floor),
-        show_bytes(space.free_bytes),
-    ))
+    let others = context.shared.promises.others(&context.id, store.device());
+    let why = space::too_little(bytes, space.free_bytes, floor, others).filter(|_| bytes > 0)?;
+    hold(format!("{} {why} on {place}", name.escape_debug()))
 }
 
 /// Gives the verified file its name. The caller keeps the figures until the store has the file.
@@ -299,7 +297,7 @@ pub(super) async fn finish_job(
         let gone = gone(context, &store, &commit).await?;
         if !gone.is_empty() {
             let text = format!(
-                "{} files are not in their places any more; they are looked for again",
+                "{} of its files are gone from their places; they are looked for again",
                 gone.len()
             );
             tracing::warn!(job = %context.id, "{text}");

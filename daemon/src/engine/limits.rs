@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{Config, parse_limit},
     model::{Job, JobChange, JobId, Limit, Pacing, Priority, SetLimit, SetLimits},
-    sched::calendar::{InForce, limit_at},
+    sched::calendar::{InForce, Opening, limit_at, window_at},
     store::{Scope, StoreError},
 };
 
@@ -58,6 +58,17 @@ pub struct GlobalLimit {
     pub bytes_per_sec: u64,
     /// How we give way to others on the line; `None`: we do not.
     pub courtesy: Option<Courtesy>,
+}
+
+/// A configured window, now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowView {
+    /// Its name.
+    pub name: String,
+    /// Whether it is open, and until when it stays so.
+    pub opening: Opening,
+    /// Bytes per second of all its jobs together; `None`: no limit.
+    pub bytes_per_sec: Option<u64>,
 }
 
 /// What to do with the global limit.
@@ -272,6 +283,18 @@ impl Engine {
             courtesy: *lock(&shared.courtesy),
             ..global(&shared.limits, &shared.config(), shared.clock.now())
         }
+    }
+
+    /// The windows of the configuration, by name.
+    pub fn windows(&self) -> Vec<WindowView> {
+        let (config, now) = (self.config(), self.shared.clock.now());
+        let zone = timing::zone(&config);
+        let windows = config.windows.iter().map(|(name, window)| WindowView {
+            name: name.clone(),
+            opening: window_at(&window.periods, &zone, now),
+            bytes_per_sec: window.limit,
+        });
+        windows.collect()
     }
 
     /// Sets the global limit, in force at once and over restarts.

@@ -3,6 +3,7 @@
 
 mod access;
 mod admission;
+mod backup;
 mod board;
 mod budgets;
 mod buffers;
@@ -60,6 +61,7 @@ mod schedules;
 mod shared;
 mod small;
 mod sources;
+mod space;
 mod stage;
 mod stop;
 mod submit;
@@ -100,7 +102,7 @@ pub use self::{
     figures::{EndpointFigures, Figures},
     files::FileReading,
     forecast::Forecast,
-    limits::{GlobalLimit, JobWish, LimitSource, LimitWish},
+    limits::{GlobalLimit, JobWish, LimitSource, LimitWish, WindowView},
     login::{Identity, TokenCall, TokenSource},
     names::{HubCall, Meaning, MeaningBy},
     preview::Preview,

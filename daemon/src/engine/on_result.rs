@@ -13,11 +13,12 @@ use super::{
     gated,
     handout::Sorted,
     ledger,
+    planner::NOTHING_FITS,
     stop::JobStop,
     transfer::{Published, hint},
 };
 use crate::{
-    model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState},
+    model::{Failure, FailureKind, HoldReason, JobId, JobMove, JobState, Selection},
     store::{MoveNote, StoreError, Stuck},
 };
 
@@ -211,6 +212,7 @@ impl Dispatcher {
             self.clear_up_after(id, removed.as_ref());
             self.shared.board.remove(id);
             self.shared.bells.leave(id);
+            self.shared.promises.leave(id);
             self.look_at_queue = true;
         }
     }
@@ -222,8 +224,16 @@ impl Dispatcher {
         if let Some(failure) = &note.failure {
             tracing::warn!(job = %id, %failure, "failed");
         }
+        let mut note = note;
         if job_move == JobMove::Finish {
             self.hasten_others(id).await;
+            // What looks like success has got nothing.
+            let has_nothing = |active: &ActiveJob| {
+                active.context.progress.read().files_total == 0 && active.context.spec.selection != Selection::default()
+            };
+            if self.jobs.get(id).is_some_and(has_nothing) {
+                note.detail = NOTHING_FITS.to_owned();
+            }
         }
         match self.try_move(id, job_move, note.clone()).await {
             // Its last bytes came while it was still shown as held.

@@ -42,6 +42,9 @@ pub(super) struct Draft {
     pub(super) notes: Vec<String>,
 }
 
+/// Told of a job that has nothing to do.
+pub(super) const NOTHING_FITS: &str = "no file of the repository fits the patterns: nothing to download";
+
 /// What an endpoint says of a revision.
 pub(super) enum Found {
     /// All its files.
@@ -328,7 +331,7 @@ fn select_files(manifest: &Manifest, selection: &Selection) -> Result<(Vec<u32>,
     }
     let mut notes: Vec<String> = selected.warnings.iter().map(ToString::to_string).collect();
     if chosen.is_empty() && !manifest.entries.is_empty() {
-        notes.push("no file of the repository fits the patterns: nothing to download".to_owned());
+        notes.push(NOTHING_FITS.to_owned());
     }
     Ok((chosen, notes))
 }

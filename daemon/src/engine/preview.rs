@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::Mode,
     hub::{FileTarget, Verdict, classify},
-    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec, Trust},
+    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec, Trust, units::show_bytes},
 };
 
 /// A submit with a deadline waits for its forecast no longer than this.
@@ -96,19 +96,20 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let (opener, looked_for) = (shared.clone(), commit.clone());
     let looked = blocking(move || {
         let root = existing(to_open.destination.path());
-        let disk_free = rustix::fs::statvfs(&root).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
+        let disk = rustix::fs::statvfs(&root);
+        let disk = disk.map_or((0, 0), |fs| {
+            (
+                fs.f_bavail.saturating_mul(fs.f_frsize),
+                fs.f_blocks.saturating_mul(fs.f_frsize),
+            )
+        });
         if !to_open.destination.path().is_dir() {
-            return (to_open.destination.path().clone(), files, disk_free, None);
+            return (to_open.destination.path().clone(), files, disk, None);
         }
         let store = match opener.open_destination(&to_open) {
             Ok(store) => store,
             Err(error) => {
-                return (
-                    to_open.destination.path().clone(),
-                    files,
-                    disk_free,
-                    Some(chain(&error)),
-                );
+                return (to_open.destination.path().clone(), files, disk, Some(chain(&error)));
             }
         };
         for file in &mut files {
@@ -117,15 +118,24 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
                 file.reused = true;
             }
         }
-        (store.snapshot_path(&looked_for), files, disk_free, None)
+        (store.snapshot_path(&looked_for), files, disk, None)
     })
     .await;
-    let (path, files, disk_free, trouble) = looked;
+    let (path, files, (disk_free, disk_total), trouble) = looked;
     warnings.extend(trouble);
+    let missing = files.iter().filter(|file| file.state != FileState::Done);
+    let missing: u64 = missing.map(|file| file.size).sum();
+    let floor = config.storage.min_free.bytes(disk_total);
+    if missing > 0 && missing.saturating_add(floor) > disk_free {
+        warnings.push(format!(
+            "the job would be held: {} are to be fetched and {} must stay free (storage.min_free), but only {} are free",
+            show_bytes(missing),
+            show_bytes(floor),
+            show_bytes(disk_free),
+        ));
+    }
     if let Some(line) = spec.hold_above {
-        let missing = files.iter().filter(|file| file.state != FileState::Done);
-        let bytes: u64 = missing.map(|file| file.size).sum();
-        warnings.extend(difference::too_much(bytes, line).map(|text| format!("the job would be held: {text}")));
+        warnings.extend(difference::too_much(missing, line).map(|text| format!("the job would be held: {text}")));
     }
     let failure = match may_read(&context, &commit, &files).await {
         Ok(()) => None,

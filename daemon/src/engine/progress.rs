@@ -30,6 +30,8 @@ pub(super) struct JobProgress {
     published: AtomicU64,
     /// Bytes of unfinished files that are in their partial files.
     partial: AtomicI64,
+    /// Sizes of unfinished files that have their space on the disk.
+    placed: AtomicU64,
     /// Bytes of unfinished files whose transfers have ended.
     kept: AtomicU64,
     /// Bytes received over the network since the job became active.
@@ -100,6 +102,7 @@ impl JobProgress {
             started: Instant::now(),
             published: AtomicU64::default(),
             partial: AtomicI64::default(),
+            placed: AtomicU64::default(),
             kept: AtomicU64::default(),
             received: AtomicU64::default(),
             last_byte_ms: AtomicU64::default(),
@@ -192,6 +195,23 @@ impl JobProgress {
         (self.published.load(Relaxed) + partial).min(self.bytes_total.load(Relaxed))
     }
 
+    /// Bytes of files that have no space on the disk yet.
+    pub(super) fn to_place(&self) -> u64 {
+        let there = self.published.load(Relaxed).saturating_add(self.placed.load(Relaxed));
+        self.bytes_total.load(Relaxed).saturating_sub(there)
+    }
+
+    /// A file has its space, until it is recorded or given up.
+    pub(super) fn place(self: &Arc<Self>, size: u64) -> Placed {
+        self.placed.fetch_add(size, Relaxed);
+        Placed(self.clone(), size)
+    }
+
+    #[cfg(test)]
+    pub(super) fn selects(&self, bytes: u64) {
+        self.bytes_total.store(bytes, Relaxed);
+    }
+
     /// Bytes that are still to come again.
     pub(super) fn still_lost(&self) -> u64 {
         self.again.load(Relaxed)
@@ -265,7 +285,9 @@ impl JobProgress {
             bytes_done,
             bytes_total,
             bytes_per_sec,
-            eta_sec: eta_sec(bytes_total - bytes_done, bytes_per_sec).filter(|_| bytes_total > 0),
+            // Of what another job fetches, its own speed tells nothing.
+            eta_sec: eta_sec(bytes_total - bytes_done, bytes_per_sec)
+                .filter(|_| bytes_total > 0 && lock(&self.seen).is_empty()),
             files_done: self.files_done.load(Relaxed),
             files_total: self.files_total.load(Relaxed),
             connections: self.connections.load(Relaxed),
@@ -289,6 +311,16 @@ pub(super) struct Worker(Arc<JobProgress>);
 impl Drop for Worker {
     fn drop(&mut self) {
         self.0.workers.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The space of an unfinished file.
+#[derive(Debug)]
+pub(super) struct Placed(Arc<JobProgress>, u64);
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.0.placed.fetch_sub(self.1, Relaxed);
     }
 }
 

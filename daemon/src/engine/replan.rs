@@ -4,13 +4,14 @@ use jiff::Timestamp;
 
 use super::{
     difference,
+    planner::NOTHING_FITS,
     shared::{EndpointAccess, JobContext, blocking},
     stop::JobStop,
     transfer::hint,
 };
 use crate::{
     cache::CacheError,
-    model::{CommitHash, Job, Trust},
+    model::{CommitHash, Job, Selection, Trust},
     store::{KnownPlan, PlanHead},
 };
 
@@ -51,7 +52,10 @@ pub(super) async fn adopt(
     notes: Vec<String>,
 ) -> Result<Job, JobStop> {
     let store = &context.shared.store;
-    for note in notes {
+    let selection = &context.spec.selection;
+    let nothing_fits = known.files == 0 && *selection != Selection::default();
+    let nothing_fits = nothing_fits.then(|| NOTHING_FITS.to_owned());
+    for note in notes.into_iter().chain(nothing_fits) {
         store.warn(&context.id, String::new(), note).await?;
     }
     let (shared, spec, commit) = (context.shared.clone(), context.spec.clone(), known.commit.clone());

@@ -33,6 +33,7 @@ use super::{
     permit::Permits,
     progress::JobProgress,
     sources::{SourceId, Sources},
+    space::Promises,
     stop::JobStop,
     sweeps::Sweeps,
     takeover::Seats,
@@ -82,6 +83,8 @@ pub(super) struct Shared {
     pub(super) hashing: Semaphore,
     /// Held from looking at the free space until it is reserved.
     pub(super) reserving: AsyncMutex<()>,
+    /// What jobs at work still need on their disks.
+    pub(super) promises: Promises,
     /// Held while room is made for a job.
     pub(super) making_room: Arc<AsyncMutex<()>>,
     /// Dry runs at a time: each may list a hundred thousand files.
@@ -144,6 +147,7 @@ impl Shared {
             sources: Sources::new(connections),
             hashing: Semaphore::new(HASHING_THREADS),
             boot: boot_id(),
+            promises: Promises::default(),
             reserving: AsyncMutex::new(()),
             making_room: Arc::default(),
             previews: Semaphore::new(PREVIEWS),

@@ -84,7 +84,7 @@ pub(super) async fn stage(
         in_one_piece: whole,
         counted: Counted::new(
             context.progress.clone(),
-            file.id,
+            (file.id, file.size),
             context.shared.partials.of(store.staging_key(&file.digest)),
             written.len(),
         ),

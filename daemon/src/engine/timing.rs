@@ -62,12 +62,19 @@ pub(super) fn told(at: Timestamp, zone: &TimeZone) -> String {
 /// Whether a job may run at a moment.
 pub(super) fn may_run(config: &Config, pacing: &Pacing, now: Timestamp) -> May {
     let zone = zone(config);
-    if let Some(start_at) = pacing.start_at.filter(|at| *at > now) {
-        return May::Wait(start_at, format!("it begins {}", told(start_at, &zone)));
-    }
+    let begins = |at| May::Wait(at, format!("it begins {}", told(at, &zone)));
+    let start_at = pacing.start_at.filter(|at| *at > now);
     let Some(window) = &pacing.window else {
-        return May::Run(None);
+        return start_at.map_or(May::Run(None), begins);
     };
+    if let Some(start_at) = start_at {
+        // In its window, if that is closed then.
+        let opening = periods(config, window).map(|periods| window_at(&periods, &zone, start_at));
+        return begins(match opening {
+            Ok(Opening::Closed(Some(opens))) => opens,
+            _ => start_at,
+        });
+    }
     let later = || now.saturating_add(UNKNOWN_WINDOW).unwrap_or(Timestamp::MAX);
     match periods(config, window).map(|periods| window_at(&periods, &zone, now)) {
         Ok(Opening::Open(until)) => May::Run(until),

@@ -73,6 +73,9 @@ pub enum StoreError {
     /// The job has ended: nothing of it can be changed.
     #[error("the job is {0}: only a job that has not ended can be changed")]
     Ended(JobState),
+    /// This event is the newest.
+    #[error("event {0} is the newest: a larger number is that of another database, or of an event to come")]
+    NoSuchEvent(u64),
     /// Events before this number are gone.
     #[error("events up to {0} are no longer kept")]
     EventsPruned(u64),

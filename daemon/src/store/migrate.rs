@@ -50,8 +50,30 @@ impl Schema {
     }
 }
 
+/// The version of a database of ours that is older than this program; `None` of any other.
+pub(super) fn outdated(db: &Connection, schema: &Schema) -> Result<Option<u32>, StoreError> {
+    let application_id: i32 = db
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .act("read application_id")?;
+    let found: u32 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .act("read user_version")?;
+    let ours = application_id == APPLICATION_ID && found > 0;
+    Ok((ours && found < schema.newest()).then_some(found))
+}
+
 /// Brings a database to the newest version; a newer one is refused untouched.
 pub(super) fn migrate(db: &mut Connection, path: &Path, schema: &Schema) -> Result<(), StoreError> {
+    migrate_past(db, path, schema, |_| {})
+}
+
+/// The same; `past` hears of each step that was made and is not committed yet.
+pub(super) fn migrate_past(
+    db: &mut Connection,
+    path: &Path,
+    schema: &Schema,
+    mut past: impl FnMut(u32),
+) -> Result<(), StoreError> {
     let transaction = db
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .act("begin the migration")?;
@@ -81,8 +103,9 @@ pub(super) fn migrate(db: &mut Connection, path: &Path, schema: &Schema) -> Resu
     if found == known {
         return Ok(());
     }
-    for step in schema.steps.iter().skip(found as usize) {
+    for (version, step) in (1..).zip(schema.steps).skip(found as usize) {
         transaction.execute_batch(step).act("migrate")?;
+        past(version);
     }
     transaction
         .pragma_update(None, "application_id", APPLICATION_ID)

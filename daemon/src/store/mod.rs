@@ -6,6 +6,7 @@
 
 mod accept;
 mod aliases;
+mod backup;
 mod block_checks;
 mod closed;
 mod deadlines;
@@ -33,7 +34,11 @@ mod schedule_runs;
 mod schedules;
 mod thread;
 
-use std::{path::Path, thread::JoinHandle};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +60,7 @@ pub use self::{
     schedules::NewSchedule,
 };
 use self::{
-    open::{Durability, open_reader, open_writer},
+    open::{Durability, open_progress, open_reader, open_writer},
     thread::Worker,
 };
 use crate::model::{
@@ -74,6 +79,8 @@ pub struct Store {
     /// Queries of the dispatcher, which must not wait for those.
     queue: Worker,
     progress: Worker,
+    /// Where `jobs.db` is; locked by who copies it.
+    copying: Arc<Mutex<PathBuf>>,
 }
 
 /// Tells when the threads have closed their databases. Wait for it after the last [`Store`] is dropped.
@@ -106,6 +113,7 @@ impl Store {
     /// When a database is newer than this program, foreign or damaged, or the disk refuses.
     pub fn open(dir: &Path, on_commit: Box<dyn Fn(Vec<Event>) + Send>) -> Result<(Self, StoreThreads), StoreError> {
         let jobs_path = dir.join("jobs.db");
+        backup::before_migration(&jobs_path, &migrate::JOBS)?;
         let jobs_db = open_writer(&jobs_path, &migrate::JOBS, Durability::Full)?;
         let reads_db = open_reader(&jobs_path)?;
         let queue_db = open_reader(&jobs_path)?;
@@ -127,6 +135,7 @@ impl Store {
             reads,
             queue,
             progress,
+            copying: Arc::new(Mutex::new(jobs_path)),
         };
         let threads = vec![reads_thread, queue_thread, progress_thread, jobs_thread];
         Ok((store, StoreThreads { threads, failed }))
@@ -367,32 +376,9 @@ impl Store {
     }
 }
 
-/// Hints are not worth refusing to start: a damaged file is moved aside and begun anew.
-fn open_progress(path: &Path) -> Result<rusqlite::Connection, StoreError> {
-    match open_writer(path, &migrate::PROGRESS, Durability::Normal) {
-        Err(error @ (StoreError::Sqlite { .. } | StoreError::Damaged { .. } | StoreError::Foreign { .. })) => {
-            tracing::warn!(%error, path = %path.display(), "the progress database is begun anew; unfinished files are fetched again");
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.as_os_str().to_owned();
-                name.push(suffix);
-                match std::fs::remove_file(&name) {
-                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(StoreError::Io {
-                            act: "remove",
-                            path: name.into(),
-                            source,
-                        });
-                    }
-                    _ => {}
-                }
-            }
-            open_writer(path, &migrate::PROGRESS, Durability::Normal)
-        }
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_open;
+#[cfg(test)]
+mod tests_upgrade;

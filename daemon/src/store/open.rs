@@ -65,11 +65,41 @@ pub(super) fn open_writer(path: &Path, schema: &Schema, durability: Durability) 
     Ok(db)
 }
 
+/// Hints are not worth refusing to start: a damaged file is moved aside and begun anew.
+pub(super) fn open_progress(path: &Path) -> Result<Connection, StoreError> {
+    match open_writer(path, &migrate::PROGRESS, Durability::Normal) {
+        Err(error @ (StoreError::Sqlite { .. } | StoreError::Damaged { .. } | StoreError::Foreign { .. })) => {
+            tracing::warn!(%error, path = %path.display(), "the progress database is begun anew; unfinished files are fetched again");
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.as_os_str().to_owned();
+                name.push(suffix);
+                match fs::remove_file(&name) {
+                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(StoreError::Io {
+                            act: "remove",
+                            path: name.into(),
+                            source,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+            open_writer(path, &migrate::PROGRESS, Durability::Normal)
+        }
+        other => other,
+    }
+}
+
 /// Opens a database that a writer has opened already, for reading only.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.pragma_update(None, "query_only", true).act("set query_only")?;
     Ok(db)
+}
+
+/// Opens a database to copy it, whatever its version: the statement that writes the copy is no query to SQLite.
+pub(super) fn open_copier(path: &Path) -> Result<Connection, StoreError> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place")]

@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 pub(super) struct Fixture {
-    dir: tempfile::TempDir,
+    pub(super) dir: tempfile::TempDir,
     pub(super) store: Store,
     threads: StoreThreads,
     heard: Arc<Mutex<Vec<Event>>>,
@@ -80,7 +80,7 @@ pub(super) fn new_job(uid: u32, repo: &str, priority: Priority, request: Option<
     }
 }
 
-fn everyone() -> Filter {
+pub(super) fn everyone() -> Filter {
     Filter {
         scope: Scope::All,
         states: vec![],

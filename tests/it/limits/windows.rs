@@ -1,5 +1,6 @@
 //! Windows and beginnings as a user sees them. That whole weeks of nights are right is tested beside the engine.
 
+use hfetch_proto::v1::{GetLimitRequest, bandwidth_service_client::BandwidthServiceClient};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -20,6 +21,13 @@ async fn a_job_outside_its_window_is_held_until_it_opens_or_is_taken_away() -> a
     let scratch = Scratch::new(hub.endpoint())?
         .config("[bandwidth]\ntimezone = 'UTC'\n[windows.never]\nperiods = ['Mon 00:00-00:01']")?;
     let daemon = scratch.daemon().await?;
+    let mut bandwidth = BandwidthServiceClient::new(scratch.channel().await?);
+    let windows = bandwidth.get_limit(GetLimitRequest {}).await?.into_inner().windows;
+    assert_eq!(windows.len(), 1, "{windows:?}");
+    assert!(
+        windows[0].name == "never" && windows[0].next_change_at.is_some(),
+        "{windows:?}"
+    );
     let closed = period(60, 120);
     let id = scratch.submit(&["org/m", "--window", &closed]).await?;
     let held = scratch.until(&id, "held (window)").await?;

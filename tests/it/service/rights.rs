@@ -33,7 +33,8 @@ const FOREIGN: [&str; 5] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
-const OPERATORS_ONLY: [&str; 8] = [
+const OPERATORS_ONLY: [&str; 9] = [
+    "/hfetch.v1.AdminService/BackUpStore",
     "/hfetch.v1.AdminService/Reload",
     "/hfetch.v1.AdminService/Shutdown",
     "/hfetch.v1.BandwidthService/SetLimit",

@@ -333,7 +333,7 @@ async fn jobs_done(scratch: &Scratch, count: usize, push: bool) -> anyhow::Resul
 }
 
 /// Waits for the daemon's socket, as long as somebody may still make it.
-async fn listening(scratch: &Scratch) -> anyhow::Result<()> {
+pub(super) async fn listening(scratch: &Scratch) -> anyhow::Result<()> {
     let connected = eventually("an answer of hfetchd", async || {
         let connected = UnixStream::connect(scratch.socket()).await;
         connected.map(drop).map_err(|error| error.to_string())

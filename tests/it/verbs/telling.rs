@@ -9,6 +9,31 @@ use hfetch_tests::{
 use super::{BIG, BIG_SIZE, MIB, big_hub, in_the_middle, stop};
 
 #[tokio::test]
+async fn patterns_that_fit_nothing_are_told_each_time() -> anyhow::Result<()> {
+    let hub = SimHub::builder()
+        .repo(RepoBuilder::model("org/m").seeded("model.safetensors", 700, 1))
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let words = "no file of the repository fits the patterns";
+    // Also of the second one, whose plan is that of the first.
+    for _ in 0..2 {
+        let id = scratch.submit(&["org/m", "--include", "*.safetensros"]).await?;
+        let job = scratch.until(&id, "done").await?;
+        assert!(
+            job["detail"].as_str().is_some_and(|detail| detail.starts_with(words)),
+            "{job}"
+        );
+        let ran = scratch
+            .hfctl(["download", "org/m", "--include", "*.safetensros"])
+            .await?;
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
 async fn the_files_of_a_job_tell_how_far_they_are() -> anyhow::Result<()> {
     let hub = big_hub()?;
     let scratch = Scratch::new(hub.endpoint())?;

@@ -20,6 +20,13 @@ impl ReloadJson {
     }
 }
 
+/// The answer of `daemon backup`.
+#[derive(Debug, Serialize)]
+pub(crate) struct BackupJson<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) bytes: u64,
+}
+
 /// The answer of `alias remove`.
 #[derive(Debug, Serialize)]
 pub(crate) struct RemovedAliasJson<'a> {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering::Relaxed},
 };
 
-use super::{JobProgress, lock};
+use super::{JobProgress, Placed, lock};
 use crate::model::FileId;
 
 /// Bytes of an unfinished file in the job's figures; taken off again when the file is recorded, or given up.
@@ -13,15 +13,22 @@ pub(in crate::engine) struct Counted {
     progress: Arc<JobProgress>,
     file: FileId,
     bytes: Arc<AtomicI64>,
+    _placed: Placed,
     /// The same for jobs that wait for the file. Apart: it is the next one's when this one's turn is over.
     shown: Arc<AtomicI64>,
 }
 
 impl Counted {
     /// `shown` is where others see them.
-    pub(in crate::engine) fn new(progress: Arc<JobProgress>, file: FileId, shown: Arc<AtomicI64>, bytes: u64) -> Self {
+    pub(in crate::engine) fn new(
+        progress: Arc<JobProgress>,
+        (file, size): (FileId, u64),
+        shown: Arc<AtomicI64>,
+        bytes: u64,
+    ) -> Self {
         shown.store(0, Relaxed);
         let counted = Self {
+            _placed: progress.place(size),
             progress,
             file,
             bytes: Arc::default(),

@@ -59,7 +59,7 @@ pub(in crate::engine) async fn fetch(
             file: file.clone(),
             turn,
             bytes,
-            counted: Counted::new(context.progress.clone(), file.id, Arc::default(), file.size),
+            counted: Counted::new(context.progress.clone(), (file.id, 0), Arc::default(), file.size),
             came,
         })),
         Err(End::Left) => Ok(None),
