@@ -231,7 +231,6 @@ impl Engine {
         tasks.spawn(pulls::run(shared.clone(), events.subscribe(), root.clone()));
         tasks.spawn(dispatcher.run(heard));
         tasks.spawn(upkeep::forget_now_and_then(shared.clone(), root.clone()));
-        tasks.spawn(upkeep::forget_tokens_now_and_then(shared.clone(), root.clone()));
         let engine = Self {
             shared,
             mode,

@@ -58,8 +58,13 @@ impl Dispatcher {
     }
 }
 
-/// Forgets what is old, at the start and every hour, beside the dispatcher: it may take a while.
+/// Forgets what is old and tokens that nobody needs, beside the dispatcher: it may take a while.
 pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationToken) {
+    tokio::join!(forget_old(shared.clone(), root.clone()), forget_tokens(shared, root));
+}
+
+/// Forgets what is old, at the start and every hour.
+async fn forget_old(shared: Arc<Shared>, root: CancellationToken) {
     let mut hours = interval(FORGET);
     // Beside the rest: a disk that hangs keeps it for as long as it likes.
     let mut sweeping = JoinSet::new();
@@ -88,7 +93,7 @@ pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationT
 }
 
 /// Forgets tokens of ended jobs, at the start and every ten minutes.
-pub(super) async fn forget_tokens_now_and_then(shared: Arc<Shared>, root: CancellationToken) {
+async fn forget_tokens(shared: Arc<Shared>, root: CancellationToken) {
     let mut looks = interval(FORGET_TOKENS);
     loop {
         tokio::select! {
