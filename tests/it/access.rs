@@ -101,7 +101,12 @@ async fn a_hub_that_says_nothing_keeps_nobody_waiting() -> anyhow::Result<()> {
         .await?
         .json()?;
     assert_eq!(job["state"], "queued", "{job:#}");
-    assert_eq!(questions(&hub), 1, "asked again at once\n{}", hub.journal().text());
+    // Nor is it asked again at once. On a busy machine a minute may have passed, or the question was given up on its way.
+    let asked = hub.journal().filter(|record| record.path.ends_with("/auth-check"));
+    for pair in asked.windows(2) {
+        let later = pair[1].started.saturating_sub(pair[0].started);
+        assert!(later.as_secs() >= 55, "asked again at once\n{}", hub.journal().text());
+    }
     // Then the job finds out by itself.
     scratch
         .until(job["id"].as_str().unwrap_or_default(), "held (access)")

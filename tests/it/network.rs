@@ -3,9 +3,11 @@
 
 mod certificates;
 mod http2;
+mod https_proxy;
 mod links;
 mod names;
 mod proxies;
+mod ways;
 mod yields;
 
 use std::fs;

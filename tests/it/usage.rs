@@ -131,6 +131,16 @@ async fn a_kill_takes_no_more_than_its_last_second_from_the_ledger() -> anyhow::
         .await;
     daemon.kill().await?;
     let before = sent(&hub);
+    // Once more before anything comes: what the first kill cost is not forgotten by the second.
+    for host in [Host::Hub, Host::Cdn] {
+        hub.take_down(host).await;
+    }
+    let daemon = scratch.daemon().await?;
+    scratch.until(&id, "held (endpoint)").await?;
+    daemon.kill().await?;
+    for host in [Host::Hub, Host::Cdn] {
+        hub.bring_up(host)?;
+    }
     let daemon = scratch.daemon().await?;
     scratch.hfctl(["limit", "off"]).await?.ok()?;
     scratch.wait_done(&[&id]).await?;
@@ -162,4 +172,37 @@ async fn a_kill_takes_no_more_than_its_last_second_from_the_ledger() -> anyhow::
     let after: u64 = db.query_row("SELECT sum(bytes) FROM ledger", [], |row| row.get(0))?;
     assert_eq!(after, booked);
     check::tidied(&scratch, &[&hub])
+}
+
+/// Who was killed at the line does not begin the month anew.
+#[tokio::test]
+async fn a_budget_that_is_spent_is_spent_after_a_kill_too() -> anyhow::Result<()> {
+    const FILE: &str = "model.safetensors";
+    let (budget, rate) = (4 * MB, 2 * MB);
+    let buffers = Switches {
+        send_buffer: Some(32 << 10),
+        ..Switches::default()
+    };
+    let hub = SimHub::builder()
+        .repo(RepoBuilder::model("org/m").seeded_as(FILE, 12 * MB, 5, Storage::Linked))
+        .repo(RepoBuilder::model("org/other").seeded_as(FILE, 12 * MB, 6, Storage::Linked))
+        .switches(buffers)
+        .start()?;
+    let config = format!("[bandwidth]\nlimit = '{rate}B'\n[users.default]\nbudget = '{budget}B/month'\n");
+    let scratch = Scratch::new(hub.endpoint())?.config(&config)?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m", "-x", "2"]).await?;
+    scratch.until(&id, "held (budget)").await?;
+    daemon.kill().await?;
+    let daemon = scratch.daemon().await?;
+    let second = scratch.submit(&["org/other", "-x", "2"]).await?;
+    scratch.until(&second, "held (budget)").await?;
+    let first = scratch.show(&id).await?;
+    assert_eq!(first["reason"], "budget", "{first:#}");
+    // A fifth of a second beyond the line, what lay in the sockets, and the last second before the kill.
+    let most = budget + rate / 5 + rate + 4 * IN_FLIGHT;
+    assert!(sent(&hub) <= most, "{} of {most}\n{}", sent(&hub), hub.journal().text());
+    scratch.hfctl(["cancel", "--all"]).await?.ok()?;
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
 }

@@ -12,15 +12,18 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     process::{Child, Command},
+    task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     harness::{Scratch, eventually},
     pki::private,
     python::skip,
-    sim::{Host, SimHub},
+    sim::{Host, Identity, SimHub},
 };
 
 /// Who may use the proxies.
@@ -169,4 +172,42 @@ fn installed(program: &str) -> Option<PathBuf> {
         skip(&format!("no {program}"));
     }
     found
+}
+
+/// TLS before a real proxy: those of Debian speak none themselves. Ends with it.
+#[derive(Debug)]
+pub struct TlsFront {
+    /// `https://localhost:PORT`.
+    pub url: String,
+    _tasks: JoinSet<()>,
+}
+
+impl TlsFront {
+    /// Shows this identity, which should be one for `localhost`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn before(proxy: &RealProxy, identity: &Identity) -> anyhow::Result<Self> {
+        let (_, to) = proxy.url.split_once("://").context("a proxy's address")?;
+        let (to, acceptor) = (to.to_owned(), TlsAcceptor::from(identity.config()));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let url = format!("https://localhost:{}", listener.local_addr()?.port());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (to, acceptor) = (to.clone(), acceptor.clone());
+                connections.spawn(async move {
+                    if let (Ok(mut client), Ok(mut server)) =
+                        (acceptor.accept(client).await, TcpStream::connect(to).await)
+                    {
+                        // Whoever ends it, it is over for both.
+                        let _ended = copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self { url, _tasks: tasks })
+    }
 }

@@ -274,8 +274,8 @@ impl Dispatcher {
         let has_endpoints = !endpoints.is_empty();
         budgets::keep_affordable(&self.shared, &mut endpoints);
         let context = JobContext::new(self.shared.clone(), &job, endpoints, self.root.child_token());
-        context.progress.lost(self.shared.ledgers.take_lost(&job.id));
         self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());
+        context.progress.lost(self.shared.ledgers.take_lost(&job.id));
         let config = self.shared.config();
         self.shared.gate.enter(&job, config.users.of(&job.owner.user).weight);
         self.shared

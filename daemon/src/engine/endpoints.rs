@@ -11,14 +11,14 @@ use super::{
     error::CallError,
     judge::{self, Asked, PlanInfo},
     login, planner,
+    questions::{self, Unanswered},
     routes::millis,
     shared::{EndpointAccess, Shared},
-    stop::chain,
     wanted,
 };
 use crate::{
     config::{Mode, TokenPolicy},
-    hub::{Endpoint, HubError, Listing, Tried, Verdict, classify},
+    hub::{Endpoint, Listing, Tried},
     model::{FailureKind, JudgedRepo, Judgement, Owner, RepoId, RepoKind, Revision, Token, Trust},
     plan::PlannedFile,
     store::{EndpointStats, Filter, Scope},
@@ -166,17 +166,18 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         .partition(|access| access.trust == Trust::Origin);
     let (mut reference, mut is_there) = (None, false);
     for access in first.into_iter().chain(second) {
-        match planner::listing_of(shared, access, repo.0, &repo.1, &call.revision).await {
+        let asked = planner::listing_of(shared, access, repo.0, &repo.1, &call.revision);
+        match questions::ask(shared, access, asked).await {
             Ok(listing) => {
                 reference = Some((access.endpoint.name().to_owned(), listing));
                 break;
             }
-            Err(error) => {
-                let verdict = classify(&error);
-                is_there |= !matches!(&verdict, Verdict::Permanent(failure) if is_absence(failure.kind));
-                notes.push(match verdict {
-                    Verdict::Permanent(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
-                    _ => said(access, &error),
+            Err(why) => {
+                let refused = why.for_good();
+                is_there |= !refused.as_ref().is_some_and(|failure| is_absence(failure.kind));
+                notes.push(match refused {
+                    Some(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
+                    None => said(access, &why),
                 });
             }
         }
@@ -240,12 +241,8 @@ fn is_absence(kind: FailureKind) -> bool {
     )
 }
 
-fn said(access: &EndpointAccess, error: &HubError) -> String {
-    format!(
-        "{} does not list the repository: {}",
-        access.endpoint.name(),
-        chain(error)
-    )
+fn said(access: &EndpointAccess, why: &Unanswered) -> String {
+    format!("{} does not list the repository: {why}", access.endpoint.name())
 }
 
 async fn usual_repo(shared: &Shared, uid: u32) -> Result<(RepoKind, RepoId), CallError> {

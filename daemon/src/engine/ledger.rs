@@ -95,7 +95,7 @@ impl Ledgers {
             .clone()
     }
 
-    /// Bytes that a job lost by a crash; told once.
+    /// Bytes that a job lost by a crash; told once, to its figures, which are on the board by then.
     pub(super) fn take_lost(&self, id: &JobId) -> u64 {
         lock(&self.lost).remove(id).unwrap_or(0)
     }
@@ -188,7 +188,12 @@ pub(super) fn today(shared: &Shared) -> Date {
 /// What jobs have of their files.
 fn in_hand(shared: &Shared) -> Vec<(JobId, InHand)> {
     let has = |(id, bytes, again)| (id, InHand { bytes, again });
-    shared.board.in_hand().into_iter().map(has).collect()
+    let mut all: HashMap<JobId, InHand> = shared.board.in_hand().into_iter().map(has).collect();
+    // Who has not begun again yet has lost it all the same.
+    for (id, lost) in &*lock(&shared.ledgers.lost) {
+        all.entry(id.clone()).or_default().again += lost;
+    }
+    all.into_iter().collect()
 }
 
 async fn book(shared: &Shared, wanted: impl Fn(&Payer) -> bool) {
@@ -245,11 +250,11 @@ pub(super) async fn settle(shared: &Shared) {
     }
 }
 
-/// What a crash left: it is settled, and what jobs lost is noted.
+/// What a crash left: it is settled, and what jobs lost is noted, of those that go on and of those that wait.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) async fn recovered(store: &Store, jobs: &[Job], now: Timestamp) -> Result<Ledgers, StoreError> {
+pub(super) async fn recovered(store: &Store, now: Timestamp) -> Result<Ledgers, StoreError> {
     if let Some(number) = store.settle().await? {
         store.forget_settled(number).await?;
     }
@@ -258,9 +263,12 @@ pub(super) async fn recovered(store: &Store, jobs: &[Job], now: Timestamp) -> Re
     let first = today.checked_sub(BUDGET_DAYS.days()).unwrap_or(Date::MIN);
     let (_, booked) = store.in_ledger(Asked::Since(Scope::All, first)).await?;
     lock(&ledgers.totals).add_earlier(&booked);
-    for (id, had) in store.take_in_hand().await? {
-        let Some(job) = jobs.iter().find(|job| job.id.as_str() == id) else {
-            continue;
+    for (id, had) in store.in_hand().await? {
+        let Ok(known) = JobId::parse(&id) else { continue };
+        let job = match store.job(Scope::All, &known).await {
+            Ok(job) if !job.state.is_final() => job,
+            Ok(_) | Err(StoreError::NoSuchJob(_)) => continue,
+            Err(error) => return Err(error),
         };
         let claimed: u64 = store.claimed(id).await?.values().sum();
         let lost = had.bytes.saturating_sub(job.bytes_done + claimed) + had.again;

@@ -49,6 +49,7 @@ mod preview;
 mod progress;
 mod pulls;
 mod pulse;
+mod questions;
 mod refs;
 mod remote;
 mod renew;
@@ -214,7 +215,7 @@ impl Engine {
             tracing::warn!(%error, "how far the waiting jobs are is not known");
         }
         let limits = limits::stored(&store).await?;
-        let ledgers = ledger::recovered(&store, &recovered, clock.now()).await?;
+        let ledgers = ledger::recovered(&store, clock.now()).await?;
         let goodput = store.goodput().await?;
         let shared = Shared::new(store, hub, tokens, config, mode).with(clock, limits, ledgers, goodput);
         let shared = Arc::new(shared);

@@ -9,13 +9,14 @@ use super::{
     access::{self, TokenRule},
     error::CallError,
     login,
+    questions::{self, Unanswered},
     shared::{EndpointAccess, Shared},
     stop::chain,
     submit, wanted,
 };
 use crate::{
     config::{Config, Mode},
-    hub::{Endpoint, HubError, RepoSummary, Verdict, classify},
+    hub::{Endpoint, RepoSummary},
     model::{RepoKind, Revision, Token, Trust},
     names::{self, NameSource, Names, Reference, Resolved},
 };
@@ -92,10 +93,11 @@ pub(super) async fn resolve(shared: &Arc<Shared>, mode: Mode, call: HubCall) -> 
     let mut answers = Vec::new();
     for access in &accesses {
         let (endpoint, token) = (&access.endpoint, access.token.as_ref());
-        let known = match shared.hub.exists(endpoint, token, kind, &reference.repo_id).await {
+        let asked = shared.hub.exists(endpoint, token, kind, &reference.repo_id);
+        let known = match questions::ask(shared, access, asked).await {
             Ok(Some(_)) => Known::Yes,
             Ok(None) => Known::No,
-            Err(error) => Known::Unasked(chain(&error)),
+            Err(why) => Known::Unasked(why.to_string()),
         };
         let is_known = matches!(known, Known::Yes);
         answers.push((access.trust, known));
@@ -163,13 +165,9 @@ pub(super) async fn search(
     for access in accesses(shared, mode, &call).await? {
         match search_at(shared, &access, kind, &call.text, limit).await {
             Ok(found) => return Ok(found),
-            Err(error) => {
-                last = match classify(&error) {
-                    Verdict::Permanent(failure) => CallError::HubUnreachable(failure.message),
-                    Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => {
-                        CallError::HubUnreachable(chain(&error))
-                    }
-                };
+            Err(why) => {
+                let refused = why.for_good().map(|failure| failure.message);
+                last = CallError::HubUnreachable(refused.unwrap_or_else(|| why.to_string()));
             }
         }
     }
@@ -182,11 +180,10 @@ async fn search_at(
     kind: RepoKind,
     words: &str,
     limit: u32,
-) -> Result<Vec<RepoSummary>, HubError> {
-    shared
-        .hub
-        .search(&access.endpoint, access.token.as_ref(), kind, words, limit as usize)
-        .await
+) -> Result<Vec<RepoSummary>, Unanswered> {
+    let (endpoint, token) = (&access.endpoint, access.token.as_ref());
+    let asked = shared.hub.search(endpoint, token, kind, words, limit as usize);
+    questions::ask(shared, access, asked).await
 }
 
 fn endpoints(config: &Config, mode: Mode, call: &HubCall) -> Result<Vec<Endpoint>, CallError> {
@@ -226,12 +223,11 @@ pub(super) async fn doubt_alias(shared: &Arc<Shared>, mode: Mode, call: HubCall)
         let (endpoint, token) = (&access.endpoint, access.token.as_ref());
         let asked = shared.hub.info(endpoint, token, kind, &reference.repo_id, &revision);
         let unchecked = |why: String| format!("whether `{}` exists could not be checked: {why}", call.text);
-        let text = match timeout(DOUBT_LIMIT, asked).await {
+        let text = match timeout(DOUBT_LIMIT, questions::ask(shared, &access, asked)).await {
             Ok(Ok(_)) => return None,
-            Ok(Err(error)) => match classify(&error) {
-                Verdict::Permanent(failure) => failure.message,
-                Verdict::Retry { .. } | Verdict::FreshLink | Verdict::EndpointAtFault(_) => unchecked(chain(&error)),
-            },
+            Ok(Err(why)) => why
+                .for_good()
+                .map_or_else(|| unchecked(why.to_string()), |failure| failure.message),
             Err(_) => unchecked(format!("{} does not answer", endpoint.host())),
         };
         doubt.get_or_insert(text);

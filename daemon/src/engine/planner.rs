@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     difference, gated,
     official::{self, Word},
-    replan,
+    questions, replan,
     retry::Retry,
     shared::{EndpointAccess, JobContext, Shared, blocking},
     stop::{JobStop, chain},
@@ -136,8 +136,8 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
     }
     let (mut first, mut pausing) = (None, None);
     for access in &context.endpoints {
-        if official::wants_a_pause(context, access) {
-            pausing.get_or_insert(access.endpoint.host());
+        if let Some(why) = questions::pause(&context.shared, access) {
+            pausing.get_or_insert(why);
             continue;
         }
         let asked_at = Timestamp::now();
@@ -151,10 +151,10 @@ pub(super) async fn draft_once(context: &JobContext) -> Result<Draft, JobStop> {
         }
     }
     let Some(error) = first else {
-        return Err(pausing.map_or(JobStop::Cancelled, |host| {
+        return Err(pausing.map_or(JobStop::Cancelled, |why| {
             JobStop::JobFailed(Failure::new(
                 FailureKind::RateLimited,
-                format!("{host} asked us to wait"),
+                why,
                 "a submitted job would wait and go on by itself",
             ))
         }));

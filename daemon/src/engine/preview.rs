@@ -13,6 +13,7 @@ use super::{
     error::CallError,
     gated, login, planner,
     progress::JobProgress,
+    questions::{self, Unanswered},
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
     submit::{self, Submit},
@@ -211,12 +212,15 @@ async fn may_read(context: &JobContext, commit: &CommitHash, files: &[FileRecord
     for access in origins.into_iter().chain(mirrors) {
         let token = access.token.as_ref();
         let byte = ByteRange::new(0, 1);
-        let opened = context
-            .shared
-            .hub
-            .open(&access.endpoint, token, &target, byte, None)
-            .await;
-        let Err(error) = opened else { return Ok(()) };
+        let asked = context.shared.hub.open(&access.endpoint, token, &target, byte, None);
+        let error = match questions::ask(&context.shared, access, asked).await {
+            Ok(_) => return Ok(()),
+            Err(Unanswered::Pausing(why)) => {
+                doubt = Some(Doubt::Unknown(why));
+                continue;
+            }
+            Err(Unanswered::Failed(error)) => error,
+        };
         if let Some(refusal) = gated::last_word(access, &error) {
             return Err(Doubt::Refused(refusal));
         }
@@ -246,6 +250,9 @@ impl Engine {
     /// # Errors
     /// With the field that is wrong, or why it cannot be stored.
     pub async fn submit(&self, submit: Submit) -> Result<(Job, bool, Vec<String>), CallError> {
+        if let Some(job) = submit::known(&self.shared, &submit).await? {
+            return Ok((job, true, Vec::new()));
+        }
         let (expected, doubt) = match submit.wish.ready_by {
             Some(_) => expected(&self.shared, self.mode, submit.clone()).await?,
             None => (0, None),

@@ -1,4 +1,5 @@
-//! The token with which a job is tried again: a user who was refused comes back with another one.
+//! The tokens of jobs: kept when a job comes, and renewed when it is tried again, for a user who was refused comes back with
+//! another one; forgotten when no job needs them.
 
 use std::collections::HashMap;
 
@@ -8,10 +9,12 @@ use super::{
     error::CallError,
     login,
     shared::{Shared, blocking},
+    stop::chain,
 };
 use crate::{
     hub::Endpoint,
     model::{FailureKind, Job, Owner, Token},
+    store::StoreError,
     tokens::BoundToken,
 };
 
@@ -52,9 +55,24 @@ impl Renewal {
 /// Keeps a token for jobs of a user and gives the reference to it.
 pub(super) async fn keep_token(shared: &Shared, uid: u32, bound: BoundToken) -> Result<String, CallError> {
     let in_use = shared.store.token_refs(uid).await?;
-    let tokens = shared.tokens.clone();
-    let kept = blocking(move || tokens.keep(uid, &bound, &in_use)).await;
+    let (tokens, now) = (shared.tokens.clone(), shared.clock.now());
+    let kept = blocking(move || tokens.keep(uid, &bound, &in_use, now)).await;
     kept.map_err(|error| login::refused(&error))
+}
+
+/// Forgets the tokens that no open job and no schedule needs any more. What cannot be read is told at the start, and by the doctor.
+pub(super) async fn forget_tokens(shared: &Shared) -> Result<(), StoreError> {
+    let tokens = shared.tokens.clone();
+    for uid in blocking(move || tokens.users()).await {
+        let in_use = shared.store.token_refs(uid).await?;
+        let (tokens, now) = (shared.tokens.clone(), shared.clock.now());
+        match blocking(move || tokens.forget(uid, &in_use, now)).await {
+            Ok(0) => {}
+            Ok(gone) => tracing::debug!(uid, gone, "tokens of ended jobs were forgotten"),
+            Err(error) => tracing::debug!(uid, error = chain(&error), "tokens of ended jobs cannot be forgotten"),
+        }
+    }
+    Ok(())
 }
 
 /// Binds the token to the origin of a job that is about to be tried again.

@@ -10,9 +10,8 @@ use super::{
     access::{self, TokenRule},
     budgets,
     error::CallError,
-    ledger, login,
+    ledger, login, questions,
     shared::{EndpointAccess, Shared},
-    stop::chain,
     wanted,
 };
 use crate::{
@@ -129,6 +128,12 @@ async fn address(
         });
         return Ok(());
     }
+    let rule = TokenRule::new(mode, &call.preferred_endpoint);
+    for access in access::for_caller(shared, &rule, vec![endpoint.clone()], call.owner.uid, None) {
+        if is_pausing(shared, &access, "address", found) {
+            return Ok(());
+        }
+    }
     let hops = shared.hub.trace_base(&endpoint).await;
     let mut hosts = Hosts::default();
     hosts.add("address", "address", hops);
@@ -156,6 +161,9 @@ async fn repository(
     found: &mut Explanation,
 ) {
     let (hub, endpoint, token) = (&shared.hub, &access.endpoint, access.token.as_ref());
+    if is_pausing(shared, access, "api", found) {
+        return;
+    }
     let mut hosts = Hosts::default();
     hosts.add(
         "api",
@@ -169,7 +177,7 @@ async fn repository(
         };
         hub.manifest(endpoint, token, kind, repo_id, &commit).await
     };
-    match listed.await {
+    match questions::ask(shared, access, listed).await {
         Ok(listing) => {
             let manifest = listing.manifest;
             let targets = samples(kind, repo_id, &manifest);
@@ -186,16 +194,29 @@ async fn repository(
                 hosts.add("resolve", "bytes", hops);
             }
         }
-        Err(error) => found.notes.push(format!(
-            "{} does not list the files: {}",
-            endpoint.host(),
-            chain(&error)
-        )),
+        Err(why) => found
+            .notes
+            .push(format!("{} does not list the files: {why}", endpoint.host())),
     }
     for host in hosts.finish() {
         let host = measured(shared, endpoint, token, host, measure).await;
         found.hosts.push(host);
     }
+}
+
+/// Whether an endpoint is not to be asked now; then only what the rules say is told.
+fn is_pausing(shared: &Shared, access: &EndpointAccess, role: &'static str, found: &mut Explanation) -> bool {
+    let Some(why) = questions::pause(shared, access) else {
+        return false;
+    };
+    found.notes.push(format!("{why}: only what the rules say is told"));
+    let base = access.endpoint.base();
+    found.hosts.push(HostRoute {
+        roles: vec![role],
+        hop: Hop::unasked(base, shared.hub.routes().decide(base)),
+        readings: Vec::new(),
+    });
+    true
 }
 
 /// Some files of each kind of storage, the largest and the smallest among them.

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{Config, Mode, is_public_mirror},
     hub::Endpoint,
-    model::{JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token, units::parse_size},
+    model::{Job, JobSpec, Owner, Priority, RepoKind, Revision, Selection, Token, units::parse_size},
     names::{NameSource, Names, Reference, Resolved},
     store::{NewJob, RequestKey, Submitted},
     tokens::BoundToken,
@@ -80,6 +80,21 @@ pub(super) struct Checked {
     pub(super) warnings: Vec<String>,
 }
 
+fn request_of(submit: &Submit) -> Option<RequestKey> {
+    (!submit.request_id.is_empty()).then(|| RequestKey {
+        id: submit.request_id.clone(),
+        fingerprint: fingerprint(&submit.wish),
+    })
+}
+
+/// The job of a submit with a deadline whose answer was lost: by now the deadline may have passed.
+pub(super) async fn known(shared: &Shared, submit: &Submit) -> Result<Option<Job>, CallError> {
+    match request_of(submit).filter(|_| submit.wish.ready_by.is_some()) {
+        Some(request) => Ok(shared.store.known_request(submit.owner.uid, request).await?),
+        None => Ok(None),
+    }
+}
+
 /// Stores the job; with it, before it, the token.
 pub(super) async fn submit(
     shared: &Arc<Shared>,
@@ -93,7 +108,7 @@ pub(super) async fn submit(
             format!("is longer than {LONGEST_REQUEST_ID} characters"),
         ));
     }
-    let fingerprint = fingerprint(&submit.wish);
+    let request = request_of(&submit);
     let rule = TokenRule::new(mode, &submit.wish.preferred_endpoint);
     let (mut checked, token) =
         check_with_token(shared, mode, &submit.owner, submit.wish, submit.token, submit.no_login).await?;
@@ -103,10 +118,6 @@ pub(super) async fn submit(
         .of(shared, &granted, checked.spec.kind, &checked.spec.repo_id);
     let permit = permit.await;
     checked.warnings.extend(permit.warning());
-    let request = (!submit.request_id.is_empty()).then_some(RequestKey {
-        id: submit.request_id,
-        fingerprint,
-    });
     let now = shared.clock.now();
     let held = permit
         .hold(now)

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{dispatcher::Dispatcher, ledger, leftovers, shared::Shared};
+use super::{dispatcher::Dispatcher, ledger, leftovers, renew, shared::Shared};
 use crate::{
     model::{Event, HoldReason, JobState},
     store::{Forgotten, Horizon, StoreError},
@@ -19,6 +19,8 @@ use crate::{
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
 /// What is old is looked for so often.
 const FORGET: Duration = Duration::from_secs(3600);
+/// Tokens that no job needs are looked for so often.
+const FORGET_TOKENS: Duration = Duration::from_secs(600);
 /// Days of the ledger that are kept: a year can be compared with the one before.
 const LEDGER_DAYS: i64 = 800;
 
@@ -56,8 +58,13 @@ impl Dispatcher {
     }
 }
 
-/// Forgets what is old, at the start and every hour, beside the dispatcher: it may take a while.
+/// Forgets what is old and tokens that nobody needs, beside the dispatcher: it may take a while.
 pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationToken) {
+    tokio::join!(forget_old(shared.clone(), root.clone()), forget_tokens(shared, root));
+}
+
+/// Forgets what is old, at the start and every hour.
+async fn forget_old(shared: Arc<Shared>, root: CancellationToken) {
     let mut hours = interval(FORGET);
     // Beside the rest: a disk that hangs keeps it for as long as it likes.
     let mut sweeping = JoinSet::new();
@@ -81,6 +88,20 @@ pub(super) async fn forget_now_and_then(shared: Arc<Shared>, root: CancellationT
             outcome = forget(&shared) => if let Err(error) = outcome {
                 tracing::error!(%error, "what is old cannot be forgotten");
             }
+        }
+    }
+}
+
+/// Forgets tokens of ended jobs, at the start and every ten minutes.
+async fn forget_tokens(shared: Arc<Shared>, root: CancellationToken) {
+    let mut looks = interval(FORGET_TOKENS);
+    loop {
+        tokio::select! {
+            () = root.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        if let Err(error) = renew::forget_tokens(&shared).await {
+            tracing::error!(%error, "tokens of ended jobs cannot be forgotten");
         }
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
+    Store,
     error::{Act as _, StoreError},
     events,
     jobs::{MoveNote, Scope, apply, get, to_json},
@@ -155,6 +156,16 @@ fn known_request(db: &Connection, uid: u32, request: &RequestKey) -> Result<Opti
         });
     }
     get(db, Scope::All, &job_id).map(Some)
+}
+
+impl Store {
+    /// The job that a user's request has made, if it has.
+    ///
+    /// # Errors
+    /// `RequestReused`, or a failure of the database.
+    pub async fn known_request(&self, uid: u32, request: RequestKey) -> Result<Option<Job>, StoreError> {
+        self.reads.read(move |db| known_request(db, uid, &request)).await
+    }
 }
 
 fn free_id(db: &Connection) -> Result<JobId, StoreError> {

@@ -109,9 +109,8 @@ fn keep_in_hand(db: &Connection, jobs: &[(JobId, InHand)]) -> Result<(), StoreEr
         .act("note what jobs have")
 }
 
-fn take_in_hand(db: &Connection) -> Result<Vec<(String, InHand)>, StoreError> {
-    let rows = db
-        .prepare_cached("SELECT job, bytes, again FROM in_hand")
+fn in_hand(db: &Connection) -> Result<Vec<(String, InHand)>, StoreError> {
+    db.prepare_cached("SELECT job, bytes, again FROM in_hand")
         .and_then(|mut statement| {
             let has = |row: &Row<'_>| {
                 let has = InHand {
@@ -122,9 +121,7 @@ fn take_in_hand(db: &Connection) -> Result<Vec<(String, InHand)>, StoreError> {
             };
             statement.query_map([], has)?.collect()
         })
-        .act("read what jobs had")?;
-    db.execute("DELETE FROM in_hand", []).act("forget what jobs had")?;
-    Ok(rows)
+        .act("read what jobs had")
 }
 
 /// A closed batch.
@@ -296,12 +293,12 @@ impl Store {
         forget.await.map(drop)
     }
 
-    /// What jobs had of their files when they were last booked; forgotten by this.
+    /// What jobs had of their files when anything was booked last.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn take_in_hand(&self) -> Result<Vec<(String, InHand)>, StoreError> {
-        self.progress.write(|context| take_in_hand(context.db)).await
+    pub async fn in_hand(&self) -> Result<Vec<(String, InHand)>, StoreError> {
+        self.progress.read(in_hand).await
     }
 
     /// What the ledger has, and the number of the last batch that is in it.

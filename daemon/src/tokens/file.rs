@@ -27,6 +27,9 @@ pub(super) struct UserFile {
 pub(super) struct Entry {
     pub(super) origin: String,
     pub(super) token: String,
+    /// When it was brought last, in seconds since 1970; files of the time before that was kept have none.
+    #[serde(default)]
+    pub(super) at: i64,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -92,6 +92,56 @@ async fn a_wait_that_was_asked_for_is_kept() -> anyhow::Result<()> {
     check::finished(&scratch, &[&hub])
 }
 
+/// Nor a call of a user: it is told why, and until when. Another account has its own quota.
+#[tokio::test]
+async fn a_users_own_calls_keep_a_wait_that_was_asked_for() -> anyhow::Result<()> {
+    let other = RepoBuilder::model("org/other").plain(PLAIN, b"{}".to_vec());
+    let hub = SimHub::builder()
+        .repo(repo())
+        .repo(other)
+        .token("hf_alice", "alice")
+        .start()?;
+    hub.faults()
+        .add(Rule::new(resolve(), Fault::too_many_seconds(600)).once());
+    let scratch = scratch(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let id = scratch.submit(&["org/m", FILE]).await?;
+    scratch.until(&id, LIMITED).await?;
+    let asked = hub.journal().len();
+    for line in [
+        "search other",
+        "submit other",
+        "submit org/other --dry-run",
+        "route explain org/other",
+        "endpoint probe",
+        "alias add short org/other",
+    ] {
+        let ran = scratch.hfctl(line.split(' ')).await?;
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        for words in ["asked for fewer requests and is not asked before ", ", in "] {
+            assert!(said.contains(words), "{line}: no {words:?} in {said}");
+        }
+    }
+    assert_eq!(hub.journal().len(), asked, "{}", hub.journal().text());
+    let ran = scratch
+        .hfctl_with(["search", "other"], &[("HF_TOKEN", "hf_alice")])
+        .await?;
+    assert!(ran.ok()?.contains("org/other"));
+    // What a call hears is kept by all of the same account.
+    hub.faults()
+        .add(Rule::new(Matcher::any().host(Host::Hub), Fault::too_many_seconds(600)).once());
+    let with_token = async |line: &str| scratch.hfctl_with(line.split(' '), &[("HF_TOKEN", "hf_alice")]).await;
+    let refused = with_token("search m").await?;
+    assert_ne!(refused.code, 0, "{}", refused.stdout);
+    let asked = hub.journal().len();
+    let ran = with_token("search m").await?;
+    assert!(ran.stderr.contains("is not asked before"), "{}", ran.stderr);
+    assert_eq!(hub.journal().len(), asked, "{}", hub.journal().text());
+    scratch.hfctl(["cancel", "--all"]).await?.ok()?;
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
+}
+
 #[tokio::test]
 async fn an_endpoint_in_trouble_is_waited_for() {
     let api = || Matcher::any().host(Host::Hub).path("*/revision/*");

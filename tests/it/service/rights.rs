@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use anyhow::Context as _;
 use hfetch_proto::v1::{
     self, bandwidth_service_client::BandwidthServiceClient, job_service_client::JobServiceClient,
-    route_service_client::RouteServiceClient,
+    route_service_client::RouteServiceClient, schedule_service_client::ScheduleServiceClient,
 };
 use hfetch_tests::{
     harness::{Scratch, channel_as},
@@ -288,6 +288,96 @@ async fn jobs_of_others_do_not_exist() -> anyhow::Result<()> {
         );
         assert!(!line.contains("secret-name"), "{line}");
     }
+    daemon.stop().await?;
+    Ok(())
+}
+
+/// What a user gets who asks for a schedule, and does to it all that one can.
+async fn all_of_a_schedule(schedules: &mut ScheduleServiceClient<Channel>, id: &str) -> Vec<(&'static str, Code)> {
+    let id = id.to_owned();
+    let code = |status: Result<(), tonic::Status>| status.map_or_else(|status| status.code(), |()| Code::Ok);
+    let get = schedules.get_schedule(v1::GetScheduleRequest { id: id.clone() }).await;
+    let pause = schedules
+        .pause_schedule(v1::PauseScheduleRequest { id: id.clone() })
+        .await;
+    let resume = schedules
+        .resume_schedule(v1::ResumeScheduleRequest { id: id.clone() })
+        .await;
+    // Its run comes to nothing here, for no Hub answers: what counts is whether one may.
+    let run = schedules.run_schedule(v1::RunScheduleRequest { id: id.clone() }).await;
+    let remove = schedules.remove_schedule(v1::RemoveScheduleRequest { id }).await;
+    vec![
+        ("get", code(get.map(drop))),
+        ("pause", code(pause.map(drop))),
+        ("resume", code(resume.map(drop))),
+        ("run", code(run.map(drop))),
+        ("remove", code(remove.map(drop))),
+    ]
+}
+
+#[tokio::test]
+async fn schedules_of_others_do_not_exist() -> anyhow::Result<()> {
+    if !can_play_users() {
+        return Ok(());
+    }
+    let scratch = shared()?;
+    let daemon = scratch.daemon().await?;
+    open_to_all(&scratch)?;
+    let of = async |uid| anyhow::Ok(ScheduleServiceClient::new(channel_as(uid, scratch.socket()).await?));
+    let (mut ann, mut ben, mut operator) = (of(ANN).await?, of(BEN).await?, of(OPERATOR).await?);
+    let add = |name: &str| v1::AddScheduleRequest {
+        spec: Some(v1::JobSpec {
+            name: name.to_owned(),
+            ..v1::JobSpec::default()
+        }),
+        cron: "30 0 1 1 *".to_owned(),
+        no_login: true,
+        ..v1::AddScheduleRequest::default()
+    };
+    let schedule = ann.add_schedule(add("org/secret-name")).await?.into_inner().schedule;
+    let schedule = schedule.context("a schedule")?;
+    assert_eq!(schedule.uid, ANN);
+
+    let listed = ben.list_schedules(v1::ListSchedulesRequest::default()).await?;
+    assert!(listed.into_inner().schedules.is_empty());
+    // Neither by its id nor by what it begins with; and as one that there never was.
+    for id in [schedule.id.as_str(), &schedule.id[..3], "zzzzzzzzzz"] {
+        for (what, code) in all_of_a_schedule(&mut ben, id).await {
+            assert_eq!(code, Code::NotFound, "{what} {id}");
+        }
+    }
+    // The same terms are another schedule, of his own.
+    let own = ben.add_schedule(add("org/secret-name")).await?.into_inner();
+    assert!(!own.existing);
+    assert_ne!(own.schedule.context("a schedule")?.id, schedule.id);
+
+    // All of that has changed nothing.
+    let listed = ann.list_schedules(v1::ListSchedulesRequest::default()).await?;
+    let [still] = listed
+        .into_inner()
+        .schedules
+        .try_into()
+        .map_err(|found| anyhow::anyhow!("{found:?}"))?;
+    assert!(
+        still.id == schedule.id && !still.paused && still.last_runs.is_empty(),
+        "{still:?}"
+    );
+
+    // An operator sees both, and may; and it stays the owner's.
+    let listed = operator.list_schedules(v1::ListSchedulesRequest::default()).await?;
+    assert_eq!(listed.into_inner().schedules.len(), 2);
+    let pause = v1::PauseScheduleRequest {
+        id: schedule.id.clone(),
+    };
+    let paused = operator.pause_schedule(pause).await?.into_inner().schedule;
+    assert!(paused.is_some_and(|schedule| schedule.paused && schedule.uid == ANN));
+    let get = v1::GetScheduleRequest {
+        id: schedule.id.clone(),
+    };
+    let seen = ann.get_schedule(get).await?.into_inner().schedule;
+    assert!(seen.is_some_and(|schedule| schedule.paused));
+    let remove = v1::RemoveScheduleRequest { id: schedule.id };
+    ann.remove_schedule(remove).await?;
     daemon.stop().await?;
     Ok(())
 }

@@ -20,6 +20,9 @@ use crate::{
 /// For so many jobs that are late it is worked out what would help; each is a forecast or four of its own.
 const MOST_HELPED: usize = 20;
 
+/// Until somebody says yes: nobody knows when, and it is no reason for others to wait.
+const ASKED: Timestamp = Timestamp::MAX;
+
 /// What could be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Help {
@@ -73,6 +76,8 @@ pub(super) struct Scene {
     purses: Vec<Purse>,
     /// Jobs whose size nobody knows yet.
     unknown: usize,
+    /// Jobs that wait for a yes.
+    asking: usize,
 }
 
 impl Scene {
@@ -88,6 +93,7 @@ impl Scene {
         let unknown = jobs
             .iter()
             .filter(|job| job.commit.is_none() && job.bytes_expected == 0);
+        let asking = jobs.iter().filter(|job| asks(job)).count();
         let (limit, until) = limits::lasting(shared, &config, now);
         Self {
             now,
@@ -95,6 +101,7 @@ impl Scene {
             until,
             goodput: shared.forecasts.goodput(),
             unknown: unknown.count(),
+            asking,
             loads,
             purses: wallets.purses,
             config,
@@ -139,22 +146,32 @@ impl Scene {
 
     /// Of one job, if that were changed.
     fn with(&self, number: usize, help: Help) -> Outlook {
-        let zone = timing::zone(&self.config);
-        let mut queue = self.loads.clone();
-        let load = &mut queue[number];
-        match help {
+        self.if_it_were(number, help == Help::NoGlobalLimit, |load| match help {
             Help::NoWindow => load.periods = None,
             Help::HighPriority => load.priority = Priority::High,
             Help::NoOwnLimit => load.limit = None,
             Help::NoBudget => load.spends = Spends::default(),
             Help::NoGlobalLimit => {}
-        }
+        })
+    }
+
+    /// Of one job that waits for a yes, if somebody said it now.
+    fn with_a_yes(&self, number: usize) -> Outlook {
+        let not_before = self.jobs[number].spec.pacing.start_at;
+        self.if_it_were(number, false, |load| load.not_before = not_before)
+    }
+
+    /// Of one job, if it were otherwise.
+    fn if_it_were(&self, number: usize, lifted: bool, change: impl FnOnce(&mut Load)) -> Outlook {
+        let zone = timing::zone(&self.config);
+        let mut queue = self.loads.clone();
+        change(&mut queue[number]);
         // As the queue is read: higher priority first, then the older one.
         let mut order: Vec<usize> = (0..queue.len()).collect();
         order.sort_by_key(|at| (std::cmp::Reverse(queue[*at].priority), *at));
         let place = order.iter().position(|at| *at == number).unwrap_or(number);
         let queue: Vec<Load> = order.into_iter().map(|at| queue[at].clone()).collect();
-        forecast(&self.road(&zone, help == Help::NoGlobalLimit), &queue, place, self.now)
+        forecast(&self.road(&zone, lifted), &queue, place, self.now)
     }
 
     fn told(&self, number: usize, deadline: Timestamp, outlook: Outlook, with_help: bool) -> Forecast {
@@ -167,13 +184,26 @@ impl Scene {
                 text: format!("whether it will be ready by {by} is told once its files are listed"),
             };
         }
-        let late = !outlook.is_by(deadline) && outlook != Outlook::Unknown;
-        let mut text = match outlook {
-            Outlook::Ready(at) if late => format!("not ready by {by}, but {}", timing::told(at, &zone)),
+        let told = |outlook: Outlook| match outlook {
+            Outlook::Ready(at) if at > deadline => format!("not ready by {by}, but {}", timing::told(at, &zone)),
             Outlook::Ready(at) => format!("ready {}, in time for {by}", timing::told(at, &zone)),
             Outlook::Never => format!("not ready by {by}, nor within a year"),
             Outlook::Unknown => format!("whether it will be ready by {by} is not known: nothing was measured yet"),
         };
+        let late = !outlook.is_by(deadline) && outlook != Outlook::Unknown;
+        if asks(job) {
+            let yes = format!("not before somebody says yes (`hfctl resume {}`)", job.id);
+            let text = match with_help {
+                true => format!("{yes}; said now: {}", told(self.with_a_yes(number))),
+                false => yes,
+            };
+            return Forecast {
+                ready_at: None,
+                late: true,
+                text,
+            };
+        }
+        let mut text = told(outlook);
         if late && with_help {
             let limited = self.limit != Limit::Off || self.until.is_some();
             let helps = Help::ALL.into_iter().filter(|help| {
@@ -195,6 +225,12 @@ impl Scene {
                 unknown => format!("; {unknown} jobs are not listed yet and not counted"),
             });
         }
+        if self.asking > 0 {
+            text.push_str(&format!(
+                "; jobs that wait for a yes are not counted ({} of them)",
+                self.asking
+            ));
+        }
         Forecast {
             ready_at: match outlook {
                 Outlook::Ready(at) => Some(at),
@@ -204,6 +240,11 @@ impl Scene {
             text,
         }
     }
+}
+
+/// Whether a job waits for somebody to say yes.
+fn asks(job: &Job) -> bool {
+    job.state == JobState::Held && job.hold_reason == Some(HoldReason::Approval)
 }
 
 fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
@@ -218,6 +259,7 @@ fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
     // A hold for another reason than its window or a budget ends when it is tried again.
     let foreseen = matches!(job.hold_reason, Some(HoldReason::Window | HoldReason::Budget));
     let held = job.state == JobState::Held && !foreseen;
+    let retried_at = job.next_attempt_at.filter(|_| held);
     let window_limit = window.and_then(|name| config.windows.get(name)?.limit);
     Load {
         user: job.owner.uid,
@@ -226,7 +268,11 @@ fn load(shared: &Shared, config: &Config, job: &Job) -> Load {
         left_bytes,
         limit: [pacing.limit, window_limit].into_iter().flatten().min(),
         periods: window.and_then(|name| timing::periods(config, name).ok()),
-        not_before: pacing.start_at.max(job.next_attempt_at.filter(|_| held)),
+        not_before: if asks(job) {
+            Some(ASKED)
+        } else {
+            pacing.start_at.max(retried_at)
+        },
         spends: Spends::default(),
     }
 }

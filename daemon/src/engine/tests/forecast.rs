@@ -125,20 +125,92 @@ async fn a_deadline_is_answered_at_once_and_kept_current() {
         foreseen.late && foreseen.text.contains("Sat 2026-03-28 23:0") && foreseen.text.contains("--window off"),
         "{foreseen:?}"
     );
-    let refused = world.engine.submit(Submit {
-        owner: Owner {
-            uid: 7,
-            user: "ann".to_owned(),
-        },
-        wish: Wish {
-            name: "org/m".to_owned(),
-            ready_by: Some(after(-1)),
-            ..Wish::default()
-        },
-        request_id: String::new(),
-        token: None,
-        no_login: true,
+    let submit = |seconds: i64, request_id: &str| {
+        world.engine.submit(Submit {
+            owner: Owner {
+                uid: 7,
+                user: "ann".to_owned(),
+            },
+            wish: Wish {
+                name: "org/m".to_owned(),
+                ready_by: Some(after(seconds)),
+                ..Wish::default()
+            },
+            request_id: request_id.to_owned(),
+            token: None,
+            no_login: true,
+        })
+    };
+    assert!(submit(-1, "").await.is_err());
+    // Whose answer was lost is answered also when the deadline has passed meanwhile.
+    let (job, existing, _) = submit(7000, "once").await.unwrap();
+    assert!(!existing);
+    let (again, existing, _) = submit(-1, "once").await.unwrap();
+    assert!(existing && again.id == job.id);
+    assert!(submit(-1, "another").await.is_err());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_a_yes_says_so_and_makes_nobody_wait() {
+    let hub = hub(30 * MB);
+    let toml = format!(
+        "[transfer]\nmax_active_jobs = 1\n[bandwidth]\ntimezone = 'UTC'\nlimit = '10KB/s'\n[[endpoints]]\nname = 'hub'\nurl = \
+         '{}'\n",
+        hub.endpoint()
+    );
+    let world = World::start(NOW, &toml).await;
+    let asking = world
+        .submit((7, "ann"), |wish| {
+            wish.hold_above = "1MB".to_owned();
+            wish.ready_by = Some(after(7000));
+        })
+        .await;
+    let held = world.until(&asking, JobState::Held, Some(HoldReason::Approval)).await;
+    assert_eq!(held.next_attempt_at, None);
+    let foreseen = eventually("a forecast that tells of the yes", async || {
+        let now = world.engine.forecast(&asking).unwrap();
+        match now.text.starts_with("not before somebody says yes") {
+            true => Ok(now),
+            false => Err(format!("{now:?}")),
+        }
     });
-    assert!(refused.await.is_err());
+    let foreseen = foreseen.await.unwrap();
+    // With a yes at this moment, it would be in time.
+    assert!(
+        foreseen.ready_at.is_none()
+            && foreseen.late
+            && foreseen.text.contains(&format!("`hfctl resume {asking}`"))
+            && foreseen.text.contains("said now: ready Thu 2026-03-26 12:50"),
+        "{foreseen:?}"
+    );
+    // Who comes later has the line for itself, for as long as nobody says it.
+    let copy = world.dir.path().join("copy").display().to_string();
+    let other = world
+        .submit((7, "ann"), |wish| {
+            wish.local_dir = copy;
+            wish.ready_by = Some(after(7000));
+        })
+        .await;
+    let foreseen = world.engine.forecast(&other).unwrap();
+    near(seconds(&foreseen), 3000.0);
+    assert!(
+        !foreseen.late
+            && foreseen
+                .text
+                .contains("jobs that wait for a yes are not counted (1 of them)"),
+        "{foreseen:?}"
+    );
+    let one = Chosen::One(asking.clone());
+    world.engine.act(Scope::All, one, Verb::Resume).await.unwrap();
+    eventually("a forecast without waiting for a yes", async || {
+        let now = world.engine.forecast(&asking).unwrap();
+        match now.ready_at {
+            Some(_) => Ok(()),
+            None => Err(format!("{now:?}")),
+        }
+    })
+    .await
+    .unwrap();
     world.stop().await;
 }

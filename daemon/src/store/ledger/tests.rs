@@ -152,13 +152,17 @@ async fn jobs_have_an_account_and_leave_it_to_their_days() {
 }
 
 #[tokio::test]
-async fn what_jobs_had_in_hand_is_told_once() {
+async fn what_jobs_had_in_hand_is_what_was_booked_last() {
     let fixture = Fixture::new();
     let id = JobId::parse("0123456789").unwrap();
     let had = InHand { bytes: 7, again: 2 };
     let before = vec![(JobId::parse("abcdefghjk").unwrap(), had)];
     fixture.store.book(vec![], before).await.unwrap();
     fixture.store.book(vec![], vec![(id.clone(), had)]).await.unwrap();
-    assert_eq!(fixture.store.take_in_hand().await.unwrap(), [(id.to_string(), had)]);
-    assert_eq!(fixture.store.take_in_hand().await.unwrap(), []);
+    // Whoever dies after reading it reads it again.
+    for _ in 0..2 {
+        assert_eq!(fixture.store.in_hand().await.unwrap(), [(id.to_string(), had)]);
+    }
+    fixture.store.book(vec![], vec![]).await.unwrap();
+    assert_eq!(fixture.store.in_hand().await.unwrap(), []);
 }
