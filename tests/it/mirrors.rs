@@ -335,7 +335,10 @@ async fn an_endpoint_that_wants_a_pause_is_left_out_of_plans() -> anyhow::Result
         // By itself, there is nothing to do but to wait.
         let alone = ["submit", "org/m", "--dry-run", "--endpoint", "pausing"];
         let ran = scratch.hfctl(alone).await?;
-        assert!(ran.code != 0 && ran.stderr.contains("asked us to wait"), "{ran:?}");
+        assert!(
+            ran.code != 0 && ran.stderr.contains("asked for fewer requests"),
+            "{ran:?}"
+        );
         assert_eq!(pausing.journal().len(), asked);
         daemon.stop().await?;
         check::finished(&scratch, &[&pausing, &serving])?;
