@@ -209,7 +209,10 @@ fn room(
         ));
     }
     let floor = context.shared.config().storage.min_free.bytes(space.total_bytes);
-    let others = context.shared.promises.others(&context.id, store.device());
+    let others = context
+        .shared
+        .promises
+        .others(&context.id, store.device(), &leftovers::place_of(&context.spec));
     let why = space::too_little(bytes, space.free_bytes, floor, others).filter(|_| bytes > 0)?;
     hold(format!("{} {why} on {place}", name.escape_debug()))
 }

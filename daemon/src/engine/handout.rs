@@ -62,7 +62,8 @@ impl ActiveJob {
         };
         let given = given.max(1) as usize;
         let small_wait = self.lane.wants_workers();
-        let large_wait = self.transfers > 0 || !self.files.is_empty();
+        // One that waits for another job's file may have it any moment.
+        let large_wait = self.transfers > 0 || !self.files.is_empty() || self.waiting_large > 0;
         // Neither kind keeps the other out, where there is room for both.
         let kept_for_small = match (small_wait, given) {
             (false, _) => 0,
@@ -210,6 +211,7 @@ impl Dispatcher {
                     Ok(turn) => {
                         // Those that were left to this job first: others wait for them.
                         let at = active.files.iter().take_while(|(_, turn)| turn.is_some()).count();
+                        let turn = turn.filter(|_| active.ending.is_none());
                         active.files.insert(at, (file, turn));
                         sorted.going_on.push(id);
                     }

@@ -48,7 +48,9 @@ impl Dispatcher {
     pub(super) async fn stop_with(&mut self, id: &JobId, ending: Ending) {
         if let Some(active) = self.jobs.get_mut(id) {
             active.ending = Some(ending);
+            // Others may want them, however long the tasks take to end.
             active.files.clear();
+            active.lane.close();
             active.context.cancel.cancel();
             self.close_when_empty(id).await;
         }

@@ -180,7 +180,9 @@ impl Dispatcher {
                     )
                 }
             });
+            // Others may want them, however long the tasks take to end.
             active.files.clear();
+            active.lane.close();
             active.context.cancel.cancel();
         }
         self.close_when_empty(id).await;

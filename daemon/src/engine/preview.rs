@@ -128,7 +128,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let floor = config.storage.min_free.bytes(disk_total);
     if missing > 0 && missing.saturating_add(floor) > disk_free {
         warnings.push(format!(
-            "the job would be held: {} are to be fetched and {} must stay free (storage.min_free), but only {} are free",
+            "the job may be held: {} are to be fetched and {} must stay free (storage.min_free), but only {} are free",
             show_bytes(missing),
             show_bytes(floor),
             show_bytes(disk_free),

@@ -174,6 +174,11 @@ impl JobProgress {
         taken.is_ok().then(|| Worker(self.clone()))
     }
 
+    /// A connection is open.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connections.load(Relaxed) > 0
+    }
+
     /// Bytes came and are to be written.
     pub(super) fn to_write(&self, bytes: u64) {
         self.to_write.fetch_add(bytes, Relaxed);

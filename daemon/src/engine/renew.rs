@@ -41,13 +41,14 @@ impl Renewal {
 
     /// Whether it can change anything at all for a job. Somebody else's keeps its own submitter's token, and a token that
     /// was not refused gives way only to one that was brought for it.
-    fn is_for(&self, job: &Job) -> bool {
+    fn is_for(&self, job: &Job, is_forgotten: bool) -> bool {
         use FailureKind::{Gated, NotFound, Unauthorized};
         let refused = |job: &Job| {
             let kind = job.failure.as_ref().map(|failure| failure.kind);
             matches!(kind, Some(Gated | NotFound | Unauthorized))
         };
-        let wanted = self.token.is_some() || (!self.no_login && (job.spec.token_ref.is_none() || refused(job)));
+        let wanted =
+            self.token.is_some() || (!self.no_login && (job.spec.token_ref.is_none() || is_forgotten || refused(job)));
         wanted && job.owner.uid == self.owner.uid
     }
 }
@@ -75,9 +76,19 @@ pub(super) async fn forget_tokens(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The token that a job came with is gone: it had ended some time ago.
+async fn is_forgotten(shared: &Shared, job: &Job) -> bool {
+    let Some(reference) = job.spec.token_ref.clone() else {
+        return false;
+    };
+    let (tokens, uid) = (shared.tokens.clone(), job.owner.uid);
+    let kept = blocking(move || tokens.get(uid, &reference)).await;
+    kept.is_ok_and(|kept| kept.is_none())
+}
+
 /// Binds the token to the origin of a job that is about to be tried again.
 async fn renew(shared: &Shared, renewal: &mut Renewal, job: &Job) -> Result<(), CallError> {
-    if !renewal.is_for(job) {
+    if !renewal.is_for(job, is_forgotten(shared, job).await) {
         return Ok(());
     }
     let endpoints = job.spec.endpoints.iter();

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cache,
     model::{CommitHash, Destination, Digest, FileId, HoldReason, JobId, units::show_bytes},
+    store::Place,
 };
 
 /// Files that are looked for together.
@@ -28,6 +29,8 @@ pub(super) struct Promises(Mutex<HashMap<JobId, Promise>>);
 struct Promise {
     /// Number of the file system.
     device: u64,
+    /// Where: what jobs bring to the same place is mostly the same.
+    place: Place,
     progress: Arc<JobProgress>,
     /// Never more than this, though more may not be counted as there yet.
     most: u64,
@@ -44,7 +47,12 @@ impl Promises {
     /// Promises it, unless that is too much: then the answer is why. In one step: of two that ask at the same time one is first.
     fn promise(&self, id: &JobId, promise: Promise, free: u64, floor: u64) -> Option<String> {
         let mut promises = lock(&self.0);
-        let why = too_little(promise.most, free, floor, others(&promises, id, promise.device));
+        let why = too_little(
+            promise.most,
+            free,
+            floor,
+            others(&promises, id, promise.device, &promise.place),
+        );
         if promise.most > 0 && why.is_some() {
             return why;
         }
@@ -57,15 +65,16 @@ impl Promises {
         lock(&self.0).remove(id);
     }
 
-    pub(super) fn others(&self, id: &JobId, device: u64) -> Others {
-        others(&lock(&self.0), id, device)
+    /// What the others need that do not bring files to the same place.
+    pub(super) fn others(&self, id: &JobId, device: u64, place: &Place) -> Others {
+        others(&lock(&self.0), id, device, place)
     }
 }
 
-fn others(promises: &HashMap<JobId, Promise>, id: &JobId, device: u64) -> Others {
+fn others(promises: &HashMap<JobId, Promise>, id: &JobId, device: u64, place: &Place) -> Others {
     let others = promises
         .iter()
-        .filter(|(other, promise)| *other != id && promise.device == device);
+        .filter(|(other, promise)| *other != id && promise.device == device && promise.place != *place);
     others.fold(Others::default(), |sum, (_, promise)| {
         let bytes = promise.progress.to_place().min(promise.most);
         Others {
@@ -110,6 +119,7 @@ async fn fits(context: &JobContext, store: &Arc<cache::Store>, bytes: u64) -> Re
     let floor = context.shared.config().storage.min_free.bytes(space.total_bytes);
     let promise = Promise {
         device: store.device(),
+        place: leftovers::place_of(&context.spec),
         progress: context.progress.clone(),
         most: bytes,
     };
@@ -174,6 +184,7 @@ async fn missing(context: &JobContext, store: &Arc<cache::Store>, commit: &Commi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{RepoId, RepoKind};
 
     #[test]
     fn what_others_need_is_not_free() {
@@ -199,35 +210,48 @@ mod tests {
         let (one, two) = (JobId::parse("5d2k8q0x1a").unwrap(), JobId::parse("5d2k8q0x1b").unwrap());
         let progress = Arc::new(JobProgress::unstored());
         progress.selects(1000);
+        let place = |path: &str| Place {
+            destination: Destination::Cache(path.into()),
+            kind: RepoKind::Model,
+            repo_id: RepoId::parse("org/m").unwrap(),
+        };
+        let elsewhere = place("/b");
         let promise = |device, most| Promise {
             device,
+            place: place("/a"),
             progress: progress.clone(),
             most,
         };
         assert_eq!(promises.promise(&one, promise(7, 1000), 1500, 500), None);
         let all = Others { jobs: 1, bytes: 1000 };
         assert_eq!(
-            (promises.others(&two, 7), promises.others(&two, 8)),
+            (
+                promises.others(&two, 7, &elsewhere),
+                promises.others(&two, 8, &elsewhere)
+            ),
             (all, Others::default())
         );
-        assert_eq!(promises.others(&one, 7), Others::default());
+        assert_eq!(promises.others(&one, 7, &elsewhere), Others::default());
+        // Jobs that bring the same files to one place need their space once.
+        assert_eq!(promises.others(&two, 7, &place("/a")), Others::default());
         let other = || Promise {
             progress: Arc::new(JobProgress::unstored()),
+            place: place("/b"),
             ..promise(7, 100)
         };
         let refused = promises.promise(&two, other(), 1500, 500);
         assert!(refused.is_some_and(|why| why.contains("for another job") && why.contains("100 B more")));
         // A file has its space: that is not free any more, and not promised either.
         let placed = progress.place(600);
-        assert_eq!(promises.others(&two, 7).bytes, 400);
+        assert_eq!(promises.others(&two, 7, &elsewhere).bytes, 400);
         assert!(promises.promise(&two, other(), 900, 500).is_some());
         assert_eq!(promises.promise(&two, other(), 1000, 500), None);
         promises.leave(&two);
         drop(placed);
         // Some of it was there, and is not counted yet.
         assert_eq!(promises.promise(&one, promise(7, 300), 1500, 500), None);
-        assert_eq!(promises.others(&two, 7).bytes, 300);
+        assert_eq!(promises.others(&two, 7, &elsewhere).bytes, 300);
         promises.leave(&one);
-        assert_eq!(promises.others(&two, 7), Others::default());
+        assert_eq!(promises.others(&two, 7, &elsewhere), Others::default());
     }
 }

@@ -1,7 +1,7 @@
 //! Several jobs want one file: one fetches it, the others wait - and one of them takes it over when it can do better.
 //!
 //! What was fetched stays; only who goes on changes. While the file moves, terms decide, and while it does not, whose run is
-//! newer: neither lets jobs take a file from each other in a circle.
+//! newer. Who stands still itself does not ask by its terms: what would it do better? So no file goes round.
 
 use std::{
     path::PathBuf,
@@ -69,6 +69,8 @@ struct Standing {
     limit: Option<u64>,
     /// When its run began.
     since: Instant,
+    /// It waits for something itself.
+    stands_still: bool,
 }
 
 /// Whether a job that waits should fetch in place of the one that does: it may go faster, or its user prefers it. Of a file that
@@ -76,6 +78,9 @@ struct Standing {
 fn comes_first(waiter: Standing, holder: Standing, is_stuck: bool) -> bool {
     if is_stuck {
         return waiter.since > holder.since;
+    }
+    if waiter.stands_still {
+        return false;
     }
     let [may, has] = [waiter, holder].map(|job| job.limit.unwrap_or(u64::MAX));
     if may != has {
@@ -141,20 +146,23 @@ struct Waiter<'a> {
     context: &'a JobContext,
     file: &'a FileRecord,
     seat: Arc<Seat>,
-    /// It has asked for the file, and keeps a place for it.
-    asked: Option<Option<Worker>>,
+    /// Whom it has asked for the file.
+    asked: Option<Arc<()>>,
+    /// The place that it keeps for a large one.
+    worker: Option<Worker>,
     /// It is shown as held, as the one is that it waits for.
     told: bool,
 }
 
 impl Waiter<'_> {
-    fn standing(&self, row: i64, uid: u32, since: Instant) -> Option<Standing> {
+    fn standing(&self, row: i64, uid: u32, since: Instant, progress: &JobProgress) -> Option<Standing> {
         let terms = self.context.shared.gate.terms(row)?;
         Some(Standing {
             uid,
             priority: terms.priority,
             limit: terms.limit,
             since,
+            stands_still: progress.own_waiting().is_some(),
         })
     }
 
@@ -189,30 +197,41 @@ impl Waiter<'_> {
                 context.progress.waits_with(waiting.reason, detail, waiting.until);
                 self.told = true;
             }
-            None => self.take_back(),
+            None => {
+                self.take_back();
+                // It has what this job stood still for, while this one does nothing by itself.
+                if holder.progress.has_received()
+                    && holder.progress.idle() < STUCK_AFTER
+                    && !context.progress.is_connected()
+                {
+                    context.progress.moved();
+                }
+            }
         }
-        if self.asked.is_some() || holder.forced || context.spec.force_download {
+        let is_asked = self.asked.as_ref().is_some_and(|asked| Arc::ptr_eq(asked, &holder.key));
+        if is_asked || holder.forced || context.spec.force_download {
             return;
         }
-        let ours = self.standing(context.row, context.owner.uid, context.since);
-        let theirs = self.standing(holder.row, holder.uid, holder.since);
+        let ours = self.standing(context.row, context.owner.uid, context.since, &context.progress);
+        let theirs = self.standing(holder.row, holder.uid, holder.since, &holder.progress);
         if let (Some(ours), Some(theirs)) = (ours, theirs)
             && comes_first(ours, theirs, is_stuck)
-            && let Some(worker) = self.worker()
+            && self.has_place()
         {
-            self.asked = Some(worker);
+            self.asked = Some(holder.key.clone());
             holder.give_way.cancel();
         }
     }
 
-    /// A place for the file, where one is needed; none, when all are taken: the file would wait for one in nobody's hands.
-    fn worker(&self) -> Option<Option<Worker>> {
-        if !is_large(self.file) {
-            return Some(None);
+    /// Whether there is a place for the file, where one is needed: without one it would wait in nobody's hands.
+    fn has_place(&mut self) -> bool {
+        if is_large(self.file) && self.worker.is_none() {
+            let most = self.context.shared.config().transfer.max_workers;
+            let most = self.context.spec.max_workers.unwrap_or(most).max(1);
+            self.worker = self.context.progress.worker(most);
+            return self.worker.is_some();
         }
-        let most = self.context.shared.config().transfer.max_workers;
-        let most = self.context.spec.max_workers.unwrap_or(most).max(1);
-        self.context.progress.worker(most).map(Some)
+        true
     }
 
     /// The other one waits no more.
@@ -220,6 +239,12 @@ impl Waiter<'_> {
         if std::mem::take(&mut self.told) {
             self.context.progress.waits_with_none();
         }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.take_back();
     }
 }
 
@@ -239,6 +264,7 @@ pub(super) async fn wait_for_another(
         file,
         seat: context.shared.seats.of(key.clone()),
         asked: None,
+        worker: None,
         told: false,
     };
     let turn = context.shared.turns.take(key);
@@ -252,7 +278,6 @@ pub(super) async fn wait_for_another(
             () = sleep(LOOK) => {}
         }
     };
-    waiter.take_back();
     let asked = waiter.asked.is_some();
     match (&waited, &seen) {
         (Err(_), Some(seen)) => seen.keep(),
@@ -274,6 +299,7 @@ mod tests {
             priority,
             limit,
             since: start + Duration::from_secs(second),
+            stands_still: false,
         };
         let (low, normal, high) = (Priority::Low, Priority::Normal, Priority::High);
         for (waiter, holder, moves, stuck) in [
@@ -293,6 +319,12 @@ mod tests {
         ] {
             assert_eq!(comes_first(waiter, holder, false), moves, "{waiter:?} {holder:?}");
             assert_eq!(comes_first(waiter, holder, true), stuck, "{waiter:?} {holder:?}");
+            // Who stands still itself asks for nothing that moves.
+            let waiter = Standing {
+                stands_still: true,
+                ..waiter
+            };
+            assert!(!comes_first(waiter, holder, false), "{waiter:?} {holder:?}");
         }
     }
 
@@ -316,6 +348,7 @@ mod tests {
                 priority,
                 limit,
                 since: start + Duration::from_secs(second),
+                stands_still: false,
             })
             .collect();
         for is_stuck in [false, true] {

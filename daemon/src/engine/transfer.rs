@@ -255,9 +255,11 @@ pub(super) async fn run(
     let mut pieces = 0;
     loop {
         if let Some(done) = finish::find(&context, &store, &commit, &file).await? {
+            context.progress.is_there(file.id);
             return Ok(Carried::Published(Published::new(done, None)));
         }
         if let Some(done) = twins::copy(&context, &store, &commit, &file).await? {
+            context.progress.is_there(file.id);
             return Ok(Carried::Published(Published::new(done, None)));
         }
         let transfer = stage(&context, &store, &commit, &file, pieces > 0).await?;

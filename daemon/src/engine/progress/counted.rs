@@ -96,6 +96,11 @@ impl JobProgress {
         lock(&self.put_by).insert(counted.file, count(&counted.bytes));
     }
 
+    /// The file is in its place, whoever brought it.
+    pub(in crate::engine) fn is_there(&self, file: FileId) {
+        lock(&self.put_by).remove(&file);
+    }
+
     /// What an earlier run left is counted file by file from now on.
     pub(in crate::engine) fn taken_up(&self) {
         self.recalled.store(0, Relaxed);
