@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, net::SocketAddr, os::unix::fs::PermissionsE
 use hfetch_tests::{
     check,
     harness::Scratch,
-    proxies::{LOGIN, RealProxy},
+    proxies::{LOGIN, RealProxy, login_file},
     relay::Relay,
     sim::{Host, RepoBuilder, SimHub, Storage},
 };
@@ -65,6 +65,31 @@ fn sent(hub: &SimHub) -> BTreeMap<String, u64> {
 
 fn by(sent: &BTreeMap<String, u64>, peer: &str) -> u64 {
     sent.get(peer).copied().unwrap_or_default()
+}
+
+/// With `socks5` names are resolved here, with `socks5h` there; each carries all.
+#[tokio::test]
+async fn both_kinds_of_socks_carry_all_bytes() -> anyhow::Result<()> {
+    let Some(socks) = RealProxy::socks(29).await? else {
+        return Ok(());
+    };
+    for scheme in ["socks5", "socks5h"] {
+        let hub = hub()?;
+        let scratch = Scratch::new(hub.endpoint())?;
+        let (login, url) = (login_file(&scratch)?, socks.url.replace("socks5h", scheme));
+        let config = format!(
+            "[[proxies]]\nname = \"socks\"\nurl = \"{url}\"\npassword_file = \"{login}\"\n\
+             [routing]\nrules = [\"MATCH,socks\"]\n"
+        );
+        let scratch = scratch.config(&config)?;
+        let daemon = scratch.daemon().await?;
+        scratch.hfctl(["download", "org/one"]).await?.ok()?;
+        let sent: Vec<_> = sent(&hub).into_iter().collect();
+        assert_eq!(sent, [(socks.peer.to_string(), SIZE)], "{url}");
+        daemon.stop().await?;
+        check::finished(&scratch, &[&hub])?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
