@@ -57,6 +57,17 @@ async fn has_its_share(mirror: &SimHub, since: u64) {
     journal.wait_for("its share", |journal| at_once(journal) > 4).await;
 }
 
+/// Starts the mirror again, and waits for its share and for the end of the job.
+async fn ends_with_both(scratch: &Scratch, daemon: Daemon<'_>, hubs: &[SimHub; 2], id: &str) -> anyhow::Result<()> {
+    let [slow, mirror] = hubs;
+    let since = mirror.journal().len();
+    start_again(mirror)?;
+    has_its_share(mirror, since).await;
+    scratch.wait_done(&[id]).await?;
+    daemon.stop().await?;
+    check::finished(scratch, &[slow, mirror])
+}
+
 #[tokio::test]
 async fn a_mirror_that_was_killed_and_started_again() -> anyhow::Result<()> {
     let hubs = hubs()?;
@@ -68,12 +79,7 @@ async fn a_mirror_that_was_killed_and_started_again() -> anyhow::Result<()> {
     kill(mirror).await;
     // By now it is asked seldom.
     logged(&scratch, "attempts_made=5").await?;
-    let since = mirror.journal().len();
-    start_again(mirror)?;
-    has_its_share(mirror, since).await;
-    scratch.wait_done(&[&id]).await?;
-    daemon.stop().await?;
-    check::finished(&scratch, &[&hubs[0], mirror])
+    ends_with_both(&scratch, daemon, &hubs, &id).await
 }
 
 #[tokio::test]
@@ -84,10 +90,5 @@ async fn a_mirror_that_was_away_when_it_was_judged() -> anyhow::Result<()> {
     kill(mirror).await;
     let (daemon, id) = begin(&scratch, &hubs).await?;
     logged(&scratch, "fault=\"unreachable\"").await?;
-    let since = mirror.journal().len();
-    start_again(mirror)?;
-    has_its_share(mirror, since).await;
-    scratch.wait_done(&[&id]).await?;
-    daemon.stop().await?;
-    check::finished(&scratch, &[&hubs[0], mirror])
+    ends_with_both(&scratch, daemon, &hubs, &id).await
 }
