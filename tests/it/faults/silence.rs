@@ -9,7 +9,6 @@ use hfetch_tests::{
     check,
     sim::{Fault, Gate, Host, Matcher, Rule, SimHub},
 };
-
 use tokio::time::timeout;
 
 use super::{FILE, MIB, Scratch, cdn, complete, hub, listing, resolve};
