@@ -1,10 +1,10 @@
 //! Filling a partial file from a file of the same content that is in its place. A copy of its own, or a clone of its blocks:
-//! never a second name, for whoever edits one file of a local directory does not mean the other.
+//! never a second name, for whoever edits one file of a local directory does not mean the other. (`elsewhere.rs` gives blobs one.)
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::model::{Digest, RepoPath};
 /// Bytes copied at once.
 const STEP: u64 = 4 << 20;
 
-/// An open file of a local directory whose bytes were right when it was opened.
+/// An open file that is to be copied.
 #[derive(Debug)]
 pub struct Twin {
     file: File,
@@ -29,7 +29,7 @@ pub struct Twin {
 }
 
 impl Store {
-    /// Opens the file at another path of a local directory, if it has this content; `None` in a cache.
+    /// Opens the file at another path of a local directory, if its bytes are right; `None` in a cache.
     ///
     /// # Errors
     /// As [`Store::find`], except that what is in the way of that path is no error here.
@@ -53,10 +53,22 @@ impl Store {
         let file = self
             .root()
             .open_file(path.as_str(), OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
-        Ok(file.map(|file| Twin {
-            file,
-            path: self.root().path(path.as_str()),
-        }))
+        Ok(file.map(|file| Twin::new(file, self.root().path(path.as_str()))))
+    }
+}
+
+impl Twin {
+    pub(super) fn new(file: File, path: PathBuf) -> Self {
+        Self { file, path }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 
