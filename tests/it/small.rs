@@ -1,10 +1,12 @@
 //! Many small files, and many jobs for the same ones: a request each, published in batches, killed in the middle.
 
+use std::time::Duration;
+
 use hfetch_proto::v1::{JobSpec, SubmitJobRequest};
 use hfetch_tests::{
     check,
     harness::Scratch,
-    sim::{Kind, Matcher, PlainShape, RepoBuilder, SimHub},
+    sim::{Fault, Kind, Matcher, PlainShape, Record, RepoBuilder, Rule, SimHub},
     tree,
 };
 
@@ -217,4 +219,46 @@ async fn what_an_earlier_job_planned_counts_for_the_same_files_alone() -> anyhow
     assert_eq!(requests(&[]).await?, info + list);
     daemon.stop().await?;
     check::tidied(&scratch, &[&hub])
+}
+
+/// Files that a mirror brings so slowly that they would take minutes, and nobody waits so long here.
+#[tokio::test]
+async fn small_files_that_drip_are_taken_from_who_has_them_at_once() -> anyhow::Result<()> {
+    const SIZE: u64 = 300_000;
+    let repo = || {
+        (0..60).fold(RepoBuilder::model("org/small"), |repo, number| {
+            repo.seeded(&format!("{number}.json"), SIZE, number)
+        })
+    };
+    let quick = SimHub::builder().repo(repo()).start()?;
+    let slow = SimHub::builder().repo(repo()).start()?;
+    let drip = Fault::Drip(100, Duration::from_millis(100));
+    slow.faults().add(Rule::new(Matcher::any().file("*.json"), drip));
+    let scratch = Scratch::new(quick.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    // Until both are at work.
+    let gate = quick.hold_bodies("*.json", 0);
+    let id = scratch
+        .submit(&[
+            "org/small",
+            "--endpoint",
+            quick.endpoint(),
+            "--endpoint",
+            slow.endpoint(),
+        ])
+        .await?;
+    let drips = |record: &Record| record.file.is_some() && record.sent.end > 200;
+    slow.journal()
+        .wait_for("files of the slow one", |journal| journal.count(drips) > 0)
+        .await;
+    gate.release();
+    scratch.wait_done(&[&id]).await?;
+    daemon.stop().await?;
+    assert_eq!(
+        slow.journal().count(|record| record.sent.end == SIZE),
+        0,
+        "{}",
+        slow.journal().text()
+    );
+    check::finished(&scratch, &[&quick, &slow])
 }

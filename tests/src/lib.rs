@@ -5,6 +5,7 @@ pub mod dns;
 pub mod harness;
 pub mod jobs;
 pub mod own_network;
+pub mod page_cache;
 pub mod pki;
 pub mod proxies;
 pub mod python;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{CallError, Chosen, Engine, FileReading, Renewal, Verb},
-    model::{FileState, JobId},
+    model::JobId,
     store::{Filter, Scope},
 };
 
@@ -138,21 +138,13 @@ impl v1::job_service_server::JobService for JobApi {
         let request = request.into_inner();
         let submit = convert::submit(caller, request.spec, String::new(), (&request.token, request.no_login))?;
         let preview = self.engine.preview(submit).await?;
-        let bytes = |done: bool| {
-            preview
-                .files
-                .iter()
-                .filter(|file| done || file.state != FileState::Done)
-                .map(|file| file.size)
-                .sum()
-        };
         Ok(Response::new(v1::PlanJobResponse {
             repo_id: preview.spec.repo_id.to_string(),
             repo_type: convert::kind_to_wire(preview.spec.kind).into(),
             commit: preview.commit,
             path: preview.path.display().to_string(),
-            bytes_total: bytes(true),
-            bytes_to_fetch: bytes(false),
+            bytes_total: preview.files.iter().map(|file| file.size).sum(),
+            bytes_to_fetch: preview.missing,
             files: preview
                 .files
                 .iter()

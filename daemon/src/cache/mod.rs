@@ -54,7 +54,7 @@ pub use hasher::Hasher;
 pub use keep::{CachedRevision, Inspected, Kept, Learnt, OpenFiles, Removed, Survey, Swept, Verdict, repos};
 pub use lock::{AfterLimit, LockWait, Patience};
 pub use neighbour::stand_back;
-pub use partials::Partial;
+pub use partials::{IdlePartial, Partial};
 pub use publish::Ready;
 pub use refs::RefOnDisk;
 pub use small::InMemory;

@@ -1,13 +1,16 @@
 //! Housekeeping of the staging folder: what lies there, and what may go.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::error::CacheError;
+use super::root::Root;
 use super::stamp::FileStamp;
 use super::store::Store;
 use super::touched::parent_of;
@@ -31,6 +34,24 @@ pub struct Partial {
     pub stamp: FileStamp,
     /// Bytes that it occupies on disk.
     pub allocated_bytes: u64,
+}
+
+/// A partial file that nobody has open, and that no transfer opens until this is dropped.
+#[derive(Debug)]
+pub struct IdlePartial {
+    root: Arc<Root>,
+    relative: String,
+    _lock: File,
+}
+
+impl IdlePartial {
+    /// Removes it; `false` when somebody else has done that.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(self) -> Result<bool, CacheError> {
+        self.root.remove(&self.relative)
+    }
 }
 
 impl Store {
@@ -58,23 +79,29 @@ impl Store {
         Ok(partials)
     }
 
-    /// Removes a partial file; `false` when a transfer has it open, or it is gone or another one now.
+    /// Holds a partial file that lies there unused, just as it was listed; `None` when a transfer has it open, or when it is
+    /// gone, was written to since, or is another one now: a fresh file may have the name, and even the inode, of an old one.
     ///
     /// # Errors
     /// What the system says.
-    pub fn remove_partial(&self, partial: &Partial) -> Result<bool, CacheError> {
+    pub fn hold_partial(&self, partial: &Partial) -> Result<Option<IdlePartial>, CacheError> {
+        let root = self.root();
         let relative = format!("{}/{}", self.layout().staging(), partial.name);
-        let Some(file) = self.root().open_file(&relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)? else {
-            return Ok(false);
+        let Some(file) = root.open_file(&relative, OFlags::RDONLY | OFlags::NONBLOCK, 0)? else {
+            return Ok(None);
         };
-        let same = file
-            .metadata()
-            .is_ok_and(|meta| FileStamp::of(&meta).same_file(&partial.stamp));
-        let held = flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK);
-        if !same || held {
-            return Ok(false);
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Ok(None);
         }
-        self.root().remove(&relative)
+        // By its name, once it is locked: who had it open until then may have renamed it, and begun another.
+        let there = root.look(&relative)?.map(|meta| FileStamp::of(&meta));
+        let is_same =
+            there == Some(partial.stamp) && file.metadata().is_ok_and(|meta| FileStamp::of(&meta) == partial.stamp);
+        Ok(is_same.then(|| IdlePartial {
+            root: Arc::clone(root),
+            relative,
+            _lock: file,
+        }))
     }
 
     /// After a job: removes what is stale in the staging folder (quarantined files and temporaries older than an

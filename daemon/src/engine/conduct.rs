@@ -21,7 +21,8 @@ pub(super) fn blame(context: &JobContext, retry: &mut Retry, index: usize, error
     };
     match reason {
         RetryReason::Server if matches!(error, HubError::Refused(_)) && sources.refused(source) => {
-            retry.shortly(index, AFTER_REFUSAL.max(sources.usual(source).first_byte));
+            let wait = AFTER_REFUSAL.max(sources.usual(source).first_byte);
+            retry.shortly(index, wait, "the server takes no more connections");
             return true;
         }
         RetryReason::RateLimited => sources.rate_limited(source),

@@ -3,6 +3,7 @@
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
+    left::Left,
     shared::{JobContext, blocking},
     stop::JobStop,
 };
@@ -37,6 +38,7 @@ pub(super) async fn of_plan(context: &JobContext, commit: &CommitHash) -> Result
     let store = blocking(move || shared.open_destination(&to_open)).await?;
     let store = std::sync::Arc::new(store);
     let mut difference = Difference::default();
+    let mut left = Left::new(context, &store).await;
     let mut last = FileId(0);
     loop {
         if context.cancel.is_cancelled() {
@@ -48,16 +50,13 @@ pub(super) async fn of_plan(context: &JobContext, commit: &CommitHash) -> Result
         };
         last = end.id;
         let (places, commit, force) = (store.clone(), commit.clone(), spec.force_download);
-        let missing: Difference = blocking(move || {
-            let missing = page.iter().filter(|file| force || !is_there(&places, &commit, file));
-            missing.fold(Difference::default(), |sum, file| Difference {
-                files: sum.files + 1,
-                bytes: sum.bytes + file.size,
-            })
+        let missing: Vec<FileRecord> = blocking(move || {
+            let is_missing = |file: &FileRecord| force || !is_there(&places, &commit, file);
+            page.into_iter().filter(is_missing).collect()
         })
         .await;
-        difference.files += missing.files;
-        difference.bytes += missing.bytes;
+        difference.files += missing.len() as u64;
+        difference.bytes += missing.iter().map(|file| left.of(file)).sum::<u64>();
     }
 }
 

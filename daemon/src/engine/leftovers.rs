@@ -1,22 +1,28 @@
 //! Partial files that no job will go on with: those of failed jobs stay for a while, those of cancelled ones for an hour, so
 //! that another try need not fetch them again; a disk that is too full for another job gets their room at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::shared::{JobContext, Shared, blocking};
 use crate::{
-    cache::{self, Partial},
+    cache::{self, IdlePartial, Partial},
     model::{JobSpec, JobState},
-    store::{Claimants, Place, StoreError},
+    store::{Claimants, OldClaim, Place, StoreError},
 };
 
 /// The partial files of a cancelled job stay so long.
 const AFTER_CANCEL: Duration = Duration::from_secs(3600);
 /// Other destinations are looked at for so long while a job waits for room; one of them may hang.
 const LOOK_AROUND: Duration = Duration::from_secs(10);
+/// Partial files that are removed together, while who wants one of them waits.
+const TOGETHER: usize = 32;
 /// What was verified so long ago is hashed again when it is next wanted.
 const VERIFIED_KEPT: Duration = Duration::from_secs(180 * 24 * 3600);
 
@@ -92,29 +98,63 @@ async fn remove(
     which: Which,
     partials: Vec<Partial>,
 ) -> Result<u64, StoreError> {
-    let leaving = leaving(shared, place, which, partials).await?;
+    // Most stay, and are kept from nobody.
+    let leaving = leaving(shared, &place, which, partials).await?;
+    let mut freed = 0;
+    for some in leaving.chunks(TOGETHER) {
+        freed += remove_some(shared, store, &place, which, some.to_vec()).await?;
+    }
+    Ok(freed)
+}
+
+/// Removes what is still to go of some partial files. In their turns: a job may have gone on with one since they were looked at,
+/// and none begins one anew before both file and claim are gone.
+pub(super) async fn remove_some(
+    shared: &Shared,
+    store: &Arc<cache::Store>,
+    place: &Place,
+    which: Which,
+    mut some: Vec<Partial>,
+) -> Result<u64, StoreError> {
+    let mut turns = HashMap::new();
+    for digest in some.iter().map(|partial| partial.digest).collect::<HashSet<_>>() {
+        // Whoever has it is not done with the file.
+        if let Some(turn) = shared.turns.try_take(store.staging_key(&digest)) {
+            turns.insert(digest, turn);
+        }
+    }
+    some.retain(|partial| turns.contains_key(&partial.digest));
+    let leaving = leaving(shared, place, which, some).await?;
     if leaving.is_empty() {
         return Ok(0);
     }
-    let files = store.clone();
+    let (files, claims, handle) = (store.clone(), shared.store.clone(), Handle::current());
     let gone = blocking(move || {
-        let removed = |partial: &Partial| {
-            let outcome = files.remove_partial(partial);
+        // To the end of this, also when the caller goes away.
+        let _turns = turns;
+        let held = |partial: Partial| {
+            let outcome = files.hold_partial(&partial);
             let trouble = |error| tracing::debug!(path = %partial.path.display(), %error, "a partial file stays");
-            outcome.map_err(trouble).unwrap_or(false)
+            let idle = outcome.map_err(trouble).ok().flatten()?;
+            Some((partial, idle))
         };
-        leaving.into_iter().filter(removed).collect::<Vec<_>>()
+        let idle: Vec<(Partial, IdlePartial)> = leaving.into_iter().filter_map(held).collect();
+        // The claims first: killed in between, a file without one is begun anew, and a claim without its file might be taken for
+        // one on the next.
+        let paths = idle.iter().map(|(partial, _)| partial.path.clone()).collect();
+        handle.block_on(claims.drop_claims(paths))?;
+        let removed = |(partial, idle): (Partial, IdlePartial)| {
+            let outcome = idle.remove();
+            let trouble = |error| tracing::debug!(path = %partial.path.display(), %error, "a partial file stays");
+            outcome.map_err(trouble).unwrap_or(false).then_some(partial)
+        };
+        Ok::<_, StoreError>(idle.into_iter().filter_map(removed).collect::<Vec<_>>())
     })
-    .await;
-    let freed = gone.iter().map(|partial| partial.allocated_bytes).sum();
+    .await?;
     for partial in &gone {
         tracing::info!(path = %partial.path.display(), bytes = partial.allocated_bytes, "removed a partial file that no job wants");
     }
-    shared
-        .store
-        .drop_claims(gone.into_iter().map(|partial| partial.path).collect())
-        .await?;
-    Ok(freed)
+    Ok(gone.iter().map(|partial| partial.allocated_bytes).sum())
 }
 
 /// Removes from a place what jobs have left there, however lately, or only tells how many bytes that would free.
@@ -129,14 +169,14 @@ pub(super) async fn sweep_left(shared: &Arc<Shared>, place: Place, dry_run: bool
     let Ok(partials) = blocking(move || store.list_partials()).await else {
         return Ok(0);
     };
-    let leaving = leaving(shared, place, Which::AllLeft, partials).await?;
+    let leaving = leaving(shared, &place, Which::AllLeft, partials).await?;
     Ok(leaving.iter().map(|partial| partial.allocated_bytes).sum())
 }
 
 /// Those that may go.
-async fn leaving(
+pub(super) async fn leaving(
     shared: &Shared,
-    place: Place,
+    place: &Place,
     which: Which,
     partials: Vec<Partial>,
 ) -> Result<Vec<Partial>, StoreError> {
@@ -145,7 +185,7 @@ async fn leaving(
         .iter()
         .map(|partial| (partial.digest, partial.tag.clone()))
         .collect();
-    let claimants = shared.store.claimants(place, contents).await?;
+    let claimants = shared.store.claimants(place.clone(), contents).await?;
     let now = Timestamp::now();
     let leaving = partials.into_iter().zip(claimants).filter(|(partial, claimants)| {
         let written = Timestamp::from_nanosecond(i128::from(partial.stamp.mtime_ns)).unwrap_or(now);
@@ -191,14 +231,14 @@ pub(super) async fn sweep_all(shared: &Arc<Shared>) -> Result<(), StoreError> {
         .old_claims(before(shared.config().storage.keep_partials))
         .await?;
     let gone = blocking(move || {
-        let is_gone = |path: &std::path::PathBuf| {
-            let looked = path.symlink_metadata();
+        let is_gone = |claim: &OldClaim| {
+            let looked = claim.path.symlink_metadata();
             looked.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         };
         old.into_iter().filter(is_gone).collect::<Vec<_>>()
     })
     .await;
-    shared.store.drop_claims(gone).await?;
+    shared.store.drop_old_claims(gone).await?;
     shared.store.forget_verified(before(VERIFIED_KEPT)).await?;
     Ok(())
 }

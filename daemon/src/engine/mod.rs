@@ -37,6 +37,7 @@ mod judge;
 mod keep;
 mod lane;
 mod ledger;
+mod left;
 mod leftovers;
 mod limits;
 mod login;

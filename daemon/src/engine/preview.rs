@@ -11,7 +11,9 @@ use super::{
     admission::Admission,
     difference,
     error::CallError,
-    gated, login, planner,
+    gated,
+    left::Left,
+    login, planner,
     progress::JobProgress,
     questions::{self, Unanswered},
     shared::{JobContext, Shared, blocking},
@@ -38,6 +40,8 @@ pub struct Preview {
     pub path: PathBuf,
     /// The selected files; done where the right size is there already (content is not read).
     pub files: Vec<FileRecord>,
+    /// Bytes that would be fetched: without those in partial files.
+    pub missing: u64,
     /// Free bytes on the destination's file system; 0 when it cannot be told.
     pub disk_free: u64,
     /// For people.
@@ -78,6 +82,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         spec: spec.clone(),
         commit: String::new(),
         files: Vec::new(),
+        missing: 0,
         disk_free: 0,
         warnings,
         failure: Some(failure),
@@ -104,12 +109,18 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
             )
         });
         if !to_open.destination.path().is_dir() {
-            return (to_open.destination.path().clone(), files, disk, None);
+            return (None, to_open.destination.path().clone(), files, disk, None);
         }
         let store = match opener.open_destination(&to_open) {
             Ok(store) => store,
             Err(error) => {
-                return (to_open.destination.path().clone(), files, disk, Some(chain(&error)));
+                return (
+                    None,
+                    to_open.destination.path().clone(),
+                    files,
+                    disk,
+                    Some(chain(&error)),
+                );
             }
         };
         for file in &mut files {
@@ -118,13 +129,18 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
                 file.reused = true;
             }
         }
-        (store.snapshot_path(&looked_for), files, disk, None)
+        let path = store.snapshot_path(&looked_for);
+        (Some(Arc::new(store)), path, files, disk, None)
     })
     .await;
-    let (path, files, (disk_free, disk_total), trouble) = looked;
+    let (store, path, files, (disk_free, disk_total), trouble) = looked;
     warnings.extend(trouble);
+    let mut left = match store {
+        Some(store) => Left::new(&context, &store).await,
+        None => Left::default(),
+    };
     let missing = files.iter().filter(|file| file.state != FileState::Done);
-    let missing: u64 = missing.map(|file| file.size).sum();
+    let missing: u64 = missing.map(|file| left.of(file)).sum();
     let floor = config.storage.min_free.bytes(disk_total);
     if missing > 0 && missing.saturating_add(floor) > disk_free {
         warnings.push(format!(
@@ -150,6 +166,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         commit: commit.to_string(),
         path,
         files,
+        missing,
         disk_free,
         warnings,
         failure,
@@ -170,8 +187,7 @@ pub(super) async fn expected(
         Ok(preview) => preview?,
         Err(_) => return Ok((0, Some(unknown("the Hub does not answer now")))),
     };
-    let missing = preview.files.iter().filter(|file| file.state != FileState::Done);
-    let bytes = missing.map(|file| file.size).sum();
+    let bytes = preview.missing;
     let doubt = preview
         .failure
         .filter(|_| bytes == 0)

@@ -180,12 +180,12 @@ impl Retry {
         Ok(Next::Again)
     }
 
-    /// Lets an endpoint be for a moment, without any fault of its.
-    pub(super) fn shortly(&mut self, index: usize, wait: Duration) {
+    /// Lets an endpoint be for a moment, without any fault of its; why, for people.
+    pub(super) fn shortly(&mut self, index: usize, wait: Duration, why: &str) {
         self.tried[index].closed = Some(Closed {
             until: Instant::now() + wait,
             reason: HoldReason::Endpoint,
-            detail: "the server takes no more connections".to_owned(),
+            detail: why.to_owned(),
         });
     }
 

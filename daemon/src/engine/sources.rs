@@ -131,6 +131,7 @@ impl Sources {
             closed_until: None,
             bytes_per_sec: 0.0,
             first_byte: 0.0,
+            small_bytes_per_sec: 0.0,
         });
         book.ids.insert(key, id);
         id
@@ -233,6 +234,18 @@ impl Sources {
             #[expect(clippy::cast_precision_loss, reason = "a mean for decisions")]
             mean(&mut state.bytes_per_sec, bytes as f64 / took.as_secs_f64());
         }
+    }
+
+    /// A small file came whole in such a time.
+    pub(super) fn brought(&self, source: SourceId, bytes: u64, took: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a mean for decisions")]
+        let rate = bytes as f64 / took.as_secs_f64().max(0.001);
+        mean(&mut lock(&self.book).sources[source].small_bytes_per_sec, rate);
+    }
+
+    /// How long a small file would take there, asked for now; nothing where that is not known, or where there is no room.
+    pub(super) fn would_bring(&self, source: SourceId, bytes: u64) -> Option<Duration> {
+        lock(&self.book).sources[source].would_bring(bytes, self.now())
     }
 
     /// A connection failed without a byte. Many such in a row close the source for a while.

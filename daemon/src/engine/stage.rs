@@ -7,6 +7,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 use super::{
     checkpoint, finish,
     frontier::Frontier,
+    left::may_go_on,
     leftovers,
     progress::Counted,
     shared::{JobContext, blocking},
@@ -61,17 +62,15 @@ pub(super) async fn stage(
         }
     };
     let found = staging.found();
-    let claim = match staging.existed() && !whole {
-        true => hint(context.shared.store.claim(staging.path().to_owned()).await).flatten(),
-        false => None,
-    };
-    let claim = claim.filter(|claim| {
-        // The number of a device may be another after a boot, when all that is claimed is hashed again anyway.
-        let place = claim.dev == found.dev || claim.boot != context.shared.boot;
-        let same = place && (claim.digest, claim.size, claim.ino) == (file.digest, file.size, found.ino);
-        // A forced download takes over only what it fetched itself.
-        same && (!context.spec.force_download || claim.job == context.id.as_str())
-    });
+    let claim = hint(context.shared.store.claim(staging.path().to_owned()).await).flatten();
+    if claim.is_some() && !staging.existed() {
+        // Of a file that is gone, or was cut. This one may have the same inode, and after a crash it would be believed of it.
+        hint(context.shared.store.drop_claim(staging.path().to_owned()).await);
+    }
+    let content = (&file.digest, file.size);
+    let claim = claim
+        .filter(|_| staging.existed() && !whole)
+        .filter(|claim| may_go_on(context, claim, content, &found));
     let is_anothers = claim.as_ref().is_some_and(|claim| claim.job != context.id.as_str());
     let written: RangeSet = claim.iter().flat_map(|claim| claim.ranges.iter().copied()).collect();
     let config = context.shared.config();

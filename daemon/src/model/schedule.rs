@@ -129,6 +129,6 @@ pub struct ScheduleRun {
 pub struct Difference {
     /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes to fetch for them: without those in partial files.
     pub bytes: u64,
 }

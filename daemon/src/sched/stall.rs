@@ -16,6 +16,9 @@ const RECENT: Duration = Duration::from_secs(1);
 /// It is judged by its speed only after so long.
 const DRIP_AFTER: Duration = Duration::from_secs(10);
 
+/// Who is to give up what it brings must be so many times slower than another, and lose so much.
+const BEATEN: (u32, Duration) = (2, Duration::from_secs(1));
+
 /// What is known of a connection that is being fed, or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow {
@@ -54,6 +57,14 @@ pub fn is_stalled(flow: &Flow, stall_timeout: Duration) -> bool {
         false => ALONE.max(flow.first_byte * 16),
     };
     flow.idle >= patience.saturating_mul(1 << flow.in_vain.min(10)).min(stall_timeout)
+}
+
+/// Whether a file whose last `left` bytes come so slowly had better be asked for anew at another source, which would have the
+/// whole of it in `elsewhere`. Only what moves is measured so: of one that stands still nobody knows when it will go on.
+pub fn is_beaten(age: Duration, left: u64, bytes_per_sec: u64, elsewhere: Duration) -> bool {
+    let (times, loss) = BEATEN;
+    let left = left.saturating_mul(1000) / bytes_per_sec.max(1);
+    bytes_per_sec > 0 && age >= loss && Duration::from_millis(left) > elsewhere * times + loss
 }
 
 #[cfg(test)]
@@ -146,6 +157,27 @@ mod tests {
             ..slow
         };
         assert!(is_stalled(&quicker, TIMEOUT));
+    }
+
+    #[test]
+    fn who_would_be_beaten_by_far_gives_up() {
+        for (age, left, bytes_per_sec, elsewhere, beaten) in [
+            (1.0, 500_000, 20_000, 0.5, true),
+            // It has not had a chance yet, or has not begun.
+            (0.9, 500_000, 20_000, 0.5, false),
+            (9.0, 500_000, 0, 0.5, false),
+            // They are much the same, or it is nearly done.
+            (1.0, 500_000, 20_000, 12.1, false),
+            (1.0, 20_000, 20_000, 0.0, false),
+            (1.0, u64::MAX, 1, 0.5, true),
+        ] {
+            let (age, elsewhere) = (seconds(age), seconds(elsewhere));
+            assert_eq!(
+                is_beaten(age, left, bytes_per_sec, elsewhere),
+                beaten,
+                "{age:?} {left} {elsewhere:?}"
+            );
+        }
     }
 
     #[test]

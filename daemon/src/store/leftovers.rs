@@ -1,6 +1,4 @@
-//! Who may want, or has left, what lies in the staging folder of a destination; and hints that nobody asks for any more.
-
-use std::path::{Path, PathBuf};
+//! Who may want, or has left, what lies in the staging folder of a destination; and verified files that nobody asks for any more.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -8,7 +6,6 @@ use rusqlite::{Connection, Row, params};
 use super::{
     Store,
     error::{Act as _, StoreError},
-    progress,
 };
 use crate::model::{Destination, Digest, JobState, RepoId, RepoKind};
 
@@ -160,17 +157,6 @@ fn claimants(
     Ok(all)
 }
 
-fn old_claims(db: &Connection, before: Timestamp) -> Result<Vec<PathBuf>, StoreError> {
-    let paths: Vec<String> = db
-        .prepare_cached("SELECT path FROM claims WHERE at < ?1")
-        .and_then(|mut statement| {
-            let rows = statement.query_map([before.as_millisecond()], |row| row.get(0))?;
-            rows.collect()
-        })
-        .act("list claims")?;
-    Ok(paths.into_iter().map(PathBuf::from).collect())
-}
-
 fn forget_verified(db: &Connection, before: Timestamp) -> Result<usize, StoreError> {
     db.execute(
         "DELETE FROM verified WHERE (dev, ino) IN (SELECT dev, ino FROM verified WHERE at < ?1 LIMIT ?2)",
@@ -204,31 +190,6 @@ impl Store {
             all.extend(self.reads.read(move |db| claimants(db, &place, &some)).await?);
         }
         Ok(all)
-    }
-
-    /// Partial files that were claimed before a time and not since.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub async fn old_claims(&self, before: Timestamp) -> Result<Vec<PathBuf>, StoreError> {
-        self.progress.read(move |db| old_claims(db, before)).await
-    }
-
-    /// Forgets the claims on several partial files.
-    ///
-    /// # Errors
-    /// When the database refuses; then none is forgotten.
-    pub async fn drop_claims(&self, paths: Vec<PathBuf>) -> Result<(), StoreError> {
-        if paths.is_empty() {
-            return Ok(());
-        }
-        self.progress
-            .write(move |context| {
-                paths
-                    .iter()
-                    .try_for_each(|path| progress::drop_claim(context, Path::new(path)))
-            })
-            .await
     }
 
     /// Forgets which files were verified before a time, in small transactions. They are hashed again when they are next wanted.

@@ -19,6 +19,7 @@ mod judgements;
 mod ledger;
 mod leftovers;
 mod migrate;
+mod old_claims;
 mod open;
 mod pacing;
 mod partials;
@@ -52,6 +53,7 @@ pub use self::{
     judgements::{EndpointStats, StoredJudgement},
     ledger::{Asked, InHand},
     leftovers::{Claimants, Place},
+    old_claims::OldClaim,
     progress::{Claim, Verified},
     prune::{Forgotten, Horizon},
     refs::RefRecord,

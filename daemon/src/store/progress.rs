@@ -17,6 +17,9 @@ use super::{
 };
 use crate::model::{Booking, ByteRange, Digest};
 
+/// Claims of one query: others wait meanwhile.
+const CLAIMS: usize = 32;
+
 /// Synced bytes of one partial file. Valid only for the very file (device, inode, size) that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -243,6 +246,20 @@ impl Store {
     /// When the database refuses.
     pub async fn claim(&self, path: PathBuf) -> Result<Option<Claim>, StoreError> {
         self.progress.read(move |db| claim(db, &path)).await
+    }
+
+    /// The claims on several partial files, in their order.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn claims(&self, paths: Vec<PathBuf>) -> Result<Vec<Option<Claim>>, StoreError> {
+        let mut all = Vec::with_capacity(paths.len());
+        for some in paths.chunks(CLAIMS) {
+            let some = some.to_vec();
+            let read = move |db: &Connection| some.iter().map(|path| claim(db, path)).collect::<Result<Vec<_>, _>>();
+            all.extend(self.progress.read(read).await?);
+        }
+        Ok(all)
     }
 
     /// Bytes of the partial files that a job has written, by what they are to become.

@@ -90,7 +90,8 @@ fn run_until(bench: &Bench, cut: Cut) {
 
 fn remove_partials(store: &Store) {
     for partial in store.list_partials().unwrap() {
-        assert!(store.remove_partial(&partial).unwrap());
+        let idle = store.hold_partial(&partial).unwrap().unwrap();
+        assert!(idle.remove().unwrap());
     }
 }
 

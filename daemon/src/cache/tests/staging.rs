@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 
 use crate::cache::testkit::{Bench, GO_ON, commit, git_digest, no_patience, path, sha256_digest, tree};
-use crate::cache::{ErrorKind, Found, Staging, verify};
+use crate::cache::{ErrorKind, Found, Partial, Staging, verify};
 use crate::model::Digest;
 
 fn stage(bench: &Bench, digest: &Digest, size: u64, tag: &str) -> Staging {
@@ -173,6 +173,38 @@ fn a_partial_file_removed_or_swapped_under_us_is_not_published() {
     }
 }
 
+/// The only partial file, once it is not as it was before: the clock of a file system may tick slowly.
+fn listed_after(bench: &Bench, before: &Partial, change: impl Fn()) -> Partial {
+    loop {
+        change();
+        let listed = bench.store.list_partials().unwrap().remove(0);
+        if listed.stamp != before.stamp {
+            return listed;
+        }
+    }
+}
+
+#[test]
+fn a_partial_file_that_is_not_as_it_was_listed_is_not_held() {
+    let bench = Bench::cache();
+    let digest = sha256_digest(b"one");
+    let open = || stage(&bench, &digest, 1 << 20, "job");
+    drop(open());
+    let first = bench.store.list_partials().unwrap().remove(0);
+    // Somebody went on with it, and has it open no more.
+    let second = listed_after(&bench, &first, || open().write_at(0, &[b"x"]).unwrap());
+    assert!(second.stamp.same_file(&first.stamp));
+    assert!(bench.store.hold_partial(&first).unwrap().is_none());
+    // Begun anew: it may have the same inode.
+    let third = listed_after(&bench, &second, || {
+        fs::remove_file(&second.path).unwrap();
+        drop(open());
+    });
+    assert!(bench.store.hold_partial(&second).unwrap().is_none());
+    let idle = bench.store.hold_partial(&third).unwrap();
+    assert!(idle.unwrap().remove().unwrap());
+}
+
 #[test]
 fn partial_files_are_listed_and_removed_only_when_nobody_uses_them() {
     let bench = Bench::cache();
@@ -187,8 +219,17 @@ fn partial_files_are_listed_and_removed_only_when_nobody_uses_them() {
         let free = partial.digest == two;
         assert!(free || partial.digest == one);
         assert_eq!(partial.stamp.size, if free { 1 << 20 } else { 3 });
-        assert_eq!(bench.store.remove_partial(partial).unwrap(), free);
-        assert!(!bench.store.remove_partial(partial).unwrap());
+        let idle = bench.store.hold_partial(partial).unwrap();
+        assert_eq!(idle.is_some(), free);
+        if let Some(idle) = idle {
+            // No transfer begins with it meanwhile, nor does another take it for unused.
+            let other = stage(&bench, &two, 1 << 20, "job");
+            assert_ne!(other.path(), partial.path);
+            other.discard().unwrap();
+            assert!(bench.store.hold_partial(partial).unwrap().is_none());
+            assert!(idle.remove().unwrap());
+        }
+        assert!(bench.store.hold_partial(partial).unwrap().is_none());
     }
     assert!(!bench.store.remove_empty_staging().unwrap());
     held.discard().unwrap();

@@ -21,12 +21,15 @@ use crate::{
     },
     hub::{Charge, HubError},
     model::{ByteRange, CommitHash, Digest, Failure, FailureKind, FileRecord},
+    sched::stall,
 };
 
 /// So many bytes are hashed where they are; more of them on a thread of their own.
 const HASHED_AT_ONCE: u64 = 128 << 10;
 /// How often a connection is looked at that may stand still.
 const LOOK: Duration = Duration::from_millis(250);
+/// Where a file came too slowly it is not asked for again before.
+const AFTER_BEATEN: Duration = Duration::from_secs(5);
 /// A file that broke off less often is not given up.
 const BREAKS: u32 = 5;
 /// How often who waits for a connection says why.
@@ -76,6 +79,8 @@ async fn right_bytes(
 ) -> Result<(Vec<Bytes>, InVain), End> {
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
+    // Once for each, so that an end comes when all are slow.
+    let mut beaten = vec![false; context.endpoints.len()];
     let mut wrong = 0;
     let mut breaks = Breaks::default();
     if file.size == 0 {
@@ -92,9 +97,10 @@ async fn right_bytes(
             slot = slot(context, &retry, file) => slot?,
         };
         let flow = Flow::new(ByteRange::new(0, file.size));
+        let rivals = (!beaten[index]).then_some(&retry);
         let outcome = tokio::select! {
             biased;
-            outcome = once(context, commit, file, (index, &slot), &flow, in_vain[index]) => outcome,
+            outcome = once(context, commit, file, (index, &slot), &flow, (in_vain[index], rivals)) => outcome,
             () = asked(seated) => return Err(End::Left),
         };
         let reading = flow.read();
@@ -106,6 +112,9 @@ async fn right_bytes(
         }
         let error = match outcome {
             Ok((bytes, host, came)) => {
+                if !reading.held_by_us {
+                    context.shared.sources.brought(slot.source, file.size, reading.age);
+                }
                 drop(slot);
                 retry.progressed(index);
                 let (bytes, actual) = hash(file, bytes).await;
@@ -120,6 +129,11 @@ async fn right_bytes(
             }
             Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
             Err(SegmentEnd::Hub(_, error)) => error,
+            Err(SegmentEnd::Cut) if flow.cut.is_cancelled() => {
+                beaten[index] = true;
+                retry.shortly(index, AFTER_BEATEN, "another endpoint is much faster");
+                continue;
+            }
             Err(SegmentEnd::Cut) => {
                 in_vain[index] += 1;
                 HubError::Stalled {
@@ -264,13 +278,17 @@ async fn once(
     file: &FileRecord,
     (index, slot): (usize, &Slot),
     flow: &Flow,
-    in_vain: u32,
+    (in_vain, rivals): (u32, Option<&Retry>),
 ) -> Result<(Vec<Bytes>, String, InVain), SegmentEnd> {
     tokio::select! {
         biased;
         () = context.cancel.cancelled() => Err(SegmentEnd::Stop(JobStop::Cancelled)),
         read = read(context, commit, file, (index, slot), flow) => read.map_err(|error| SegmentEnd::Hub(None, error)),
         () = stands_still(context, slot, flow, in_vain) => Err(SegmentEnd::Cut),
+        () = is_beaten(context, slot, flow, (file, rivals)) => {
+            flow.cut.cancel();
+            Err(SegmentEnd::Cut)
+        }
     }
 }
 
@@ -322,6 +340,34 @@ async fn stands_still(context: &JobContext, slot: &Slot, flow: &Flow, in_vain: u
     loop {
         tick.tick().await;
         if conduct::stands_still(context, slot.source, &flow.read(), in_vain, true) {
+            return;
+        }
+    }
+}
+
+/// Waits until another endpoint would bring the whole file long before this one brings the rest: what came is given up then. While
+/// others have no room for it, a slow one is better than none.
+async fn is_beaten(context: &JobContext, slot: &Slot, flow: &Flow, (file, rivals): (&FileRecord, Option<&Retry>)) {
+    let Some(retry) = rivals else {
+        return std::future::pending().await;
+    };
+    let mut tick = interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let reading = flow.read();
+        if reading.held_by_us || reading.received == 0 {
+            continue;
+        }
+        let others = retry
+            .open(context, false)
+            .into_iter()
+            .map(|index| context.sources[index]);
+        let elsewhere = others
+            .filter(|source| *source != slot.source)
+            .filter_map(|source| context.shared.sources.would_bring(source, file.size))
+            .min();
+        if elsewhere.is_some_and(|time| stall::is_beaten(reading.age, reading.left, reading.bytes_per_sec, time)) {
             return;
         }
     }

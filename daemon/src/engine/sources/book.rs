@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) closed_until: Option<Duration>,
     pub(super) bytes_per_sec: f64,
     pub(super) first_byte: f64,
+    /// Bytes per second of small files, from asking for one until it was there.
+    pub(super) small_bytes_per_sec: f64,
 }
 
 pub(super) struct Waiting {
@@ -114,6 +116,14 @@ impl State {
             Some(_) => self.active == 0,
             None => self.active < self.limit.get(),
         }
+    }
+
+    /// How long a small file would take, asked for now; nothing where that is not known, or where there is no room.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub(super) fn would_bring(&self, bytes: u64, now: Duration) -> Option<Duration> {
+        let rate = self.bytes_per_sec.max(self.small_bytes_per_sec);
+        let is_known = rate > 0.0 && self.has_room(now);
+        is_known.then(|| Duration::from_secs_f64(self.first_byte + bytes as f64 / rate.max(1.0)))
     }
 
     /// Seconds that so many bytes would take; nothing while nothing is known, so that everyone is tried.

@@ -2,9 +2,11 @@
 
 mod budgets;
 mod forecast;
+mod leftovers;
 mod nights;
 mod schedules;
 mod sweeps;
+mod takeover;
 
 use std::{path::Path, sync::Arc};
 
@@ -38,6 +40,26 @@ fn hub(size: u64) -> SimHub {
         .switches(buffers)
         .start()
         .unwrap()
+}
+
+/// What a user says who wants the one repository.
+fn submission(user: (u32, &str), change: impl FnOnce(&mut Wish)) -> Submit {
+    let mut wish = Wish {
+        name: "org/m".to_owned(),
+        connections: Some(2),
+        ..Wish::default()
+    };
+    change(&mut wish);
+    Submit {
+        owner: Owner {
+            uid: user.0,
+            user: user.1.to_owned(),
+        },
+        wish,
+        request_id: String::new(),
+        token: None,
+        no_login: true,
+    }
 }
 
 /// An engine and its clock.
@@ -76,23 +98,7 @@ impl World {
     }
 
     async fn submit(&self, user: (u32, &str), change: impl FnOnce(&mut Wish)) -> JobId {
-        let mut wish = Wish {
-            name: "org/m".to_owned(),
-            connections: Some(2),
-            ..Wish::default()
-        };
-        change(&mut wish);
-        let submit = Submit {
-            owner: Owner {
-                uid: user.0,
-                user: user.1.to_owned(),
-            },
-            wish,
-            request_id: String::new(),
-            token: None,
-            no_login: true,
-        };
-        self.engine.submit(submit).await.unwrap().0.id
+        self.engine.submit(submission(user, change)).await.unwrap().0.id
     }
 
     async fn job(&self, id: &JobId) -> Job {

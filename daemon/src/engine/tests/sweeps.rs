@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl World {
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         Place {
             destination: Destination::Cache(self.dir.path().join("hub")),
             kind: RepoKind::Model,
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// The files that a ref leads to.
-    fn files_of_main(&self) -> HashSet<PathBuf> {
+    pub(super) fn files_of_main(&self) -> HashSet<PathBuf> {
         let folder = folder_of(&self.place());
         let commit = fs::read_to_string(folder.join("refs/main")).unwrap();
         let entries = fs::read_dir(folder.join("snapshots").join(commit)).unwrap();
