@@ -11,11 +11,13 @@ use crate::{
 
 fn printed(config: Config) -> String {
     let loaded = Loaded {
-        config,
+        config: Config {
+            files: vec!["/etc/a.toml".into()],
+            ..config
+        },
         mode: Mode::User,
         state_dir: "/state".into(),
         socket: "/sock\net".into(),
-        files: vec!["/etc/a.toml".into()],
     };
     loaded.print()
 }
