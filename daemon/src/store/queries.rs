@@ -155,24 +155,27 @@ pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> 
     Ok(jobs)
 }
 
+/// Without statistics SQLite takes the index of all held jobs.
+const DUE: &str = "SELECT id FROM jobs INDEXED BY jobs_due WHERE state = 'held' AND next_attempt_at <= ?1 \
+     ORDER BY next_attempt_at";
+const NEXT_DUE: &str = "SELECT min(next_attempt_at) FROM jobs INDEXED BY jobs_due WHERE state = 'held' \
+     AND next_attempt_at > ?1";
+
 /// Held jobs whose time has come, and when the next one's comes.
 pub(super) fn due_holds(db: &Connection, now: Timestamp) -> Result<(Vec<JobId>, Option<Timestamp>), StoreError> {
-    let mut statement = db
-        .prepare_cached("SELECT id, next_attempt_at FROM jobs WHERE state = 'held' AND next_attempt_at IS NOT NULL")
+    let now = now.as_millisecond();
+    let due = db
+        .prepare_cached(DUE)
+        .and_then(|mut statement| {
+            let rows = statement.query_map([now], |row| row.get::<_, String>(0))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })
         .act("read held jobs")?;
-    let rows = statement
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let next: Option<i64> = db
+        .prepare_cached(NEXT_DUE)
+        .and_then(|mut statement| statement.query_row([now], |row| row.get(0)))
         .act("read held jobs")?;
-    let mut due = Vec::new();
-    let mut next: Option<i64> = None;
-    for (id, at) in rows {
-        if at > now.as_millisecond() {
-            next = Some(next.map_or(at, |known| known.min(at)));
-        } else if let Ok(id) = JobId::parse(&id) {
-            due.push(id);
-        }
-    }
+    let due = due.iter().filter_map(|id| JobId::parse(id).ok()).collect();
     Ok((due, next.and_then(|at| Timestamp::from_millisecond(at).ok())))
 }
 
@@ -265,6 +268,14 @@ mod tests {
         assert!(waiting.contains("jobs_queue") && !waiting.contains("TEMP"), "{waiting}");
         let users = plan(&fixture.store, WAITING_USERS).await;
         assert!(users.matches("jobs_queue").count() == 2, "{users}");
+        // Each submit for later asks this, also after a hundred thousand of them.
+        for sql in [DUE, NEXT_DUE] {
+            let due = plan(&fixture.store, sql).await;
+            assert!(
+                due.contains("jobs_due (next_attempt_at") && !due.contains("TEMP"),
+                "{due}"
+            );
+        }
     }
 
     #[tokio::test]
