@@ -1,5 +1,7 @@
 //! Questions about many jobs.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -121,8 +123,13 @@ const WAITING_USERS: &str = "WITH RECURSIVE line (uid) AS (\
 const WAITING_JOBS: &str =
     "SELECT row, user FROM jobs WHERE state = 'queued' AND uid = ?1 ORDER BY priority DESC, row LIMIT ?2";
 
-/// The next jobs in line: of each user those of higher priority first, then the older ones; users take turns by weight.
-pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> u32) -> Result<Vec<Job>, StoreError> {
+/// The next jobs in line, but of some users none: of each user those of higher priority first, then the older ones; users take turns by weight.
+pub(super) fn next_queued(
+    db: &Connection,
+    limit: u32,
+    except: &HashSet<u32>,
+    weight: impl Fn(&str) -> u32,
+) -> Result<Vec<Job>, StoreError> {
     let mut users = db.prepare_cached(WAITING_USERS).act("read the queue")?;
     let mut waiting = db.prepare_cached(WAITING_JOBS).act("read the queue")?;
     let users = users
@@ -130,7 +137,7 @@ pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> 
         .and_then(Iterator::collect::<Result<Vec<(u32, u64)>, _>>)
         .act("read the queue")?;
     let mut lines = Vec::with_capacity(users.len());
-    for (uid, working) in users {
+    for (uid, working) in users.into_iter().filter(|(uid, _)| !except.contains(uid)) {
         let jobs = waiting
             .query_map(params![uid, limit], |row| Ok((row.get(0)?, row.get(1)?)))
             .and_then(Iterator::collect::<Result<Vec<(i64, String)>, _>>)
@@ -290,13 +297,22 @@ mod tests {
             .await
             .unwrap()
             .job;
-        let next = store.next_queued(2, |_| 1).await.unwrap();
+        let next = store.next_queued(2, HashSet::new(), |_| 1).await.unwrap();
         assert_eq!(next[1].id, late.id, "high priority is among one's own");
         // Who has a place waits for those who have none.
         let start = store.move_job(Scope::All, &next[0].id, JobMove::Start, MoveNote::default());
         start.await.unwrap();
-        assert_eq!(store.next_queued(1, |_| 1).await.unwrap()[0].id, late.id);
+        assert_eq!(
+            store.next_queued(1, HashSet::new(), |_| 1).await.unwrap()[0].id,
+            late.id
+        );
         let heavy = |user: &str| if user == "user1" { 9 } else { 1 };
-        assert_eq!(store.next_queued(1, heavy).await.unwrap()[0].owner.uid, 1);
+        assert_eq!(
+            store.next_queued(1, HashSet::new(), heavy).await.unwrap()[0].owner.uid,
+            1
+        );
+        // Who begins nothing now takes nobody's place.
+        let others = store.next_queued(9, HashSet::from([1]), heavy).await.unwrap();
+        assert_eq!(others.iter().map(|job| job.owner.uid).collect::<Vec<_>>(), [2]);
     }
 }
