@@ -2,6 +2,7 @@
 //! Text that came from the daemon loses its control characters before a terminal sees it.
 
 pub(crate) mod bandwidth;
+mod bars;
 pub(crate) mod cache;
 pub(crate) mod details;
 pub(crate) mod doctor;

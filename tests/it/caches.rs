@@ -1,6 +1,6 @@
 //! What is on disk: `hfctl cache`, and what Python makes of what is left.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use anyhow::Context as _;
 use hfetch_tests::{
@@ -202,4 +202,52 @@ async fn what_changed_on_the_disk_is_told_and_fetched_again() -> anyhow::Result<
     daemon.stop().await?;
     // What is wrong is kept for whoever wants to look at it.
     check::sound(&scratch, &[&hub])
+}
+
+#[tokio::test]
+async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
+    let tune = |id: &str| RepoBuilder::model(id).seeded(BIG, 3 * MIB, 1);
+    let hub = SimHub::builder()
+        .repo(tune("org/base"))
+        .repo(tune("org/tune").file("config.json", "{\"tune\": true}"))
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    scratch.hfctl(["download", "org/base"]).await?.ok()?;
+    let came = hub.journal().bytes_sent_for(BIG);
+    assert_eq!(came, 3 * MIB, "{}", hub.journal().text());
+    let tuned = scratch
+        .hfctl(["submit", "org/tune", "--wait", "--json"])
+        .await?
+        .json()?;
+    let plain = scratch.path("plain");
+    let to = plain.to_string_lossy();
+    scratch
+        .hfctl(["download", "org/tune", "--local-dir", &to])
+        .await?
+        .ok()?;
+    assert_eq!(hub.journal().bytes_sent_for(BIG), came, "{}", hub.journal().text());
+    // In the cache it is the same file under two names, in a folder of one's own another one.
+    let in_cache = fs::canonicalize(std::path::Path::new(tuned["path"].as_str().context("a path")?).join(BIG))?;
+    let plain = plain.join(BIG);
+    assert_eq!(fs::metadata(&in_cache)?.nlink(), 2);
+    assert_eq!(fs::metadata(&plain)?.nlink(), 1);
+    assert_eq!(fs::read(&plain)?, fs::read(&in_cache)?);
+    // What goes for one repository stays for the other.
+    scratch.hfctl(["cache", "rm", "org/base", "--yes"]).await?.ok()?;
+    assert_eq!(fs::metadata(&in_cache)?.nlink(), 1);
+    scratch.hfctl(["cache", "verify", "org/tune"]).await?.ok()?;
+    // And what is wrong there is not believed: it is fetched.
+    let spoilt = fs::read(&in_cache)?.iter().map(|byte| !byte).collect::<Vec<_>>();
+    fs::write(&in_cache, spoilt)?;
+    scratch.hfctl(["download", "org/base"]).await?.ok()?;
+    assert_eq!(hub.journal().bytes_sent_for(BIG), 2 * came, "{}", hub.journal().text());
+    daemon.stop().await?;
+    // Its wrong twin waits for the next download of that repository.
+    let faults = hfetch_tests::tree::faults(&scratch.cache())?;
+    assert!(
+        !faults.is_empty() && faults.iter().all(|fault| fault.contains("org--tune")),
+        "{faults:#?}"
+    );
+    Ok(())
 }

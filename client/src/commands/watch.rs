@@ -24,9 +24,10 @@ pub(super) async fn run(context: &Context, args: &WatchArgs) -> Result<Exit, Cli
     } else {
         context.jobs_outlive_us(&ids);
     }
-    // Bars belong to named jobs on a terminal; a stream of everything stays a list of lines.
-    let draws = !ids.is_empty() && !context.out.json && !args.no_progress && context.out.on_terminal();
-    let monitor = if draws {
+    // Progress belongs to named jobs; a stream of everything stays a list of events. Where lines go to a file and bars would
+    // go to a terminal, neither disturbs the other.
+    let shows = !ids.is_empty() && !context.out.json && !args.no_progress;
+    let monitor = if shows && (context.out.on_terminal() || !context.out.may_draw()) {
         Monitor::beside_lines(&context.out)
     } else {
         Monitor::Silent
@@ -137,8 +138,8 @@ fn tell(context: &Context, monitor: &mut Monitor, item: &Item) -> Result<(), Cli
         monitor.suspend(|| out.answer(&line))?;
     }
     match (&monitor, item) {
-        (Monitor::Silent, Item::Lost) => out.note(LOST),
-        (Monitor::Silent, Item::Back) => out.note(BACK),
+        (Monitor::Silent | Monitor::Lines(_), Item::Lost) => out.note(LOST),
+        (Monitor::Silent | Monitor::Lines(_), Item::Back) => out.note(BACK),
         _ => monitor.take(item),
     }
     Ok(())

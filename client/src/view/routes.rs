@@ -60,6 +60,8 @@ fn answer(answers: bool, first_byte_ms: Option<u64>, error: &str) -> (String, St
     match (answers, first_byte_ms) {
         (true, Some(millis)) => styled(&format!("{millis} ms"), AnsiColor::Green.on_default()),
         (true, None) => styled("yes", AnsiColor::Green.on_default()),
+        // It was heard, and said no: what it said stands below.
+        (false, Some(millis)) => styled(&format!("error, {millis} ms"), AnsiColor::Red.on_default()),
         (false, _) if error.is_empty() => styled("not asked", Style::new().dimmed()),
         (false, _) => styled("no", AnsiColor::Red.on_default()),
     }

@@ -1,6 +1,6 @@
 //! Recurring pulls for people and for scripts.
 
-use hfetch_proto::v1::{RunOutcome, Schedule, ScheduleRun};
+use hfetch_proto::v1::{JobState, RunOutcome, Schedule, ScheduleRun};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
@@ -227,6 +227,7 @@ fn results(out: &Out, schedule: &Schedule) -> String {
         };
         let job = if run.job_id.is_empty() { "-" } else { &run.job_id };
         let why = match run.outcome() {
+            RunOutcome::Job if run.job_state() == JobState::Failed => "`hfctl show` of the job tells",
             RunOutcome::Job if run.due_at.is_none() => "asked for",
             RunOutcome::Job => "due",
             _ => run.detail.as_str(),
@@ -246,7 +247,7 @@ fn results(out: &Out, schedule: &Schedule) -> String {
 mod tests {
     use super::*;
     use crate::cli::ColorArg;
-    use hfetch_proto::v1::{JobSpec, JobState};
+    use hfetch_proto::v1::JobSpec;
     use prost_types::Timestamp as WireTime;
 
     fn schedule() -> Schedule {

@@ -162,7 +162,7 @@ impl v1::job_service_server::JobService for JobApi {
             files_total: preview.files.len() as u64,
             disk_free: preview.disk_free,
             warnings: preview.warnings,
-            failure: preview.failure.as_ref().map(convert::failure),
+            failure: preview.failure.as_ref().map(|why| convert::failure(why, None)),
         }))
     }
 

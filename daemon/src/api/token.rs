@@ -48,8 +48,8 @@ impl v1::token_service_server::TokenService for TokenApi {
         match identity.account {
             Ok(found) => response.account = found.map(account),
             Err(failure) => {
+                response.hint = failure.hint_alone();
                 response.problem = failure.message;
-                response.hint = failure.hint;
             }
         }
         Ok(Response::new(response))
@@ -82,8 +82,8 @@ impl v1::token_service_server::TokenService for TokenApi {
         match identity.account {
             Ok(found) => response.account = found.map(account),
             Err(failure) => {
+                response.hint = failure.hint_alone();
                 response.problem = failure.message;
-                response.hint = failure.hint;
             }
         }
         Ok(Response::new(response))

@@ -191,7 +191,15 @@ impl CacheError {
                 path,
                 why: "a symbolic link is in the way",
             },
-            Errno::NOTDIR | Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => Self::UnsafePath {
+            Errno::NOTDIR => Self::UnsafePath {
+                path,
+                why: "a file is where a folder should be",
+            },
+            Errno::ISDIR => Self::UnsafePath {
+                path,
+                why: "a folder is where a file should be",
+            },
+            Errno::NOTEMPTY | Errno::EXIST => Self::UnsafePath {
                 path,
                 why: "a file is where a folder should be, or a folder where a file should be",
             },

@@ -14,6 +14,7 @@
 //! Blocking code: no async, no HTTP, no SQL. It decides nothing about jobs; it answers what is there and does one step.
 
 mod beneath;
+mod elsewhere;
 mod error;
 mod find;
 mod follower;
@@ -45,6 +46,7 @@ mod testkit;
 #[cfg(test)]
 mod tests;
 
+pub use elsewhere::Elsewhere;
 pub use error::{CacheError, ErrorKind};
 pub use find::{Check, Found};
 pub use follower::{Followed, Follower};

@@ -294,6 +294,12 @@ impl Root {
         }
     }
 
+    /// Gives a file a second name, which must be free. The inner result is the system's answer.
+    pub(super) fn hard_link(&self, from: &str, to: &str) -> Result<Result<(), Errno>, CacheError> {
+        let ((from_folder, from), (to_folder, to)) = (self.split(from)?, self.split(to)?);
+        Ok(fs::linkat(&from_folder, from, &to_folder, to, AtFlags::empty()))
+    }
+
     /// Removes a name; `false` when there was none.
     pub(super) fn remove(&self, relative: &str) -> Result<bool, CacheError> {
         let (folder, name) = relative.rsplit_once('/').unwrap_or(("", relative));

@@ -253,9 +253,12 @@ async fn token(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -> Result<Find
             ) =>
         {
             let text = format!("whether {at} accepts the token could not be asked: {}", failure.message);
-            Finding::new("token", Health::Warning, text, &failure.hint)
+            Finding::new("token", Health::Warning, text, &failure.hint_alone())
         }
-        Err(failure) => Finding::new("token", Health::Broken, failure.message, &failure.hint),
+        Err(failure) => {
+            let hint = failure.hint_alone();
+            Finding::new("token", Health::Broken, failure.message, &hint)
+        }
         Ok(None) => Finding::ok("token", format!("there is no token for {at}: downloads are anonymous")),
         Ok(Some(account)) => {
             let text = format!("the token for {at} is that of {}", account.name);

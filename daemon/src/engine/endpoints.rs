@@ -169,14 +169,14 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         let asked = planner::listing_of(shared, access, repo.0, &repo.1, &call.revision);
         match questions::ask(shared, access, asked).await {
             Ok(listing) => {
-                reference = Some((access.endpoint.name().to_owned(), listing));
+                reference = Some((access.endpoint.told(), listing));
                 break;
             }
             Err(why) => {
                 let refused = why.for_good();
                 is_there |= !refused.as_ref().is_some_and(|failure| is_absence(failure.kind));
                 notes.push(match refused {
-                    Some(failure) => format!("{}: {}", access.endpoint.name(), failure.message),
+                    Some(failure) => format!("{}: {}", access.endpoint.told(), failure.message),
                     None => said(access, &why),
                 });
             }
@@ -242,7 +242,7 @@ fn is_absence(kind: FailureKind) -> bool {
 }
 
 fn said(access: &EndpointAccess, why: &Unanswered) -> String {
-    format!("{} does not list the repository: {why}", access.endpoint.name())
+    format!("{} does not list the repository: {why}", access.endpoint.told())
 }
 
 async fn usual_repo(shared: &Shared, uid: u32) -> Result<(RepoKind, RepoId), CallError> {

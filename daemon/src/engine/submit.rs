@@ -186,6 +186,13 @@ pub(super) async fn check(shared: &Shared, mode: Mode, owner: &Owner, wish: Wish
     let config = shared.config();
     check_deadline(shared, wish.ready_by)?;
     let mut warnings = Vec::new();
+    // A program may have waited too long with it: the job is wanted all the same.
+    if let Some(over) = wish.start_at.filter(|at| *at < shared.clock.now()) {
+        let over = timing::told(over, &timing::zone(&config));
+        warnings.push(format!(
+            "the time to begin, {over}, is over: the job begins as soon as it may"
+        ));
+    }
     let reference = match wish.resolved {
         Some(reference) => reference,
         None => look_up(shared, &config, owner.uid, &wish.name, wish.kind).await?,

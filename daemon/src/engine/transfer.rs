@@ -258,7 +258,11 @@ pub(super) async fn run(
             context.progress.is_there(file.id);
             return Ok(Carried::Published(Published::new(done, None)));
         }
-        if let Some(done) = twins::copy(&context, &store, &commit, &file).await? {
+        let mut twin = twins::copy(&context, &store, &commit, &file).await?;
+        if twin.is_none() && pieces == 0 && mismatches == 0 {
+            twin = twins::bring(&context, &store, &commit, &file).await?;
+        }
+        if let Some(done) = twin {
             context.progress.is_there(file.id);
             return Ok(Carried::Published(Published::new(done, None)));
         }

@@ -1,5 +1,7 @@
-//! A file whose content the same job has under another path already: in a local directory it is copied, not fetched. (In a
-//! cache both paths are links to one blob.)
+//! A file whose content is on the disk already. What the same job has under another path is copied in a local directory. (In a
+//! cache both paths are links to one blob.) What other repositories have: `elsewhere.rs`.
+
+mod elsewhere;
 
 use std::sync::Arc;
 
@@ -12,10 +14,12 @@ use super::{
     transfer::hint,
 };
 use crate::{
-    cache::{self, Check, LockWait},
+    cache::{self, Check, LockWait, Twin},
     model::{CommitHash, Destination, FileRecord},
     store::FileDone,
 };
+
+pub(super) use self::elsewhere::bring;
 
 /// Twins that are looked at: a job may have thousands, and the first that is in its place will do.
 const LOOKED_AT: u32 = 8;
@@ -36,7 +40,7 @@ pub(super) async fn copy(
     if twins.is_empty() {
         return Ok(None);
     }
-    let hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
     let (files, wanted, progress) = (store.clone(), file.clone(), context.clone());
     let (handle, hints) = (Handle::current(), jobs.clone());
     let twin = blocking_until_stopped(context, move |stopped| {
@@ -53,6 +57,17 @@ pub(super) async fn copy(
     })
     .await?;
     let Some(twin) = twin else { return Ok(None) };
+    fill(context, store, commit, file, twin).await
+}
+
+/// Copies a twin to where the file belongs; `None` when its bytes are not those of the digest.
+pub(super) async fn fill(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    file: &FileRecord,
+    twin: Twin,
+) -> Result<Option<FileDone>, JobStop> {
     finish::check_space(context, store, file).await?;
     context.progress.file_stage(file, "copying");
     let (files, commit, wanted, progress) = (store.clone(), commit.clone(), file.clone(), context.clone());
@@ -77,9 +92,9 @@ pub(super) async fn copy(
         Ok((partial, Some(stamp)))
     })
     .await;
-    drop(hashing);
     let (partial, stamp) = copied?;
     // It spoke of bytes that were fetched; these are others.
+    let jobs = &context.shared.store;
     hint(jobs.drop_claim(partial).await);
     let Some(stamp) = stamp else { return Ok(None) };
     hint(jobs.vouch(verified(&stamp, file.digest)).await);

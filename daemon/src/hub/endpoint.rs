@@ -12,6 +12,9 @@ use crate::model::{CommitHash, RepoId, RepoKind, RepoPath, Revision};
 /// Hosts that are the Hub itself under another name: a link that names one of them means "this endpoint".
 const HUB_HOSTS: [&str; 4] = ["huggingface.co", "www.huggingface.co", "hf.co", "hub-ci.huggingface.co"];
 
+/// What the configuration calls that which `HF_ENDPOINT` names: to people it says nothing.
+const UNNAMED: &str = "default";
+
 /// A base address: `http` or `https`, perhaps with a path of its own, never with user, query or fragment.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -109,6 +112,15 @@ impl Endpoint {
     /// The name from the configuration.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// For people: its name where they have given it one, else its host.
+    pub fn told(&self) -> String {
+        if self.name == UNNAMED {
+            self.host()
+        } else {
+            self.name.clone()
+        }
     }
 
     /// The base address.

@@ -70,7 +70,7 @@ pub enum Asked {
 impl About {
     pub(super) fn new(endpoint: &Endpoint, kind: RepoKind, repo_id: &RepoId, asked: Asked) -> Self {
         Self {
-            endpoint: endpoint.name().to_owned(),
+            endpoint: endpoint.told(),
             pages: endpoint.pages().clone(),
             repo: Some((kind, repo_id.clone())),
             asked,
@@ -79,7 +79,7 @@ impl About {
 
     pub(super) fn of_endpoint(endpoint: &Endpoint, asked: Asked) -> Self {
         Self {
-            endpoint: endpoint.name().to_owned(),
+            endpoint: endpoint.told(),
             pages: endpoint.pages().clone(),
             repo: None,
             asked,

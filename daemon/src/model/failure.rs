@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::JobId;
+
 /// Stable kinds; the words are what JSON and the wire have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(
@@ -101,8 +103,38 @@ impl Failure {
     }
 }
 
+/// How hints name the command that tries again: without an id, as nobody knows one where they are written.
+const RETRY: &str = "`hfctl retry`";
+
+impl Failure {
+    /// The hint for who looks at a job: its commands can be pasted.
+    pub fn hint_for(&self, job: &JobId) -> String {
+        self.hint.replace(RETRY, &format!("`hfctl retry {job}`"))
+    }
+
+    /// The hint for who asked something and has no job.
+    pub fn hint_alone(&self) -> String {
+        self.hint.replace(&format!("run {RETRY}"), "try again")
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind, self.message)
     }
+}
+
+#[test]
+fn commands_of_hints_can_be_pasted() {
+    let failure = Failure::new(
+        FailureKind::Gated,
+        "it is gated",
+        "accept its terms, then run `hfctl retry`",
+    );
+    let job = JobId::parse("5d2k8q0x1a").expect("an id");
+    assert_eq!(
+        failure.hint_for(&job),
+        "accept its terms, then run `hfctl retry 5d2k8q0x1a`"
+    );
+    assert_eq!(failure.hint_alone(), "accept its terms, then try again");
 }

@@ -99,7 +99,28 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens a database to copy it, whatever its version: the statement that writes the copy is no query to SQLite.
 pub(super) fn open_copier(path: &Path) -> Result<Connection, StoreError> {
-    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let open = || connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let db = open()?;
+    match read_something(&db) {
+        Err(error) if is_half_written(&error) => {
+            drop(db);
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            read_something(&connect(path, flags)?).act("roll back what a kill left")?;
+            open()
+        }
+        // What else is wrong with it is told by who uses it.
+        _ => Ok(db),
+    }
+}
+
+fn read_something(db: &Connection) -> rusqlite::Result<()> {
+    db.query_row("PRAGMA schema_version", [], |_| Ok(()))
+}
+
+/// Before it had its write-ahead log: a kill in that moment leaves a rollback journal, which only a writer may play back.
+fn is_half_written(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code == Some(rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place")]

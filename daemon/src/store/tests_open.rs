@@ -46,6 +46,32 @@ fn somebody_elses_database_is_left_alone() {
     ));
 }
 
+/// What a kill leaves in the moment in which the database is made: pages of a change that was not committed, and the journal that
+/// has those before it.
+#[test]
+fn a_kill_while_it_is_made_is_rolled_back() {
+    let (making, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    #[expect(clippy::disallowed_methods, reason = "a test plays a daemon that dies")]
+    let db = rusqlite::Connection::open(making.path().join("jobs.db")).unwrap();
+    db.execute_batch("CREATE TABLE t (x); DROP TABLE t; PRAGMA cache_size = 1; BEGIN; CREATE TABLE big (x);")
+        .unwrap();
+    for _ in 0..50 {
+        db.execute("INSERT INTO big VALUES (randomblob(4000))", []).unwrap();
+    }
+    for name in ["jobs.db", "jobs.db-journal"] {
+        std::fs::copy(making.path().join(name), dir.path().join(name)).unwrap();
+    }
+    drop(db);
+    #[expect(clippy::disallowed_methods, reason = "a test looks at what it made")]
+    let reader =
+        rusqlite::Connection::open_with_flags(dir.path().join("jobs.db"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .unwrap();
+    let refused = reader.query_row("PRAGMA schema_version", [], |_| Ok(()));
+    assert!(refused.is_err(), "only a writer can read this");
+    drop(reader);
+    Fixture::open(dir).close();
+}
+
 #[test]
 fn a_ruined_hint_database_costs_hints_only() {
     let dir = Fixture::new().close();

@@ -20,8 +20,11 @@ use crate::paths::{self, Env, process_env};
 use crate::retry::Backoff;
 use crate::view::json::ServerJson;
 
-/// How long a daemon may take to answer: opening the database and healing after a crash are quick.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a daemon may take to answer, as with systemd's units. Opening the database and healing after a crash are quick; a new
+/// version copies the database first, and a disk may be busy.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// After this the waiting is told.
+const UNUSUAL: Duration = Duration::from_secs(5);
 /// hfetchd's exit code for a state directory that another daemon holds.
 const BUSY: i32 = 75;
 
@@ -48,7 +51,12 @@ pub(super) async fn run(context: &Context, args: &StartArgs) -> Result<Exit, Cli
     let mut child = spawn(context, args, &program, &socket, log)
         .map_err(|error| CliError::new(Exit::Failed, format!("cannot start {}: {error}", program.display())))?;
     context.on_interrupt(format!("interrupted; hfetchd (pid {}) goes on starting", child.id()));
-    let daemon = wait_for_answer(&mut child, &socket)
+    let unusual = || {
+        context
+            .out
+            .note(&format!("hfetchd is still starting; its log is {}", log_path.display()))
+    };
+    let daemon = wait_for_answer(&mut child, &socket, unusual)
         .await
         .map_err(|failure| explain(failure, &log_path, log_begins))?;
     let info = server_info(&daemon).await?;
@@ -188,9 +196,14 @@ enum StartFailure {
     Unwatchable(io::Error),
 }
 
-async fn wait_for_answer(child: &mut Child, socket: &Path) -> Result<connect::Daemon, StartFailure> {
+async fn wait_for_answer(
+    child: &mut Child,
+    socket: &Path,
+    unusual: impl FnOnce(),
+) -> Result<connect::Daemon, StartFailure> {
     let started = Instant::now();
     let mut backoff = Backoff::default();
+    let mut unusual = Some(unusual);
     loop {
         if let Ok(daemon) = connect::dial_local(socket).await {
             return Ok(daemon);
@@ -200,6 +213,11 @@ async fn wait_for_answer(child: &mut Child, socket: &Path) -> Result<connect::Da
         }
         if started.elapsed() > PATIENCE {
             return Err(StartFailure::Silent(child.id()));
+        }
+        if started.elapsed() > UNUSUAL
+            && let Some(tell) = unusual.take()
+        {
+            tell();
         }
         tokio::time::sleep(backoff.step().min(Duration::from_millis(200))).await;
     }

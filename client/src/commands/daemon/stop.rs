@@ -15,8 +15,8 @@ use crate::exit::Exit;
 use crate::retry::Backoff;
 use crate::view::json::StoppedJson;
 
-/// A clean stop takes at most 5 s; twice that is a daemon in trouble.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A clean stop takes at most 5 s, but for what a busy disk makes of the last syncs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
     let stopped = stop(context).await?;

@@ -28,7 +28,7 @@ pub(crate) fn event(event: &Event) -> v1::Event {
         user: event.user.clone(),
         state: job_state(event.what.state).into(),
         hold_reason: hold_reason(event.what.hold_reason).into(),
-        failure: event.what.failure.as_ref().map(failure),
+        failure: (event.what.failure.as_ref()).map(|why| failure(why, Some(&event.job_id))),
         file: event.what.file.clone(),
         detail: event.what.detail.clone(),
         commit: event.what.commit.clone(),

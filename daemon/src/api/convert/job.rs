@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::spec::kind_to_wire;
 use crate::{
     engine::{Engine, FileReading, Forecast, ProgressReading},
-    model::{Destination, Failure, FileState, HoldReason, Job, JobState, Priority, Trust},
+    model::{Destination, Failure, FileState, HoldReason, Job, JobId, JobState, Priority, Trust},
 };
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
@@ -16,11 +16,12 @@ pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-pub(crate) fn failure(failure: &Failure) -> v1::Failure {
+/// A failure, of a job or of a question without one.
+pub(crate) fn failure(failure: &Failure, of: Option<&JobId>) -> v1::Failure {
     v1::Failure {
         kind: failure.kind.as_str().to_owned(),
         message: failure.message.clone(),
-        hint: failure.hint.clone(),
+        hint: of.map_or_else(|| failure.hint_alone(), |id| failure.hint_for(id)),
     }
 }
 
@@ -107,7 +108,7 @@ fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         created_at: Some(timestamp(job.created_at)),
         started_at: job.started_at.map(timestamp),
         ended_at: job.ended_at.map(timestamp),
-        failure: job.failure.as_ref().map(failure),
+        failure: job.failure.as_ref().map(|why| failure(why, Some(&job.id))),
         files: job.spec.selection.files.clone(),
         include: job.spec.selection.include.clone(),
         exclude: job.spec.selection.exclude.clone(),
@@ -171,6 +172,6 @@ pub(crate) fn file(file: &FileReading) -> v1::File {
         state: state.into(),
         bytes_done: file.bytes_done,
         reused: record.reused,
-        failure: record.failure.as_ref().map(failure),
+        failure: record.failure.as_ref().map(|why| failure(why, None)),
     }
 }

@@ -4,6 +4,7 @@ mod cache;
 mod containment;
 mod crash;
 mod disk;
+mod elsewhere;
 mod keep;
 mod local_dir;
 mod locks;

@@ -1,0 +1,89 @@
+//! A large file whose content another repository of a cache has already: it is linked or copied, not fetched.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::fill;
+use crate::{
+    cache::{self, Check, ErrorKind, LockWait},
+    config::Mode,
+    engine::{
+        finish::{is_vouched, lock_note, patience, verified},
+        shared::{JobContext, blocking, blocking_until_stopped},
+        small::SMALL,
+        stop::JobStop,
+        transfer::hint,
+    },
+    model::{CommitHash, FileRecord, Trust},
+    store::{FileDone, Scope},
+};
+
+/// Makes the file from a blob of another repository; `None` when there is none of its name, or its bytes are others.
+pub(in crate::engine) async fn bring(
+    context: &Arc<JobContext>,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    file: &FileRecord,
+) -> Result<Option<FileDone>, JobStop> {
+    // Less is fetched as quickly as looked for.
+    if file.size < SMALL || context.spec.force_download {
+        return Ok(None);
+    }
+    let caches = context.shared.config().storage.caches.clone();
+    let (files, wanted) = (store.clone(), file.clone());
+    let found = blocking(move || files.look_elsewhere(&caches, wanted.size, &wanted.digest)).await;
+    let Some(found) = found else { return Ok(None) };
+    let jobs = context.shared.store.clone();
+    let trust = jobs.job(Scope::All, &context.id).await?.trust;
+    if !may_have(context.shared.mode, trust) {
+        return Ok(None);
+    }
+    tracing::debug!(file = %file.path, from = %found.twin.path().display(), "another repository has it");
+    let hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    context.progress.file_stage(file, "verifying");
+    let (files, commit_now, wanted, progress) = (store.clone(), commit.clone(), file.clone(), context.clone());
+    let (handle, hints) = (Handle::current(), jobs.clone());
+    let (found, stamp) = blocking_until_stopped(context, move |stopped| {
+        let check = Check {
+            vouched: &|stamp| is_vouched(&handle, &hints, stamp, wanted.digest),
+            cancel: stopped,
+            progress: &|_| progress.progress.moved(),
+        };
+        let waiting = |wait: &LockWait| lock_note(&progress, &wanted, wait);
+        let patience = patience(&waiting, stopped);
+        let shared = match files.share(&found, (wanted.size, &wanted.digest), &check, &patience) {
+            Err(error) if error.kind() != ErrorKind::Cancelled => {
+                tracing::warn!(%error, from = %found.twin.path().display(), "cannot be shared");
+                None
+            }
+            shared => shared?,
+        };
+        let link = |stamp| files.link(&commit_now, &wanted.path, &wanted.digest, stamp, &patience);
+        Ok((found, shared.map(link).transpose()?))
+    })
+    .await?;
+    drop(hashing);
+    let Some(stamp) = stamp else {
+        return fill(context, store, commit, file, found.twin).await;
+    };
+    hint(jobs.vouch(verified(&stamp, file.digest)).await);
+    Ok(Some(FileDone {
+        id: file.id,
+        reused: true,
+    }))
+}
+
+/// What lies in the cache of a shared daemon was fetched with somebody's token. That this user may have such bytes as well is
+/// known when an origin lists them in a repository that he may read; a mirror could list any hash.
+fn may_have(mode: Mode, trust: Option<Trust>) -> bool {
+    mode == Mode::User || trust == Some(Trust::Origin)
+}
+
+#[test]
+fn on_a_shared_daemon_a_mirror_gives_nobody_the_bytes_of_others() {
+    assert!(may_have(Mode::User, Some(Trust::Mirror)));
+    assert!(may_have(Mode::System, Some(Trust::Origin)));
+    assert!(!may_have(Mode::System, Some(Trust::Mirror)));
+    assert!(!may_have(Mode::System, None));
+}
