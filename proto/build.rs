@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
         .build_client(std::env::var_os("CARGO_FEATURE_CLIENT").is_some())
+        .codec_path("crate::codec::Codec")
         // hfctl and hfetchd choose their own transport (a Unix socket).
         .build_transport(false)
         .compile_fds(descriptors)?;

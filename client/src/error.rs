@@ -129,6 +129,10 @@ pub(crate) fn verdict(reason: Option<&str>, code: Code) -> (Exit, Option<&'stati
         ),
         Some(reason::SCHEDULE_ID_AMBIGUOUS) => (Exit::Usage, Some("give more characters of the id")),
         Some(reason::ALIAS_NOT_FOUND) => (Exit::NotFound, Some("`hfctl alias list` shows all aliases")),
+        Some(reason::REPO_NOT_FOUND) => (
+            Exit::NotFound,
+            Some("check the spelling; a private repository shows itself to a token that may read it"),
+        ),
         Some(reason::REQUEST_ID_REUSED) => (
             Exit::Failed,
             Some("a request id stands for one request only: use another one, or leave --request-id out"),
@@ -207,6 +211,7 @@ mod tests {
         };
         check(Code::NotFound, reason::JOB_NOT_FOUND, Exit::NotFound);
         check(Code::NotFound, reason::ALIAS_NOT_FOUND, Exit::NotFound);
+        check(Code::NotFound, reason::REPO_NOT_FOUND, Exit::NotFound);
         check(Code::InvalidArgument, reason::INVALID_ARGUMENT, Exit::Usage);
         check(Code::PermissionDenied, reason::PERMISSION_DENIED, Exit::NotAllowed);
         check(Code::Unauthenticated, reason::UNAUTHENTICATED, Exit::NotAllowed);

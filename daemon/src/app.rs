@@ -104,7 +104,6 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         mode,
         state_dir,
         socket,
-        files,
         ..
     } = loaded;
     let operator_group = config.control.operator_group.clone();
@@ -154,7 +153,6 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         started_at,
         state_dir: show(&state_dir),
         socket: show(&socket),
-        config_files: files.iter().map(show).collect(),
     };
     let told = manager.clone();
     let started = sender.borrow().clone();

@@ -1,6 +1,7 @@
 //! The wire of hfetch and nothing else: generated messages and services, the stable reasons of errors, the rule for the
 //! default socket path. Both ends depend on it; it knows neither.
 
+pub mod codec;
 pub mod reason;
 pub mod socket;
 

@@ -18,6 +18,8 @@ pub const SCHEDULE_NOT_FOUND: &str = "SCHEDULE_NOT_FOUND";
 pub const SCHEDULE_ID_AMBIGUOUS: &str = "SCHEDULE_ID_AMBIGUOUS";
 /// No alias of that name.
 pub const ALIAS_NOT_FOUND: &str = "ALIAS_NOT_FOUND";
+/// No endpoint has such a repository or revision, or shows it to the caller.
+pub const REPO_NOT_FOUND: &str = "REPO_NOT_FOUND";
 /// No such repository or revision in the cache.
 pub const NOT_CACHED: &str = "NOT_CACHED";
 /// The same request id with another request.

@@ -42,6 +42,28 @@ async fn measures_how_limits_hold() {
 }
 
 #[tokio::test]
+async fn measures_the_control_plane() {
+    programs();
+    let folder = tempfile::tempdir().expect("folder");
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_bench"));
+    bench
+        .args(["--no-build", "--service", "--quick", "--folder"])
+        .arg(folder.path());
+    let (said, told) = ran(bench).await;
+    let rows: Vec<Vec<&str>> = said.lines().skip(2).map(|line| line.split(" | ").collect()).collect();
+    assert_eq!(rows.len(), 9, "{said}\n{told}");
+    for row in rows.iter().filter(|row| row[2] != " |") {
+        assert!(
+            row[1].contains(|found: char| ('1'..='9').contains(&found)),
+            "{row:?}\n{said}"
+        );
+    }
+    assert!(rows[2][0].contains("100 on 4 connections"), "{said}");
+    let left = std::fs::read_dir(folder.path()).expect("readable").count();
+    assert_eq!(left, 0, "it cleans up");
+}
+
+#[tokio::test]
 async fn measures_rows_with_and_without_a_daemon() {
     // It takes what lies beside it.
     programs();

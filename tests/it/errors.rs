@@ -152,6 +152,11 @@ async fn calls_that_cannot_work_say_so_at_once() -> anyhow::Result<()> {
         (&["show", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["cancel", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["submit", "tini"], 4, &["tini"]),
+        (
+            &["endpoint", "probe", "--repo", "org/none"],
+            4,
+            &["no endpoint lists org/none"],
+        ),
     ] {
         let ran = scratch.hfctl(args).await?;
         let what = format!("{args:?}: exit {}\n{}", ran.code, ran.stderr);

@@ -2,6 +2,7 @@
 //! is a property of the scheduler, and has its tests there.
 
 mod shares;
+mod users;
 mod windows;
 
 use std::time::Duration;

@@ -46,6 +46,26 @@ async fn what_a_killed_daemon_leaves_is_no_obstacle() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn status_names_the_files_of_the_last_reload() -> anyhow::Result<()> {
+    let scratch = Scratch::new("http://127.0.0.1:9")?;
+    let daemon = scratch.daemon().await?;
+    let files = async || -> anyhow::Result<serde_json::Value> {
+        let status = scratch.hfctl(["daemon", "status", "--json"]).await?.json()?;
+        Ok(status["config_files"].clone())
+    };
+    assert_eq!(files().await?, serde_json::json!([]));
+    let folder = scratch.path("home/.config/hfetch");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("config.toml");
+    fs::write(&file, "[transfer]\nconnections = 4\n")?;
+    assert_eq!(files().await?, serde_json::json!([]), "it is not read yet");
+    scratch.hfctl(["daemon", "reload"]).await?.ok()?;
+    assert_eq!(files().await?, serde_json::json!([file]));
+    daemon.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_restart_that_cannot_succeed_stops_nothing() -> anyhow::Result<()> {
     let scratch = Scratch::new("http://127.0.0.1:9")?;
     let daemon = scratch.daemon().await?;

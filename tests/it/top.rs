@@ -97,6 +97,8 @@ async fn the_terminal_is_given_back() -> anyhow::Result<()> {
         ("type \\x03", 0),
         ("signal SIGINT", 130),
         ("signal SIGTERM", 130),
+        // The terminal's window is closed, or the line to it is cut.
+        ("signal SIGHUP", 130),
     ] {
         let Some((came, ended)) = play(&scratch, &["see no jobs", end]).await? else {
             return Ok(());

@@ -15,14 +15,13 @@ use hfetch_proto::v1::{
     admin_service_client::AdminServiceClient, event_service_client::EventServiceClient,
     job_service_client::JobServiceClient, name_service_client::NameServiceClient,
 };
-use hyper_util::rt::TokioIo;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     net::UnixStream,
     process::{Child, Command},
     time::{Instant, sleep},
 };
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 
 use crate::own_network;
 
@@ -30,7 +29,7 @@ mod callers;
 mod process;
 mod ran;
 
-pub use callers::channel_as;
+pub use callers::{channel_as, channel_to};
 pub use process::{cpu_seconds, file_bytes, memory, peak_memory};
 pub use ran::Ran;
 
@@ -242,14 +241,7 @@ impl Scratch {
     /// # Errors
     /// When nobody answers.
     pub async fn channel(&self) -> anyhow::Result<Channel> {
-        let path = self.socket();
-        let connect = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        Ok(Endpoint::from_static("http://localhost")
-            .connect_with_connector(connect)
-            .await?)
+        channel_to(self.socket()).await
     }
 
     /// A client of the jobs' service.

@@ -42,8 +42,6 @@ pub struct ServerFacts {
     pub state_dir: String,
     /// Where it listens.
     pub socket: String,
-    /// Files that the configuration came from.
-    pub config_files: Vec<String>,
 }
 
 pub(super) struct AdminApi {
@@ -100,7 +98,7 @@ impl v1::admin_service_server::AdminService for AdminApi {
             started_at: Some(convert::timestamp(self.facts.started_at)),
             state_dir: self.facts.state_dir.clone(),
             socket: self.facts.socket.clone(),
-            config_files: self.facts.config_files.clone(),
+            config_files: config.files.iter().map(|path| path.display().to_string()).collect(),
             cache: config
                 .storage
                 .caches

@@ -52,6 +52,7 @@ impl From<CallError> for Status {
                 Status::with_error_details(Code::InvalidArgument, text, details)
             }
             CallError::NoSuchAlias(_) => refuse(Code::NotFound, reason::ALIAS_NOT_FOUND, message),
+            CallError::NoSuchRepo(_) => refuse(Code::NotFound, reason::REPO_NOT_FOUND, message),
             CallError::NotCached(_) => refuse(Code::NotFound, reason::NOT_CACHED, message),
             CallError::NotAllowed(_) => refuse(Code::PermissionDenied, reason::PERMISSION_DENIED, message),
             CallError::HubUnreachable(_) => refuse(Code::Unavailable, reason::HUB_UNREACHABLE, message),

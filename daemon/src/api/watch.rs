@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use futures_util::{StreamExt as _, stream::Map};
 use hfetch_proto::{reason, v1};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
@@ -40,7 +41,10 @@ pub(super) struct EventApi {
     pub(super) tasks: TaskTracker,
 }
 
-type Sender = mpsc::Sender<Result<v1::WatchResponse, Status>>;
+/// Boxed: a queue has room for 32 of them from the beginning, there are thousands of queues, and a message is large.
+type Message = Result<Box<v1::WatchResponse>, Status>;
+type Sender = mpsc::Sender<Message>;
+type Unboxed = fn(Message) -> Result<v1::WatchResponse, Status>;
 
 /// Why a watch ends.
 enum End {
@@ -57,7 +61,7 @@ impl From<CallError> for End {
 
 #[tonic::async_trait]
 impl v1::event_service_server::EventService for EventApi {
-    type WatchStream = ReceiverStream<Result<v1::WatchResponse, Status>>;
+    type WatchStream = Map<ReceiverStream<Message>, Unboxed>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = Caller::of(&request)?;
@@ -96,7 +100,8 @@ impl v1::event_service_server::EventService for EventApi {
                 let _told = sender.try_send(Err(status));
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let unboxed: Unboxed = |message| message.map(|message| *message);
+        Ok(Response::new(ReceiverStream::new(receiver).map(unboxed)))
     }
 }
 
@@ -259,7 +264,7 @@ impl Watch {
                 .any(|(known, last)| *known == id && *last == reading);
             if !same {
                 let body = Body::Progress(convert::progress_sample(&id, &reading));
-                let room = sender.try_send(Ok(v1::WatchResponse { body: Some(body) }));
+                let room = sender.try_send(Ok(Box::new(v1::WatchResponse { body: Some(body) })));
                 sent |= room.is_ok();
             }
             now.push((id, reading));
@@ -279,9 +284,8 @@ async fn next(live: &mut Events) -> Option<std::sync::Arc<Event>> {
     }
 }
 
-async fn send(sender: &Sender, body: Body) -> Result<(), End> {
-    sender
-        .send(Ok(v1::WatchResponse { body: Some(body) }))
-        .await
-        .map_err(|_| End::Gone)
+/// Boxes the message before it waits: what a watcher waits with stays small.
+fn send(sender: &Sender, body: Body) -> impl Future<Output = Result<(), End>> + Send {
+    let message = Ok(Box::new(v1::WatchResponse { body: Some(body) }));
+    async move { sender.send(message).await.map_err(|_| End::Gone) }
 }

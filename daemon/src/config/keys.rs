@@ -45,7 +45,7 @@ const fn at_start(name: &'static str, shape: Shape) -> Key {
 }
 
 /// In the order of printing.
-pub(super) const KEYS: [Key; 49] = [
+pub(super) const KEYS: [Key; 52] = [
     live("storage.cache", Shape::TextOrList),
     live("storage.local_roots", Shape::List),
     live("storage.min_free", Shape::Quantity),
@@ -87,6 +87,9 @@ pub(super) const KEYS: [Key; 49] = [
     live("users.NAME.max_queued", Shape::Integer),
     live("users.NAME.weight", Shape::Integer),
     live("users.NAME.budget", Shape::Text),
+    live("users.NAME.max_connections", Shape::Quantity),
+    live("users.NAME.max_active", Shape::Quantity),
+    live("users.NAME.max_disk", Shape::Quantity),
     live("jobs.keep", Shape::Text),
     live("jobs.keep_count", Shape::Integer),
     live("jobs.keep_files", Shape::Text),

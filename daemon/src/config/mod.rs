@@ -92,6 +92,8 @@ pub struct Config {
     pub log: LogOptions,
     /// `[metrics]`.
     pub metrics: MetricsOptions,
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
     /// What is no mistake, but should be known.
     pub warnings: Vec<String>,
     settings: Vec<Setting>,
@@ -115,8 +117,6 @@ pub struct Loaded {
     pub state_dir: PathBuf,
     /// Where callers connect.
     pub socket: PathBuf,
-    /// The files that were read, in order.
-    pub files: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -128,7 +128,7 @@ impl Loaded {
         };
         let mut text = format!("# mode: {mode}\n# state: {}\n", origin::shown(&self.state_dir));
         text.push_str(&format!("# socket: {}\n", origin::shown(&self.socket)));
-        for file in &self.files {
+        for file in &self.config.files {
             text.push_str(&format!("# read: {}\n", origin::shown(file)));
         }
         text.push_str(&settings::print(&self.config.settings));
@@ -159,11 +159,13 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Mistakes> {
         return Err(Mistakes::of(bug));
     };
     Ok(Loaded {
-        config,
+        config: Config {
+            files: texts.into_iter().map(|(path, _)| path).collect(),
+            ..config
+        },
         mode: places.mode,
         state_dir: places.state_dir,
         socket: places.socket,
-        files: texts.into_iter().map(|(path, _)| path).collect(),
     })
 }
 
@@ -245,6 +247,7 @@ fn read_sections(reader: &mut Reader, mut root: Table, context: &Context<'_>) ->
         users: users?,
         log: log?,
         metrics: metrics?,
+        files: Vec::new(),
         warnings: std::mem::take(&mut reader.warnings),
         settings: std::mem::take(&mut reader.settings),
     })

@@ -81,7 +81,7 @@ pub(super) fn open(place: &Place) -> Result<CacheStore, CallError> {
     opened.map_err(|error| failed(&error))
 }
 
-fn survey(place: &Place) -> Result<Survey, CallError> {
+pub(super) fn survey(place: &Place) -> Result<Survey, CallError> {
     open(place)?.survey().map_err(|error| failed(&error))
 }
 

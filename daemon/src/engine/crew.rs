@@ -51,6 +51,8 @@ struct Crew<'a> {
     /// The wish that waits, and the endpoints it is for.
     request: Option<(Request, Vec<usize>)>,
     most: usize,
+    /// It was told that the job waits for its user's other connections.
+    told_full: bool,
 }
 
 /// Runs until the file is whole. When it ends, no connection of the file is left.
@@ -70,6 +72,7 @@ pub(super) async fn run(
         flights: HashMap::new(),
         request: None,
         most: transfer.most_connections(),
+        told_full: false,
     };
     let outcome = crew.work().await;
     crew.context.cancel.cancel();
@@ -157,6 +160,7 @@ impl Crew<'_> {
             let wish = Wish {
                 any_of: able.iter().map(|index| self.context.sources[*index]).collect(),
                 has: u32::try_from(self.flights.len()).unwrap_or(u32::MAX),
+                user: self.context.owner.uid,
                 bytes: self.transfer.segment_bytes(Usual::default()),
             };
             self.request = Some((self.context.shared.sources.request(wish), able));
@@ -321,9 +325,23 @@ impl Crew<'_> {
         }
     }
 
+    /// Tells people that all the connections that the user may have are at other files.
+    fn say_whether_full(&mut self) {
+        let full = match self.flights.is_empty() {
+            true => self.context.shared.sources.user_is_full(self.context.owner.uid),
+            false => None,
+        };
+        if full.is_some() || self.told_full {
+            self.told_full = full.is_some();
+            let doing = full.as_deref().unwrap_or("downloading");
+            self.context.progress.file_stage(&self.transfer.file, doing);
+        }
+    }
+
     /// Cuts what stands still.
     fn on_tick(&mut self) {
         self.note_progress();
+        self.say_whether_full();
         let mut longest = vec![Duration::ZERO; self.in_vain.len()];
         for flight in self.flights.values().filter(|flight| flight.stalled.is_none()) {
             longest[flight.index] = longest[flight.index].max(flight.flow.read().idle);

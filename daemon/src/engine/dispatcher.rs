@@ -2,6 +2,8 @@
 //!
 //! It hears of users' changes as everybody does, by committed events: a change whose caller went away is heard all the same.
 
+mod full;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -16,6 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::full::Full;
 use super::{
     Events, access, admission, budgets,
     clearing::Clearing,
@@ -216,6 +219,7 @@ impl Dispatcher {
 
     /// Takes jobs off the queue while there is room.
     async fn start_jobs(&mut self) {
+        let full = self.look_who_is_full();
         let most = self.shared.config().transfer.max_active_jobs as usize;
         let working = self.jobs.values().filter(|active| active.held_until.is_none()).count();
         let room = most
@@ -228,7 +232,12 @@ impl Dispatcher {
         let limit = u32::try_from(room + self.jobs.len()).unwrap_or(u32::MAX);
         let config = self.shared.config();
         let weight = move |user: &str| config.users.of(user).weight;
-        let queued = match self.shared.store.next_queued(limit, weight).await {
+        let queued = match self
+            .shared
+            .store
+            .next_queued(limit, full.into_keys().collect(), weight)
+            .await
+        {
             Ok(queued) => queued,
             Err(error) => {
                 tracing::error!(%error, "the queue cannot be read");
@@ -238,6 +247,11 @@ impl Dispatcher {
         let fresh = queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id));
         let bounded = budgets::are_set(&self.shared.config());
         for job in fresh.take(room).collect::<Vec<_>>() {
+            if self.look_who_is_full().contains_key(&job.owner.uid) {
+                // Its place is another's.
+                self.look_at_queue = true;
+                continue;
+            }
             let held = if bounded {
                 self.hold_unaffordable(&job).await
             } else {
@@ -277,7 +291,9 @@ impl Dispatcher {
         self.shared.board.put(&job.id, job.owner.uid, context.progress.clone());
         context.progress.lost(self.shared.ledgers.take_lost(&job.id));
         let config = self.shared.config();
-        self.shared.gate.enter(&job, config.users.of(&job.owner.user).weight);
+        let options = config.users.of(&job.owner.user);
+        self.shared.gate.enter(&job, options.weight);
+        self.shared.sources.bound(&job.owner, options.max_connections);
         self.shared
             .bells
             .enter(&config, &job.id, &job.spec.pacing, self.shared.clock.now());

@@ -200,7 +200,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             // All have answered, and none has it: the network is in order.
             return Err(match is_there {
                 true => CallError::HubUnreachable(text),
-                false => CallError::invalid("repo_id", text),
+                false => CallError::NoSuchRepo(text),
             });
         }
     };

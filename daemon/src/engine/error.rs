@@ -16,6 +16,9 @@ pub enum CallError {
     /// No such alias.
     #[error("no alias `{0}`")]
     NoSuchAlias(String),
+    /// All endpoints have answered, and none has it.
+    #[error("{0}")]
+    NoSuchRepo(String),
     /// Not in the cache.
     #[error("{0} is not in the cache")]
     NotCached(String),

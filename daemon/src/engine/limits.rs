@@ -168,6 +168,7 @@ fn apply(shared: &Shared) -> Option<Timestamp> {
     }
     tracing::debug!(?rates, "limits");
     shared.gate.set_rates(&rates, |user| config.users.of(user).weight);
+    shared.sources.bound_all(|user| config.users.of(user).max_connections);
     edges.into_iter().min()
 }
 

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     courtesy,
     disk_pool::DiskPool,
+    dispatcher::Full,
     forecast::Forecasts,
     gate::Gate,
     gated::AccessWaits,
@@ -85,6 +86,10 @@ pub(super) struct Shared {
     pub(super) reserving: AsyncMutex<()>,
     /// What jobs at work still need on their disks.
     pub(super) promises: Promises,
+    /// Who begins nothing now, and why.
+    pub(super) full_users: Mutex<Full>,
+    /// Held while it is looked at what a user may keep on disk.
+    pub(super) allowing: AsyncMutex<()>,
     /// Held while room is made for a job.
     pub(super) making_room: Arc<AsyncMutex<()>>,
     /// Dry runs at a time: each may list a hundred thousand files.
@@ -148,6 +153,8 @@ impl Shared {
             hashing: Semaphore::new(HASHING_THREADS),
             boot: boot_id(),
             promises: Promises::default(),
+            full_users: Mutex::default(),
+            allowing: AsyncMutex::new(()),
             reserving: AsyncMutex::new(()),
             making_room: Arc::default(),
             previews: Semaphore::new(PREVIEWS),

@@ -6,6 +6,7 @@
 mod book;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::{
     sync::{
@@ -64,6 +65,7 @@ pub(super) struct Slot {
     sources: Sources,
     /// To which.
     pub(super) source: SourceId,
+    user: u32,
     served: AtomicBool,
 }
 
@@ -163,10 +165,11 @@ impl Sources {
             book.match_up(now)
         };
         // Without the lock: a grant that nobody takes any more gives itself back.
-        for (grant, source) in grants {
+        for (grant, source, user) in grants {
             let slot = Slot {
                 sources: self.clone(),
                 source,
+                user,
                 served: AtomicBool::new(false),
             };
             let _withdrawn = grant.send(slot);
@@ -351,6 +354,9 @@ impl Drop for Slot {
         {
             let mut book = lock(&self.sources.book);
             book.active -= 1;
+            if let Some(user) = book.users.get_mut(&self.user) {
+                user.active -= 1;
+            }
             let state = &mut book.sources[self.source];
             state.active -= 1;
             state.served -= u32::from(self.served.load(Relaxed));

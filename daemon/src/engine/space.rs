@@ -1,5 +1,7 @@
 //! Space that jobs at work still need, by file system: a job begins when all of what it lacks fits beside what the others lack.
 
+mod allowance;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
@@ -60,6 +62,11 @@ impl Promises {
         None
     }
 
+    /// The jobs that were promised space.
+    pub(super) fn ids(&self) -> HashSet<JobId> {
+        lock(&self.0).keys().cloned().collect()
+    }
+
     /// A job is not at work any more.
     pub(super) fn leave(&self, id: &JobId) {
         lock(&self.0).remove(id);
@@ -87,13 +94,14 @@ fn others(promises: &HashMap<JobId, Promise>, id: &JobId, device: u64, place: &P
 /// Promises a planned job, which lacks `bytes` at most, the space for all of it.
 ///
 /// # Errors
-/// A hold with numbers, when that does not fit beside what is promised to others.
+/// A hold with numbers, when its user may not keep so much, or when it does not fit beside what is promised to others.
 pub(super) async fn promise(
     context: &JobContext,
     store: &Arc<cache::Store>,
     commit: &CommitHash,
     bytes: u64,
 ) -> Result<(), JobStop> {
+    let _turn = allowance::enter(context, store, commit, bytes).await?;
     // Where there is plenty nobody counts files.
     if fits(context, store, bytes).await?.is_none() {
         return Ok(());
@@ -154,7 +162,22 @@ async fn missing(context: &JobContext, store: &Arc<cache::Store>, commit: &Commi
             .map(|partial| (partial.digest, partial.allocated_bytes))
             .collect()
     });
-    let partials: Arc<HashMap<Digest, u64>> = Arc::new(partials.await);
+    not_there(context, store, commit, partials.await).await
+}
+
+/// Bytes of files that are not there, with what lies in partial files.
+async fn lacking(context: &JobContext, store: &Arc<cache::Store>, commit: &CommitHash) -> Result<u64, JobStop> {
+    not_there(context, store, commit, HashMap::new()).await
+}
+
+/// Bytes of files that are not there, without some of some contents.
+async fn not_there(
+    context: &JobContext,
+    store: &Arc<cache::Store>,
+    commit: &CommitHash,
+    but: HashMap<Digest, u64>,
+) -> Result<u64, JobStop> {
+    let partials = Arc::new(but);
     // In a cache equal files are one blob.
     let once = matches!(context.spec.destination, Destination::Cache(_));
     let (mut missing, mut last, mut seen) = (0_u64, FileId(0), HashSet::new());

@@ -23,6 +23,7 @@ impl Dispatcher {
     /// Samples rates, and shows jobs as held while nothing of theirs moves.
     pub(super) async fn on_tick(&mut self) {
         self.shared.board.sample();
+        self.look_for_who_is_full();
         self.shared.forecasts.sample(self.shared.gate.is_limited());
         let crowded = self.jobs.len() > 1;
         let give_up_after = self.shared.config().transfer.give_up_after;

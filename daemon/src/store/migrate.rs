@@ -30,6 +30,7 @@ pub(super) const JOBS: Schema = Schema {
         include_str!("sql/jobs_0012.sql"),
         include_str!("sql/jobs_0013.sql"),
         include_str!("sql/jobs_0014.sql"),
+        include_str!("sql/jobs_0015.sql"),
     ],
 };
 /// Hints on partial and verified files.

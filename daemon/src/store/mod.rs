@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod every;
 mod files;
+mod holdings;
 mod jobs;
 mod judgements;
 mod ledger;
@@ -36,6 +37,7 @@ mod schedules;
 mod thread;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -49,6 +51,7 @@ pub use self::{
     block_checks::NewChecks,
     error::StoreError,
     files::{FileDone, PlanHead},
+    holdings::{Held, Holdings, Unfinished},
     jobs::{Filter, MoveNote, Scope, Stuck},
     judgements::{EndpointStats, StoredJudgement},
     ledger::{Asked, InHand},
@@ -244,16 +247,19 @@ impl Store {
             .await
     }
 
-    /// The next queued jobs in line; `weight` tells the share of a user.
+    /// The next queued jobs in line, but of some users none; `weight` tells the share of a user.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn next_queued(
         &self,
         limit: u32,
+        except: HashSet<u32>,
         weight: impl Fn(&str) -> u32 + Send + 'static,
     ) -> Result<Vec<Job>, StoreError> {
-        self.queue.read(move |db| queries::next_queued(db, limit, weight)).await
+        self.queue
+            .read(move |db| queries::next_queued(db, limit, &except, weight))
+            .await
     }
 
     /// Puts held jobs whose next attempt is due back into the queue, except those that are being worked on. Tells when the

@@ -1,5 +1,7 @@
 //! Questions about many jobs.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -121,8 +123,13 @@ const WAITING_USERS: &str = "WITH RECURSIVE line (uid) AS (\
 const WAITING_JOBS: &str =
     "SELECT row, user FROM jobs WHERE state = 'queued' AND uid = ?1 ORDER BY priority DESC, row LIMIT ?2";
 
-/// The next jobs in line: of each user those of higher priority first, then the older ones; users take turns by weight.
-pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> u32) -> Result<Vec<Job>, StoreError> {
+/// The next jobs in line, but of some users none: of each user those of higher priority first, then the older ones; users take turns by weight.
+pub(super) fn next_queued(
+    db: &Connection,
+    limit: u32,
+    except: &HashSet<u32>,
+    weight: impl Fn(&str) -> u32,
+) -> Result<Vec<Job>, StoreError> {
     let mut users = db.prepare_cached(WAITING_USERS).act("read the queue")?;
     let mut waiting = db.prepare_cached(WAITING_JOBS).act("read the queue")?;
     let users = users
@@ -130,7 +137,7 @@ pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> 
         .and_then(Iterator::collect::<Result<Vec<(u32, u64)>, _>>)
         .act("read the queue")?;
     let mut lines = Vec::with_capacity(users.len());
-    for (uid, working) in users {
+    for (uid, working) in users.into_iter().filter(|(uid, _)| !except.contains(uid)) {
         let jobs = waiting
             .query_map(params![uid, limit], |row| Ok((row.get(0)?, row.get(1)?)))
             .and_then(Iterator::collect::<Result<Vec<(i64, String)>, _>>)
@@ -155,24 +162,27 @@ pub(super) fn next_queued(db: &Connection, limit: u32, weight: impl Fn(&str) -> 
     Ok(jobs)
 }
 
+/// Without statistics SQLite takes the index of all held jobs.
+const DUE: &str = "SELECT id FROM jobs INDEXED BY jobs_due WHERE state = 'held' AND next_attempt_at <= ?1 \
+     ORDER BY next_attempt_at";
+const NEXT_DUE: &str = "SELECT min(next_attempt_at) FROM jobs INDEXED BY jobs_due WHERE state = 'held' \
+     AND next_attempt_at > ?1";
+
 /// Held jobs whose time has come, and when the next one's comes.
 pub(super) fn due_holds(db: &Connection, now: Timestamp) -> Result<(Vec<JobId>, Option<Timestamp>), StoreError> {
-    let mut statement = db
-        .prepare_cached("SELECT id, next_attempt_at FROM jobs WHERE state = 'held' AND next_attempt_at IS NOT NULL")
+    let now = now.as_millisecond();
+    let due = db
+        .prepare_cached(DUE)
+        .and_then(|mut statement| {
+            let rows = statement.query_map([now], |row| row.get::<_, String>(0))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })
         .act("read held jobs")?;
-    let rows = statement
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let next: Option<i64> = db
+        .prepare_cached(NEXT_DUE)
+        .and_then(|mut statement| statement.query_row([now], |row| row.get(0)))
         .act("read held jobs")?;
-    let mut due = Vec::new();
-    let mut next: Option<i64> = None;
-    for (id, at) in rows {
-        if at > now.as_millisecond() {
-            next = Some(next.map_or(at, |known| known.min(at)));
-        } else if let Ok(id) = JobId::parse(&id) {
-            due.push(id);
-        }
-    }
+    let due = due.iter().filter_map(|id| JobId::parse(id).ok()).collect();
     Ok((due, next.and_then(|at| Timestamp::from_millisecond(at).ok())))
 }
 
@@ -265,6 +275,14 @@ mod tests {
         assert!(waiting.contains("jobs_queue") && !waiting.contains("TEMP"), "{waiting}");
         let users = plan(&fixture.store, WAITING_USERS).await;
         assert!(users.matches("jobs_queue").count() == 2, "{users}");
+        // Each submit for later asks this, also after a hundred thousand of them.
+        for sql in [DUE, NEXT_DUE] {
+            let due = plan(&fixture.store, sql).await;
+            assert!(
+                due.contains("jobs_due (next_attempt_at") && !due.contains("TEMP"),
+                "{due}"
+            );
+        }
     }
 
     #[tokio::test]
@@ -279,13 +297,22 @@ mod tests {
             .await
             .unwrap()
             .job;
-        let next = store.next_queued(2, |_| 1).await.unwrap();
+        let next = store.next_queued(2, HashSet::new(), |_| 1).await.unwrap();
         assert_eq!(next[1].id, late.id, "high priority is among one's own");
         // Who has a place waits for those who have none.
         let start = store.move_job(Scope::All, &next[0].id, JobMove::Start, MoveNote::default());
         start.await.unwrap();
-        assert_eq!(store.next_queued(1, |_| 1).await.unwrap()[0].id, late.id);
+        assert_eq!(
+            store.next_queued(1, HashSet::new(), |_| 1).await.unwrap()[0].id,
+            late.id
+        );
         let heavy = |user: &str| if user == "user1" { 9 } else { 1 };
-        assert_eq!(store.next_queued(1, heavy).await.unwrap()[0].owner.uid, 1);
+        assert_eq!(
+            store.next_queued(1, HashSet::new(), heavy).await.unwrap()[0].owner.uid,
+            1
+        );
+        // Who begins nothing now takes nobody's place.
+        let others = store.next_queued(9, HashSet::from([1]), heavy).await.unwrap();
+        assert_eq!(others.iter().map(|job| job.owner.uid).collect::<Vec<_>>(), [2]);
     }
 }

@@ -255,7 +255,7 @@ async fn the_queue_is_in_order_of_priority_then_age() {
     }
     let repos: Vec<String> = fixture
         .store
-        .next_queued(9, |_| 1)
+        .next_queued(9, std::collections::HashSet::new(), |_| 1)
         .await
         .unwrap()
         .iter()

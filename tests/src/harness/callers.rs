@@ -1,4 +1,4 @@
-//! Callers that the kernel knows under another uid.
+//! Callers of the daemon's socket, as who they are or under another uid.
 
 use std::{io, os::unix::net::UnixStream as StdUnixStream, path::PathBuf};
 
@@ -7,6 +7,20 @@ use hyper_util::rt::TokioIo;
 use rustix::{process::Uid, thread::set_thread_res_uid};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
+
+/// A channel to a daemon's socket.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn channel_to(socket: PathBuf) -> anyhow::Result<Channel> {
+    let connect = tower::service_fn(move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    Ok(Endpoint::from_static("http://localhost")
+        .connect_with_connector(connect)
+        .await?)
+}
 
 /// A channel whose connections are made by a user: the kernel tells the uid of the thread that connects. Needs root.
 ///

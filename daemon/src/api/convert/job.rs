@@ -135,7 +135,11 @@ fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
 
 /// A job as it is now, with its live figures and what is foreseen for it.
 pub(crate) fn job_now(engine: &Engine, of: &Job) -> v1::Job {
-    job_with(of, engine.progress(&of.id).as_ref(), engine.forecast(&of.id))
+    let mut wire = job_with(of, engine.progress(&of.id).as_ref(), engine.forecast(&of.id));
+    if let Some(why) = engine.why_queued(of) {
+        wire.detail = why;
+    }
+    wire
 }
 
 /// The same with what is foreseen for it.

@@ -74,6 +74,20 @@ pub struct Survey {
     pub(super) blobs: BTreeMap<String, Blob>,
 }
 
+impl Survey {
+    /// Bytes of some revisions together, each content once.
+    pub fn bytes_of(&self, commits: &HashSet<CommitHash>) -> u64 {
+        let meant = self
+            .revisions
+            .iter()
+            .filter(|revision| commits.contains(&revision.commit));
+        let mut seen = HashSet::new();
+        let files = meant.flat_map(|revision| &revision.entries);
+        let there = files.filter(|file| !file.broken && seen.insert(file.inode));
+        there.map(|file| file.bytes).sum()
+    }
+}
+
 /// The repositories of a cache.
 ///
 /// # Errors

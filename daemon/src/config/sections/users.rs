@@ -45,7 +45,23 @@ pub struct UserOptions {
     pub weight: u32,
     /// What may be downloaded; `None` is no bound.
     pub budget: Option<Budget>,
+    /// Connections that bring bytes at a time, of all jobs together; `None` is no bound.
+    pub max_connections: Option<u32>,
+    /// Bytes that jobs at work may have to come before another one begins; `None` is no bound.
+    pub max_active: Option<u64>,
+    /// Bytes that jobs may keep on disk; `None` is no bound.
+    pub max_disk: Option<u64>,
 }
+
+/// In the order in which they are read.
+const KEYS: [&str; 6] = [
+    "max_queued",
+    "weight",
+    "budget",
+    "max_connections",
+    "max_active",
+    "max_disk",
+];
 
 pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &Context<'_>) -> Option<Users> {
     let mut tables = reader.named(root, "users");
@@ -58,11 +74,12 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &C
         Mode::User => 1_000_000,
         Mode::System => 1_000,
     };
-    let built_in: [Node; 3] = [max_queued.into(), 1.into(), "off".into()];
+    let off = || Node::from("off");
+    let built_in: [Node; KEYS.len()] = [max_queued.into(), 1.into(), off(), off(), off(), off()];
     let default = read_one(reader, default, built_in.clone());
     // What a user's table leaves open is as for everyone.
     let mut inherited = built_in;
-    for (node, key) in inherited.iter_mut().zip(["max_queued", "weight", "budget"]) {
+    for (node, key) in inherited.iter_mut().zip(KEYS) {
         if let Some(said) = reader.in_force(&format!("users.{DEFAULT}.{key}")) {
             *node = said;
         }
@@ -88,7 +105,7 @@ pub(in crate::config) fn read(reader: &mut Reader, root: &mut Table, context: &C
 fn read_one(
     reader: &mut Reader,
     (name, at, table): (String, Origin, Table),
-    [max_queued, weight, budget]: [Node; 3],
+    [max_queued, weight, budget, max_connections, max_active, max_disk]: [Node; KEYS.len()],
 ) -> Option<UserOptions> {
     let path = format!("users.{}", key_text(&name));
     let mut section = reader.open(
@@ -101,18 +118,45 @@ fn read_one(
     let max_queued = section.read("max_queued", max_queued, values::number(1..=1_000_000_000));
     let weight = section.read("weight", weight, values::number(1..=1_000));
     let budget = section.read("budget", budget, budget_of);
+    let max_connections = section.read("max_connections", max_connections, connections_of);
+    let max_active = section.read("max_active", max_active, size_of);
+    let max_disk = section.read("max_disk", max_disk, size_of);
     section.finish();
     Some(UserOptions {
         max_queued: max_queued?,
         weight: weight?,
         budget: budget?,
+        max_connections: max_connections?,
+        max_active: max_active?,
+        max_disk: max_disk?,
+    })
+}
+
+fn is_off(text: &str) -> bool {
+    text.trim().eq_ignore_ascii_case("off")
+}
+
+/// A number, or `off`.
+fn connections_of(node: &Node) -> Checked<Option<u32>> {
+    values::parsed(node, |text| match text.trim().parse() {
+        _ if is_off(text) => Ok(None),
+        Ok(number @ 1..=10_000) => Ok(Some(number)),
+        _ => Err(format!("`{text}` must be `off`, or a number from 1 to 10000")),
+    })
+}
+
+/// A size, or `off`.
+fn size_of(node: &Node) -> Checked<Option<u64>> {
+    values::parsed(node, |text| match is_off(text) {
+        true => Ok(None),
+        false => parse_size(text).map(Some).map_err(|why| why.to_string()),
     })
 }
 
 /// `500GiB/month`, `20GB/day` or `off`.
 pub(in crate::config) fn budget_of(node: &Node) -> Checked<Option<Budget>> {
     values::parsed(node, |text| {
-        if text.trim().eq_ignore_ascii_case("off") {
+        if is_off(text) {
             return Ok(None);
         }
         let bad = || format!("`{text}` must be `off`, or a size for each day or month, such as 500GiB/month");

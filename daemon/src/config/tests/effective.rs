@@ -11,11 +11,13 @@ use crate::{
 
 fn printed(config: Config) -> String {
     let loaded = Loaded {
-        config,
+        config: Config {
+            files: vec!["/etc/a.toml".into()],
+            ..config
+        },
         mode: Mode::User,
         state_dir: "/state".into(),
         socket: "/sock\net".into(),
-        files: vec!["/etc/a.toml".into()],
     };
     loaded.print()
 }
@@ -54,6 +56,9 @@ fn everything_is_read() {
         config.users.of("a.b").budget.map(|budget| budget.period),
         Some(BudgetPeriod::Month)
     );
+    assert_eq!(config.users.of("a.b").max_connections, Some(16));
+    assert_eq!(config.users.of("a.b").max_active, Some(1 << 40));
+    assert_eq!(config.users.of("x").max_disk, Some(2 << 40));
     assert_eq!(config.metrics.listen.map(|address| address.port()), Some(9100));
 }
 
@@ -172,6 +177,9 @@ fn what_a_reload_changes() {
             "users.alice.max_queued",
             "users.alice.weight",
             "users.alice.budget",
+            "users.alice.max_connections",
+            "users.alice.max_active",
+            "users.alice.max_disk",
         ]
     );
     assert_eq!(

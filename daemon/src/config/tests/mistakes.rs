@@ -17,7 +17,8 @@ fn all_at_once_with_their_places() {
     let first = "cache = '/x'\n[storage]\ncachee = '/y'\nmin_free = '5 bananas'\n[transfer]\nconnections = 'many'\n\
                  give_up_after = 5\nstall_timeout = '30'\n  max_workers = 0\n[trasnfer]\nx = 1\n";
     let second = "[log]\nformat = 'jsn'\nfilter = '[['\n[events]\nkeep = '0s'\n[aliases]\n'a/b' = 'org/x'\nc = 'x/y/z'\n\
-                  d = 'org/m'\nD = 'org/n'\n[users]\nalice = 3\n[users.bob]\nwait = 3\nbudget = '5GiB'";
+                  d = 'org/m'\nD = 'org/n'\n[users]\nalice = 3\n[users.bob]\nwait = 3\nbudget = '5GiB'\n\
+                  max_connections = 0\nmax_disk = 'much'";
     told(
         &user(&[first, second]),
         &[
@@ -44,6 +45,8 @@ fn all_at_once_with_their_places() {
             ("b.toml:12:9: users.alice: ", "must be a table, not a whole number"),
             ("b.toml:14:1: users.bob.wait: ", "unknown key"),
             ("b.toml:15:10: users.bob.budget: ", "500GiB/month"),
+            ("b.toml:16:19: users.bob.max_connections: ", "from 1 to 10000"),
+            ("b.toml:17:12: users.bob.max_disk: ", "much"),
         ],
     );
 }

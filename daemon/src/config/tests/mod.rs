@@ -68,6 +68,9 @@ allow_networks = ["10.20.0.0/16"]
 max_queued = 9
 weight = 2
 budget = "500GiB/month"
+max_connections = 16
+max_active = "1TiB"
+max_disk = "2TiB"
 [users."a.b"]
 weight = 3
 [events]

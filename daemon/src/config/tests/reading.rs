@@ -110,6 +110,22 @@ fn users_inherit() {
 }
 
 #[test]
+fn what_a_user_may_have_at_a_time() {
+    let text = "[users.default]\nmax_connections = 8\nmax_disk = '1TiB'\n[users.alice]\nmax_connections = 'off'\n\
+                [users.bob]\nmax_disk = 'OFF'";
+    let config = system(&[text]).config();
+    let shown = |name: &str| {
+        let user = config.users.of(name);
+        (user.max_connections, user.max_disk.map(|bytes| bytes >> 30))
+    };
+    assert_eq!(shown("carol"), (Some(8), Some(1024)));
+    assert_eq!(shown("alice"), (None, Some(1024)));
+    assert_eq!(shown("bob"), (Some(8), None));
+    let none = user(&[]).config().users.of("anyone");
+    assert_eq!((none.max_connections, none.max_disk), (None, None));
+}
+
+#[test]
 fn where_tokens_may_go() {
     let check = |case: Case<'_>, expected: &[(&str, &str, TokenPolicy)], warnings: usize| {
         let config = case.config();

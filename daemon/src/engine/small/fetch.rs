@@ -234,12 +234,14 @@ async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
 
 /// A connection to an endpoint that may be asked now.
 async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
+    let mut said = false;
     loop {
         retry.next_open(context).await?;
         let asked = retry.open(context, false);
         let wish = Wish {
             any_of: asked.iter().map(|index| context.sources[*index]).collect(),
             has: 0,
+            user: context.owner.uid,
             bytes: file.size,
         };
         let mut request = context.shared.sources.request(wish);
@@ -249,6 +251,10 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
                 () = context.cancel.cancelled() => return Err(JobStop::Cancelled),
                 slot = request.granted() => break Some(slot),
                 () = sleep(SAY) => {}
+            }
+            if let Some(why) = context.shared.sources.user_is_full(context.owner.uid) {
+                context.progress.file_stage(file, &why);
+                said = true;
             }
             // Sources close and open again while one waits: nothing but asking anew finds the one that opened.
             let open = retry.open(context, false);
@@ -266,6 +272,9 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
         if let Some(slot) = slot
             && let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source)
         {
+            if said {
+                context.progress.file_stage(file, "downloading");
+            }
             return Ok((index, slot));
         }
     }

@@ -18,6 +18,22 @@ pub(super) struct Book {
     pub(super) next_ticket: u64,
     pub(super) active: u32,
     pub(super) most: u32,
+    pub(super) users: HashMap<u32, Holder>,
+}
+
+/// The connections of one user.
+#[derive(Default)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    pub(super) active: u32,
+    /// As many may be open; `None` is no bound.
+    pub(super) most: Option<u32>,
+}
+
+impl Holder {
+    fn has_room(&self) -> bool {
+        self.most.is_none_or(|most| self.active < most)
+    }
 }
 
 pub(super) struct State {
@@ -50,6 +66,8 @@ pub(in crate::engine) struct Wish {
     pub(in crate::engine) any_of: Vec<SourceId>,
     /// Connections that the file has already: who has fewer comes first.
     pub(in crate::engine) has: u32,
+    /// Whose job it is.
+    pub(in crate::engine) user: u32,
     /// Bytes to be fetched, to weigh speed against the time to the first byte.
     pub(in crate::engine) bytes: u64,
 }
@@ -137,14 +155,15 @@ impl State {
 }
 
 impl Book {
-    /// Pairs those who wait with free connections, counting them as in use.
-    pub(super) fn match_up(&mut self, now: Duration) -> Vec<(oneshot::Sender<Slot>, SourceId)> {
+    /// Pairs those who wait with free connections, counting them as in use; tells whose they are.
+    pub(super) fn match_up(&mut self, now: Duration) -> Vec<(oneshot::Sender<Slot>, SourceId, u32)> {
         let mut grants = Vec::new();
         while self.active < self.most && !self.waiting.is_empty() {
             let best = self
                 .waiting
                 .iter()
                 .enumerate()
+                .filter(|(_, waiting)| self.user_has_room(waiting.wish.user))
                 .filter_map(|(index, waiting)| {
                     let source = self.best_of(&waiting.wish, now)?;
                     Some((waiting.wish.has, waiting.ticket, index, source))
@@ -154,9 +173,16 @@ impl Book {
             let waiting = self.waiting.swap_remove(index);
             self.active += 1;
             self.sources[source].active += 1;
-            grants.push((waiting.grant, source));
+            let user = waiting.wish.user;
+            self.users.entry(user).or_default().active += 1;
+            grants.push((waiting.grant, source, user));
         }
         grants
+    }
+
+    /// Whether a user may have one connection more.
+    pub(super) fn user_has_room(&self, user: u32) -> bool {
+        self.users.get(&user).is_none_or(Holder::has_room)
     }
 
     /// The source with room that would be done first.

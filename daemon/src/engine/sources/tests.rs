@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Owner;
 
 fn sources(most: u32, each: &[u32]) -> (Sources, Vec<SourceId>) {
     let sources = Sources::new(most);
@@ -17,6 +18,7 @@ fn wish(any_of: &[SourceId], has: u32) -> Wish {
     Wish {
         any_of: any_of.to_vec(),
         has,
+        user: 7,
         bytes: 1 << 20,
     }
 }
@@ -147,4 +149,39 @@ async fn what_a_server_took_a_moment_ago_it_takes_still() {
     tokio::time::advance(Duration::from_secs(3)).await;
     assert!(sources.refused(ids[0]));
     assert_eq!(sources.limit(ids[0]), 2);
+}
+
+#[tokio::test]
+async fn a_user_has_no_more_than_theirs_and_takes_nobody_elses_turn() {
+    let (sources, ids) = sources(64, &[8]);
+    let owner = |uid: u32| Owner {
+        uid,
+        user: format!("user{uid}"),
+    };
+    sources.bound(&owner(7), Some(2));
+    sources.bound(&owner(8), None);
+    let of = |user| Wish { user, ..wish(&ids, 0) };
+    let ready = |request: &mut Request| futures_util::FutureExt::now_or_never(request.granted());
+    let mut slots = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(sources.user_is_full(7), None);
+        slots.push(sources.request(of(7)).granted().await);
+    }
+    let mut third = sources.request(of(7));
+    assert!(ready(&mut third).is_none());
+    let why = sources.user_is_full(7).expect("they have all of theirs");
+    assert!(why.contains("one of user7's 2 connections"), "{why}");
+    // Whoever asks after them gets one all the same.
+    let other = ready(&mut sources.request(of(8))).expect("there is room for others");
+    slots.pop();
+    let third = ready(&mut third).expect("one of theirs has ended");
+    // A reload: fewer take effect as connections end, more at once.
+    sources.bound_all(|name| (name == "user7").then_some(1));
+    drop(third);
+    let mut fourth = sources.request(of(7));
+    assert!(ready(&mut fourth).is_none());
+    sources.bound_all(|_| None);
+    assert!(ready(&mut fourth).is_some());
+    drop(other);
+    assert_eq!(sources.user_is_full(7), None);
 }

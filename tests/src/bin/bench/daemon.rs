@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use hfetch_tests::harness::{cpu_seconds, peak_memory};
+use hfetch_tests::harness::{cpu_seconds, memory, peak_memory};
 use rustix::process::{Signal, kill_process};
 use tokio::{
     net::UnixStream,
@@ -59,6 +59,10 @@ impl Daemon {
 
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         cpu_seconds(self.group.0.id())
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        memory(self.group.0.id())
     }
 
     pub(crate) fn peak_bytes(&self) -> u64 {

@@ -4,12 +4,9 @@
 
 mod course;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::Path;
 
-use anyhow::{bail, ensure};
+use anyhow::bail;
 use hfetch_tests::{
     shares::{USERS, User, jain, open_to_all},
     sim::{Host, Record, RepoBuilder, SimHub, Storage, Switches},
@@ -18,8 +15,10 @@ use tokio::time::{Duration, sleep};
 
 use self::course::Course;
 use crate::{
-    daemon::{Daemon, socket},
+    daemon::socket,
     measure::{Ended, Group},
+    place::Place,
+    report::{Figure, table_of},
     rows::MIB,
     say,
 };
@@ -35,66 +34,6 @@ const CHANGE: [u64; 2] = [16 * MB, 2 * MB];
 const NO_LIMIT: &str = "1000GB/s";
 /// One run may take so long.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// A row of the table.
-struct Figure {
-    what: String,
-    found: String,
-    goal: &'static str,
-}
-
-/// A daemon of one measurement, in a folder of its own.
-struct Place {
-    folder: tempfile::TempDir,
-    env: Vec<(&'static str, String)>,
-    programs: PathBuf,
-}
-
-impl Place {
-    fn new(programs: &Path, below: Option<&Path>, endpoint: &str) -> anyhow::Result<Self> {
-        let mut builder = tempfile::Builder::new();
-        // Short: a socket's path has 107 bytes at most.
-        builder.prefix("hfb-");
-        let folder = match below {
-            Some(below) => builder.tempdir_in(below)?,
-            None => builder.tempdir()?,
-        };
-        let text = |path: PathBuf| path.display().to_string();
-        let env = vec![
-            ("PATH", std::env::var("PATH").unwrap_or_default()),
-            ("HOME", text(folder.path().join("home"))),
-            ("HF_HUB_CACHE", text(folder.path().join("hub"))),
-            ("HF_ENDPOINT", endpoint.to_owned()),
-            ("HFCTL_ADDRESS", format!("unix:{}", socket(folder.path()).display())),
-        ];
-        Ok(Self {
-            folder,
-            env,
-            programs: programs.to_owned(),
-        })
-    }
-
-    async fn daemon(&self) -> anyhow::Result<Daemon> {
-        Daemon::start(&self.programs.join("hfetchd"), self.folder.path(), &self.env).await
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.programs.join("hfctl"));
-        command
-            .args(args)
-            .env_clear()
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
-    }
-
-    /// Runs hfctl to its end, and gives what it printed.
-    async fn hfctl(&self, args: &[&str]) -> anyhow::Result<String> {
-        let mut command = tokio::process::Command::from(self.command(args));
-        let output = command.output().await?;
-        ensure!(output.status.success(), "hfctl {args:?}: {output:?}");
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-}
 
 /// A Hub with these repositories, each of one file of so many bytes.
 fn hub(repos: &[&str], size: u64) -> anyhow::Result<SimHub> {
@@ -120,13 +59,7 @@ pub(crate) async fn measure(programs: &Path, folder: Option<&Path>, quick: bool)
     figures.extend(change(programs, folder).await?);
     figures.extend(fairness(programs, folder, quick).await?);
     figures.extend(overhead(programs, folder, quick).await?);
-    let mut table = "| what | found | goal |\n| --- | --- | --- |\n".to_owned();
-    for figure in figures {
-        let line = format!("| {} | {} | {} |\n", figure.what, figure.found, figure.goal);
-        say(line.trim_end());
-        table.push_str(&line);
-    }
-    Ok(table)
+    Ok(table_of(figures))
 }
 
 fn percent(found: f64, of: f64) -> String {

@@ -23,9 +23,11 @@ mod daemon;
 mod limits;
 mod measure;
 mod nginx;
+mod place;
 mod report;
 mod rows;
 mod run;
+mod service;
 mod sim;
 mod tools;
 
@@ -50,7 +52,7 @@ use self::{
     after_help = "Rows: big, shards, per-connection, refusing, total-cap, small, resets, stalls, kill, two-hubs, warm.\n\
                   Tools: hfctl, hfctl-x16, aria2, hf, curl, floor-null, floor-sync.\n\nExamples:\n  cargo bench -p \
                   hfetch-tests\n  cargo bench -p hfetch-tests -- --quick\n  cargo bench -p hfetch-tests -- --rows \
-                  small,kill --tools hfctl,aria2 --runs 5\n  cargo bench -p hfetch-tests --bench limits"
+                  small,kill --tools hfctl,aria2 --runs 5\n  cargo bench -p hfetch-tests --bench limits\n  cargo bench -p hfetch-tests --bench service"
 )]
 struct Options {
     /// Only these rows
@@ -86,6 +88,9 @@ struct Options {
     /// Measure how well limits hold instead: accuracy, changes, shares, cost
     #[arg(long)]
     limits: bool,
+    /// Measure the control plane instead: watchers and submits
+    #[arg(long, conflicts_with = "limits")]
+    service: bool,
     /// Cargo says that this is a benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -104,8 +109,12 @@ async fn main() -> ExitCode {
 
 async fn measure(options: Options) -> anyhow::Result<()> {
     let programs = build::programs(!options.no_build)?;
-    if options.limits {
-        let table = limits::measure(&programs, options.folder.as_deref(), options.quick).await?;
+    if options.limits || options.service {
+        let folder = options.folder.as_deref();
+        let table = match options.service {
+            true => service::measure(&programs, folder, options.quick).await?,
+            false => limits::measure(&programs, folder, options.quick).await?,
+        };
         let told = std::io::stdout().write_all(table.as_bytes());
         return told.context("nobody reads the table");
     }

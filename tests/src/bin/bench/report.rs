@@ -6,8 +6,27 @@ use crate::{
     measure::{Outcome, Used},
     rows::{MIB, Row},
     run::Results,
+    say,
     tools::Tool,
 };
+
+/// One figure, and what it should be.
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) found: String,
+    pub(crate) goal: &'static str,
+}
+
+/// The table of some figures; tells each line on the way.
+pub(crate) fn table_of(figures: Vec<Figure>) -> String {
+    let mut table = "| what | found | goal |\n| --- | --- | --- |\n".to_owned();
+    for figure in figures {
+        let line = format!("| {} | {} | {} |\n", figure.what, figure.found, figure.goal);
+        say(line.trim_end());
+        table.push_str(&line);
+    }
+    table
+}
 
 /// Medians of all rows so far.
 pub(crate) struct Table {
