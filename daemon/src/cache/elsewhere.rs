@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -34,41 +33,33 @@ pub struct Elsewhere {
 }
 
 impl Store {
-    /// The first blob of this name and size in another repository, of the store's own cache before the others. Nothing is read.
-    ///
-    /// # Errors
-    /// When the store's own cache cannot be listed; what is wrong with another one makes it hold nothing.
-    pub fn look_elsewhere(
-        &self,
-        caches: &[PathBuf],
-        size: u64,
-        digest: &Digest,
-    ) -> Result<Option<Elsewhere>, CacheError> {
+    /// The first blob of this name and size in another repository, of the store's own cache before the others. Nothing is read; what
+    /// cannot be looked at holds nothing.
+    pub fn look_elsewhere(&self, caches: &[PathBuf], size: u64, digest: &Digest) -> Option<Elsewhere> {
         if let Layout::Cache { folder } = self.layout()
-            && let Some((file, place)) = blob_in(self.root(), Some(folder), size, digest)?
+            && let Some((file, place)) = blob_in(self.root(), Some(folder), size, digest)
         {
             let path = self.root().path(&place);
-            return Ok(Some(Elsewhere {
+            return Some(Elsewhere {
                 twin: Twin::new(file, path),
                 place: Some(place),
-            }));
+            });
         }
         let others = caches.iter().filter(|cache| cache.is_dir());
-        for cache in others.filter(|cache| **cache != self.root().path("")) {
-            let Ok(root) = Root::open(cache, false) else { continue };
-            if let Ok(Some((file, place))) = blob_in(&Arc::new(root), None, size, digest) {
-                let twin = Twin::new(file, cache.join(place));
-                return Ok(Some(Elsewhere { twin, place: None }));
-            }
-        }
-        Ok(None)
+        let mut others = others.filter(|cache| **cache != self.root().path(""));
+        others.find_map(|cache| {
+            let root = Root::open(cache, false).ok()?;
+            let (file, place) = blob_in(&root, None, size, digest)?;
+            let twin = Twin::new(file, cache.join(place));
+            Some(Elsewhere { twin, place: None })
+        })
     }
 
     /// Gives the blob its second name in this repository; [`Store::link`] is the next step. `None` when it is of another cache, its
     /// bytes are not those of the digest, or its owner, its mode or the file system stands against it.
     ///
     /// # Errors
-    /// `Cancelled`, `LockTimeout`, `SyncFailed`, what the system says otherwise.
+    /// `Cancelled`; what the system says otherwise: then the file is to be had in another way.
     pub fn share(
         &self,
         found: &Elsewhere,
@@ -93,9 +84,18 @@ impl Store {
         touched.insert(names.blobs());
         match root.hard_link(place, &blob)? {
             Ok(()) => {}
-            // Also when somebody was quicker: who looks again finds it.
-            Err(Errno::NOSPC) => return Err(root.fail(Errno::NOSPC, "link", &blob)),
-            Err(_) => return Ok(None),
+            Err(
+                Errno::EXIST
+                | Errno::NOENT
+                | Errno::PERM
+                | Errno::ACCESS
+                | Errno::XDEV
+                | Errno::MLINK
+                | Errno::OPNOTSUPP,
+            ) => {
+                return Ok(None);
+            }
+            Err(errno) => return Err(root.fail(errno, "link", &blob)),
         }
         // What was judged may have been replaced before it got the name.
         let there = root.look(&blob)?.map(|meta| FileStamp::of(&meta));
@@ -118,31 +118,20 @@ impl Twin {
 }
 
 /// Opens the blob in the first repository folder that has it, but for `own`.
-fn blob_in(
-    root: &Arc<Root>,
-    own: Option<&String>,
-    size: u64,
-    digest: &Digest,
-) -> Result<Option<(File, String)>, CacheError> {
+fn blob_in(root: &Root, own: Option<&String>, size: u64, digest: &Digest) -> Option<(File, String)> {
     let is_repo = |name: &String| {
         let kind = name.split_once("--").map(|(kind, _)| kind);
         RepoKind::ALL.iter().any(|known| Some(known.plural()) == kind)
     };
-    for name in root
-        .names("")?
-        .into_iter()
-        .filter(is_repo)
-        .filter(|name| Some(name) != own)
-    {
+    let names = root.names("").ok()?.into_iter().filter(is_repo);
+    names.filter(|name| Some(name) != own).find_map(|name| {
         let blob = CacheNames(&name).blob(digest);
         // A link leads to a store that others share; what is odd is left alone.
-        if root
-            .look(&blob)
-            .is_ok_and(|meta| meta.is_some_and(|meta| meta.is_file() && meta.len() == size))
-            && let Ok(Some(file)) = root.open_file(&blob, OFlags::RDONLY | OFlags::NONBLOCK, 0)
-        {
-            return Ok(Some((file, blob)));
+        let meta = root.look(&blob).ok()??;
+        if !meta.is_file() || meta.len() != size {
+            return None;
         }
-    }
-    Ok(None)
+        let file = root.open_file(&blob, OFlags::RDONLY | OFlags::NONBLOCK, 0).ok()??;
+        Some((file, blob))
+    })
 }

@@ -2,24 +2,23 @@
 //! never a second name, for whoever edits one file of a local directory does not mean the other. (`elsewhere.rs` gives blobs one.)
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
 use rustix::fs::OFlags;
 
 use super::error::CacheError;
 use super::find::{Check, Judged};
+use super::hasher::Hasher;
 use super::layout::Layout;
 use super::staging::Staging;
 use super::store::Store;
-use super::verify;
-use crate::model::{Digest, RepoPath};
+use super::verify::{self, Content};
+use crate::model::{ByteRange, Digest, RepoPath};
 
-/// Bytes copied at once.
-const STEP: u64 = 4 << 20;
+/// Bytes between two syncs of a copy.
+const SYNCED_EVERY: u64 = 64 << 20;
 
 /// An open file that is to be copied.
 #[derive(Debug)]
@@ -73,7 +72,8 @@ impl Twin {
 }
 
 impl Staging {
-    /// Takes over the bytes of a twin; `false` when they are not (or no longer) those of the digest: discard it then.
+    /// Takes over the bytes of a twin; `false` when they are not (or no longer) those of the digest, or cannot be read: discard it
+    /// then.
     ///
     /// # Errors
     /// `Cancelled`, `DiskFull`, `Quota`, `Io`.
@@ -85,42 +85,55 @@ impl Staging {
         progress: &dyn Fn(u64),
     ) -> Result<bool, CacheError> {
         // Most file systems cannot; then they are copied.
-        if rustix::fs::ioctl_ficlone(self.content().file, &twin.file).is_err()
-            && !self.copy_from(twin, cancel, progress)?
-        {
-            return Ok(false);
+        if rustix::fs::ioctl_ficlone(self.content().file, &twin.file).is_err() {
+            return self.copy_from(twin, digest, cancel, progress);
         }
         match verify::hash(self.content(), digest, self.size(), cancel, progress) {
-            Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            // Cut meanwhile, or the disk has lost its blocks.
+            Err(CacheError::Io { .. }) => Ok(false),
             other => Ok(other? == *digest),
         }
     }
 
-    fn copy_from(&self, twin: &Twin, cancel: &AtomicBool, progress: &dyn Fn(u64)) -> Result<bool, CacheError> {
-        let mut offset = 0;
-        while offset < self.size() {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(CacheError::Cancelled {
-                    path: self.path().to_owned(),
-                });
-            }
-            let length = usize::try_from(STEP.min(self.size() - offset)).unwrap_or_default();
-            let mut buffer = vec![0; length];
-            match twin.file.read_exact_at(&mut buffer, offset) {
-                Ok(()) => {}
-                Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-                Err(source) => {
-                    return Err(CacheError::Io {
-                        act: "read",
-                        path: twin.path.clone(),
-                        source,
-                    });
+    /// Copies and hashes in one pass, synced again and again: what waits for the disk stays little, and leaves memory.
+    fn copy_from(
+        &self,
+        twin: &Twin,
+        digest: &Digest,
+        cancel: &AtomicBool,
+        progress: &dyn Fn(u64),
+    ) -> Result<bool, CacheError> {
+        let from = Content {
+            file: &twin.file,
+            path: &twin.path,
+            passing: self.content().passing,
+        };
+        let mut hasher = Hasher::new(digest, self.size());
+        let (mut synced, mut not_written) = (0, None);
+        let read = from.read(ByteRange::new(0, self.size()), cancel, |bytes| {
+            let written = self.write_at(hasher.position(), &[bytes]).and_then(|()| {
+                hasher.update(bytes);
+                if hasher.position() - synced < SYNCED_EVERY {
+                    return Ok(());
                 }
+                synced = hasher.position();
+                self.sync().map(|()| self.let_go(synced))
+            });
+            progress(hasher.position());
+            not_written = written.err();
+            match not_written {
+                None => ControlFlow::Continue(()),
+                Some(_) => ControlFlow::Break(()),
             }
-            self.write_at(offset, &[Bytes::from(buffer)])?;
-            offset += length as u64;
-            progress(offset);
+        });
+        match (not_written, read) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(hasher.finish() == *digest),
+            (None, Err(error @ CacheError::Io { .. })) => {
+                tracing::warn!(%error, "it is fetched instead of copied");
+                Ok(false)
+            }
+            (None, Err(error)) => Err(error),
         }
-        Ok(true)
     }
 }

@@ -28,7 +28,7 @@ fn put(cache: PathBuf, folder: &str, digest: &Digest, bytes: &[u8]) -> PathBuf {
 }
 
 fn look(store: &Store, caches: &[PathBuf], digest: &Digest) -> Option<crate::cache::Elsewhere> {
-    store.look_elsewhere(caches, BYTES.len() as u64, digest).unwrap()
+    store.look_elsewhere(caches, BYTES.len() as u64, digest)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::fill;
 use crate::{
-    cache::{self, Check, LockWait},
+    cache::{self, Check, ErrorKind, LockWait},
     config::Mode,
     engine::{
         finish::{is_vouched, lock_note, patience, verified},
@@ -32,7 +32,7 @@ pub(in crate::engine) async fn bring(
     }
     let caches = context.shared.config().storage.caches.clone();
     let (files, wanted) = (store.clone(), file.clone());
-    let found = blocking(move || files.look_elsewhere(&caches, wanted.size, &wanted.digest)).await?;
+    let found = blocking(move || files.look_elsewhere(&caches, wanted.size, &wanted.digest)).await;
     let Some(found) = found else { return Ok(None) };
     let jobs = context.shared.store.clone();
     let trust = jobs.job(Scope::All, &context.id).await?.trust;
@@ -52,7 +52,13 @@ pub(in crate::engine) async fn bring(
         };
         let waiting = |wait: &LockWait| lock_note(&progress, &wanted, wait);
         let patience = patience(&waiting, stopped);
-        let shared = files.share(&found, (wanted.size, &wanted.digest), &check, &patience)?;
+        let shared = match files.share(&found, (wanted.size, &wanted.digest), &check, &patience) {
+            Err(error) if error.kind() != ErrorKind::Cancelled => {
+                tracing::warn!(%error, from = %found.twin.path().display(), "cannot be shared");
+                None
+            }
+            shared => shared?,
+        };
         let link = |stamp| files.link(&commit_now, &wanted.path, &wanted.digest, stamp, &patience);
         Ok((found, shared.map(link).transpose()?))
     })
