@@ -7,7 +7,7 @@ use hfetch_tests::{
     check,
     harness::{Scratch, eventually},
     python::Python,
-    sim::{Content, Kind, RepoBuilder, SimHub, Storage, StoredFile},
+    sim::{Content, Journal, Kind, RepoBuilder, SimHub, Storage, StoredFile},
 };
 use serde_json::Value;
 
@@ -213,7 +213,8 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
         .start()?;
     let scratch = Scratch::new(hub.endpoint())?;
     let daemon = scratch.daemon().await?;
-    scratch.hfctl(["download", "org/base"]).await?.ok()?;
+    // One connection: those that help each other bring some bytes twice.
+    scratch.hfctl(["download", "org/base", "-x", "1"]).await?.ok()?;
     let came = hub.journal().bytes_sent_for(BIG);
     assert_eq!(came, 3 * MIB, "{}", hub.journal().text());
     let tuned = scratch
@@ -240,7 +241,7 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
     // And what is wrong there is not believed: it is fetched.
     let spoilt = fs::read(&in_cache)?.iter().map(|byte| !byte).collect::<Vec<_>>();
     fs::write(&in_cache, spoilt)?;
-    scratch.hfctl(["download", "org/base"]).await?.ok()?;
+    scratch.hfctl(["download", "org/base", "-x", "1"]).await?.ok()?;
     assert_eq!(hub.journal().bytes_sent_for(BIG), 2 * came, "{}", hub.journal().text());
     daemon.stop().await?;
     // Its wrong twin waits for the next download of that repository.
@@ -249,5 +250,37 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
         !faults.is_empty() && faults.iter().all(|fault| fault.contains("org--tune")),
         "{faults:#?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_came_is_not_given_up_for_a_wrong_file_elsewhere() -> anyhow::Result<()> {
+    const TUNED: &str = "tuned.safetensors";
+    let hub = SimHub::builder()
+        .repo(RepoBuilder::model("org/base").seeded(BIG, 12 * MIB, 1))
+        .repo(RepoBuilder::model("org/tune").seeded(TUNED, 12 * MIB, 1))
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let base = scratch
+        .hfctl(["submit", "org/base", "--wait", "--json"])
+        .await?
+        .json()?;
+    let blob = fs::canonicalize(std::path::Path::new(base["path"].as_str().context("a path")?).join(BIG))?;
+    let mut wrong = fs::read(&blob)?;
+    wrong[7] ^= 1;
+    fs::write(&blob, wrong)?;
+    let gate = hub.hold_bodies(TUNED, 8 * MIB);
+    let id = scratch.submit(&["org/tune", "-x", "1"]).await?;
+    let held = |journal: &Journal| journal.bytes_sent_for(TUNED) >= 8 * MIB;
+    hub.journal().wait_for("two thirds of it", held).await;
+    check::taken(&hub).await?;
+    daemon.stop().await?;
+    let asked = hub.journal().len();
+    gate.release();
+    let daemon = scratch.daemon().await?;
+    scratch.wait_done(&[&id]).await?;
+    assert_eq!(check::sent_again(&hub, TUNED, asked), 0, "{}", hub.journal().text());
+    daemon.stop().await?;
     Ok(())
 }

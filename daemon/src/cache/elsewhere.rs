@@ -4,11 +4,13 @@
 //! Inside one cache the blob gets a second name: nobody writes into a blob, each of its names is replaced or removed by itself, and
 //! both repositories share its room and its pages. Where that cannot be, the bytes are cloned or copied (`twin.rs`).
 
-use std::fs::File;
+use std::cell::Cell;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -32,12 +34,28 @@ pub struct Elsewhere {
     place: Option<String>,
 }
 
+/// What became of a wish to share a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// It has a second name here; [`Store::link`] is the next step.
+    Linked(FileStamp),
+    /// Its bytes are not those of its name.
+    Wrong,
+    /// It is of another cache, or its owner, its mode or the file system stands against it. Its bytes may be right.
+    Refused,
+}
+
 impl Store {
     /// The first blob of this name and size in another repository, of the store's own cache before the others. Nothing is read; what
     /// cannot be looked at holds nothing.
-    pub fn look_elsewhere(&self, caches: &[PathBuf], size: u64, digest: &Digest) -> Option<Elsewhere> {
+    pub fn look_elsewhere(
+        &self,
+        caches: &[PathBuf],
+        (size, digest): (u64, &Digest),
+        stopped: &AtomicBool,
+    ) -> Option<Elsewhere> {
         if let Layout::Cache { folder } = self.layout()
-            && let Some((file, place)) = blob_in(self.root(), Some(folder), size, digest)
+            && let Some((file, place)) = blob_in(self.root(), Some(folder), (size, digest), stopped)
         {
             let path = self.root().path(&place);
             return Some(Elsewhere {
@@ -45,18 +63,16 @@ impl Store {
                 place: Some(place),
             });
         }
-        let others = caches.iter().filter(|cache| cache.is_dir());
-        let mut others = others.filter(|cache| **cache != self.root().path(""));
-        others.find_map(|cache| {
+        let others = caches.iter().filter(|cache| **cache != self.root().path(""));
+        others.filter(|cache| cache.is_dir()).find_map(|cache| {
             let root = Root::open(cache, false).ok()?;
-            let (file, place) = blob_in(&root, None, size, digest)?;
+            let (file, place) = blob_in(&root, None, (size, digest), stopped)?;
             let twin = Twin::new(file, cache.join(place));
             Some(Elsewhere { twin, place: None })
         })
     }
 
-    /// Gives the blob its second name in this repository; [`Store::link`] is the next step. `None` when it is of another cache, its
-    /// bytes are not those of the digest, or its owner, its mode or the file system stands against it.
+    /// Gives the blob a second name in this repository.
     ///
     /// # Errors
     /// `Cancelled`; what the system says otherwise: then the file is to be had in another way.
@@ -66,15 +82,17 @@ impl Store {
         (size, digest): (u64, &Digest),
         check: &Check<'_>,
         patience: &Patience<'_>,
-    ) -> Result<Option<FileStamp>, CacheError> {
+    ) -> Result<Shared, CacheError> {
         let (Layout::Cache { folder }, Some(place)) = (self.layout(), &found.place) else {
-            return Ok(None);
+            return Ok(Shared::Refused);
         };
-        if !found.twin.is_ours(self.options().mode) {
-            return Ok(None);
+        if !found.twin.file().metadata().is_ok_and(|meta| self.could_be_ours(&meta)) {
+            return Ok(Shared::Refused);
         }
-        let Judged::Sound { stamp, .. } = self.judge(place, size, digest, check)? else {
-            return Ok(None);
+        let stamp = match self.judge(place, size, digest, check)? {
+            Judged::Sound { stamp, .. } => stamp,
+            Judged::Wrong => return Ok(Shared::Wrong),
+            Judged::Nothing => return Ok(Shared::Refused),
         };
         let (root, names) = (self.root(), CacheNames(folder));
         let blob = names.blob(digest);
@@ -82,53 +100,64 @@ impl Store {
         let mut touched = Touched::new();
         root.make_dirs(&names.blobs(), &mut touched)?;
         touched.insert(names.blobs());
-        match root.hard_link(place, &blob)? {
-            Ok(()) => {}
-            Err(
-                Errno::EXIST
-                | Errno::NOENT
-                | Errno::PERM
-                | Errno::ACCESS
-                | Errno::XDEV
-                | Errno::MLINK
-                | Errno::OPNOTSUPP,
-            ) => {
-                return Ok(None);
+        // First under a name that nobody believes: what was judged may have been replaced since.
+        let refused = Cell::new(false);
+        let temporary = self.with_temporary(&mut touched, |temporary| match root.hard_link(place, temporary)? {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => {
+                refused.set(true);
+                Err(root.fail(errno, "link", temporary))
             }
-            Err(errno) => return Err(root.fail(errno, "link", &blob)),
-        }
-        // What was judged may have been replaced before it got the name.
-        let there = root.look(&blob)?.map(|meta| FileStamp::of(&meta));
-        let Some(there) = there.filter(|there| there.same_content(&stamp)) else {
-            root.remove(&blob)?;
-            return Ok(None);
+        });
+        let temporary = match temporary {
+            Err(_) if refused.get() => return Ok(Shared::Refused),
+            other => other?,
         };
-        root.sync_touched(&mut touched)?;
-        Ok(Some(there))
+        let there = root.look(&temporary)?;
+        let there = there.filter(|there| FileStamp::of(there).same_content(&stamp) && self.could_be_ours(there));
+        let Some(there) = there else {
+            root.remove(&temporary)?;
+            return Ok(Shared::Refused);
+        };
+        match root.rename(&temporary, &blob, RenameFlags::NOREPLACE)? {
+            Ok(()) => {
+                root.sync_touched(&mut touched)?;
+                Ok(Shared::Linked(FileStamp::of(&there)))
+            }
+            // Somebody was quicker, or the file system cannot promise to replace nothing.
+            Err(_) => {
+                root.remove(&temporary)?;
+                Ok(Shared::Refused)
+            }
+        }
     }
-}
 
-impl Twin {
-    /// Whether it could as well have been made by us: then a second name changes nothing for anybody.
-    fn is_ours(&self, mode: Option<u32>) -> bool {
-        self.file()
-            .metadata()
-            .is_ok_and(|meta| meta.uid() == geteuid().as_raw() && mode.is_none_or(|mode| meta.mode() & 0o7777 == mode))
+    /// Whether a file could as well have been made by us: then a second name changes nothing for anybody.
+    fn could_be_ours(&self, meta: &Metadata) -> bool {
+        let mode = self.options().mode;
+        meta.uid() == geteuid().as_raw() && mode.is_none_or(|mode| meta.mode() & 0o7777 == mode)
     }
 }
 
 /// Opens the blob in the first repository folder that has it, but for `own`.
-fn blob_in(root: &Root, own: Option<&String>, size: u64, digest: &Digest) -> Option<(File, String)> {
+fn blob_in(
+    root: &Root,
+    own: Option<&String>,
+    (size, digest): (u64, &Digest),
+    stopped: &AtomicBool,
+) -> Option<(File, String)> {
     let is_repo = |name: &String| {
         let kind = name.split_once("--").map(|(kind, _)| kind);
         RepoKind::ALL.iter().any(|known| Some(known.plural()) == kind)
     };
     let names = root.names("").ok()?.into_iter().filter(is_repo);
-    names.filter(|name| Some(name) != own).find_map(|name| {
+    let mut names = names.take_while(|_| !stopped.load(Ordering::Relaxed));
+    names.find_map(|name| {
         let blob = CacheNames(&name).blob(digest);
         // A link leads to a store that others share; what is odd is left alone.
         let meta = root.look(&blob).ok()??;
-        if !meta.is_file() || meta.len() != size {
+        if Some(&name) == own || !meta.is_file() || meta.len() != size {
             return None;
         }
         let file = root.open_file(&blob, OFlags::RDONLY | OFlags::NONBLOCK, 0).ok()??;

@@ -46,7 +46,7 @@ mod testkit;
 #[cfg(test)]
 mod tests;
 
-pub use elsewhere::Elsewhere;
+pub use elsewhere::{Elsewhere, Shared};
 pub use error::{CacheError, ErrorKind};
 pub use find::{Check, Found};
 pub use follower::{Followed, Follower};

@@ -65,8 +65,7 @@ impl Store {
     /// place; `Busy` when both names are held; `UnsafePath` when a link is in the way.
     pub fn stage(&self, digest: &Digest, path: &RepoPath, size: u64, tag: &str) -> Result<Staging, CacheError> {
         let folder = self.layout().staging();
-        let plain = format!("{folder}/{digest}.part");
-        let tagged = format!("{folder}/{digest}.{}.part", tag_name(tag));
+        let [plain, tagged] = self.partial_names(digest, tag);
         for _ in 0..TRIES {
             let mut touched = Touched::new();
             let _kept = self.keep_staging(&mut touched)?;
@@ -89,6 +88,17 @@ impl Store {
         Err(CacheError::Busy {
             path: self.root().path(&tagged),
         })
+    }
+
+    /// Where [`Store::stage`] opens or makes the partial file: the path without the tag, and that with it.
+    pub fn partial_paths(&self, digest: &Digest, tag: &str) -> [PathBuf; 2] {
+        self.partial_names(digest, tag).map(|name| self.root().path(&name))
+    }
+
+    fn partial_names(&self, digest: &Digest, tag: &str) -> [String; 2] {
+        let folder = self.layout().staging();
+        let tagged = format!("{folder}/{digest}.{}.part", tag_name(tag));
+        [format!("{folder}/{digest}.part"), tagged]
     }
 
     /// One name; `None` when it is missing (and not to be made), held, or went away meanwhile.

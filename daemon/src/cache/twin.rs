@@ -88,6 +88,9 @@ impl Staging {
         if rustix::fs::ioctl_ficlone(self.content().file, &twin.file).is_err() {
             return self.copy_from(twin, digest, cancel, progress);
         }
+        if self.stamp()?.size != self.size() {
+            return Ok(false);
+        }
         match verify::hash(self.content(), digest, self.size(), cancel, progress) {
             // Cut meanwhile, or the disk has lost its blocks.
             Err(CacheError::Io { .. }) => Ok(false),

@@ -1,9 +1,10 @@
 //! What of a plan is still to be fetched, told before anything is spent; and the yes that a job may need for that.
 
+mod left;
+
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
-    left::Left,
     shared::{JobContext, blocking},
     stop::JobStop,
 };
@@ -11,6 +12,8 @@ use crate::{
     cache::{self, Check, Found},
     model::{CommitHash, Difference, FileId, FileRecord, HoldReason, Job, units::show_bytes},
 };
+
+pub(super) use self::left::{Left, may_go_on};
 
 /// Files that are looked for together.
 const PAGE: u32 = 2000;

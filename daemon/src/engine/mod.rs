@@ -38,7 +38,6 @@ mod judge;
 mod keep;
 mod lane;
 mod ledger;
-mod left;
 mod leftovers;
 mod limits;
 mod login;

@@ -1,6 +1,7 @@
 //! What all tasks of the engine share: adapters, limits, and who works on which partial file.
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -88,8 +89,8 @@ pub(super) struct Shared {
     pub(super) promises: Promises,
     /// Who begins nothing now, and why.
     pub(super) full_users: Mutex<Full>,
-    /// Held while it is looked at what a user may keep on disk.
-    pub(super) allowing: AsyncMutex<()>,
+    /// By user: held while it is looked at what the user may keep on disk.
+    pub(super) allowing: Mutex<HashMap<u32, Arc<AsyncMutex<()>>>>,
     /// Held while room is made for a job.
     pub(super) making_room: Arc<AsyncMutex<()>>,
     /// Dry runs at a time: each may list a hundred thousand files.
@@ -154,7 +155,7 @@ impl Shared {
             boot: boot_id(),
             promises: Promises::default(),
             full_users: Mutex::default(),
-            allowing: AsyncMutex::new(()),
+            allowing: Mutex::default(),
             reserving: AsyncMutex::new(()),
             making_room: Arc::default(),
             previews: Semaphore::new(PREVIEWS),

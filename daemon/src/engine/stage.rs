@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 
 use super::{
-    checkpoint, finish,
+    checkpoint,
+    difference::may_go_on,
+    finish,
     frontier::Frontier,
-    left::may_go_on,
     leftovers,
     progress::Counted,
     shared::{JobContext, blocking},

@@ -70,16 +70,19 @@ pub(super) async fn fill(
 ) -> Result<Option<FileDone>, JobStop> {
     finish::check_space(context, store, file).await?;
     context.progress.file_stage(file, "copying");
+    // A claim speaks of bytes that were fetched; from the first write on these are others.
+    let jobs = &context.shared.store;
+    let partials = store.partial_paths(&file.digest, context.id.as_str());
+    hint(jobs.drop_claims(partials.into()).await);
     let (files, commit, wanted, progress) = (store.clone(), commit.clone(), file.clone(), context.clone());
     let copied = blocking_until_stopped(context, move |stopped| {
         let tag = progress.id.to_string();
         let staging = files.stage(&wanted.digest, &wanted.path, wanted.size, &tag)?;
-        let partial = staging.path().to_owned();
         let moved = |_| progress.progress.moved();
         if !staging.fill_from(&twin, &wanted.digest, stopped, &moved)? {
             // It changed under our hands. What stands in the partial file now is nobody's.
             staging.discard()?;
-            return Ok((partial, None));
+            return Ok(None);
         }
         let waiting = |wait: &LockWait| lock_note(&progress, &wanted, wait);
         let stamp = files.publish(
@@ -89,14 +92,10 @@ pub(super) async fn fill(
             &wanted.digest,
             &patience(&waiting, stopped),
         )?;
-        Ok((partial, Some(stamp)))
+        Ok(Some(stamp))
     })
     .await;
-    let (partial, stamp) = copied?;
-    // It spoke of bytes that were fetched; these are others.
-    let jobs = &context.shared.store;
-    hint(jobs.drop_claim(partial).await);
-    let Some(stamp) = stamp else { return Ok(None) };
+    let Some(stamp) = copied? else { return Ok(None) };
     hint(jobs.vouch(verified(&stamp, file.digest)).await);
     Ok(Some(FileDone {
         id: file.id,

@@ -114,7 +114,9 @@ impl Failure {
 
     /// The hint for who asked something and has no job.
     pub fn hint_alone(&self) -> String {
-        self.hint.replace(&format!("run {RETRY}"), "try again")
+        let hint = self.hint.replace(&format!("{RETRY} tries again"), "try again");
+        hint.replace(&format!("run {RETRY}"), "try again")
+            .replace(RETRY, "try again")
     }
 }
 
@@ -137,4 +139,17 @@ fn commands_of_hints_can_be_pasted() {
         "accept its terms, then run `hfctl retry 5d2k8q0x1a`"
     );
     assert_eq!(failure.hint_alone(), "accept its terms, then try again");
+    for (hint, alone) in [
+        (
+            "look at the log; `hfctl retry` tries again",
+            "look at the log; try again",
+        ),
+        (
+            "try another endpoint, or `hfctl retry` later",
+            "try another endpoint, or try again later",
+        ),
+    ] {
+        let failure = Failure::new(FailureKind::Internal, "", hint);
+        assert_eq!(failure.hint_alone(), alone);
+    }
 }

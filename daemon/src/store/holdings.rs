@@ -87,7 +87,7 @@ impl Store {
     /// # Errors
     /// When the database refuses.
     pub async fn holdings(&self, uid: u32) -> Result<Holdings, StoreError> {
-        self.queue.read(move |db| holdings(db, uid)).await
+        self.reads.read(move |db| holdings(db, uid)).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use crate::cache::testkit::{Bench, GO_ON, commit, no_patience, path, sha256_digest};
-use crate::cache::{Check, Found, Store};
+use crate::cache::{Check, Found, Shared, Store};
 use crate::model::{Destination, Digest, RepoId, RepoKind};
 
 const BYTES: &[u8] = b"the weights of a base";
@@ -28,7 +28,7 @@ fn put(cache: PathBuf, folder: &str, digest: &Digest, bytes: &[u8]) -> PathBuf {
 }
 
 fn look(store: &Store, caches: &[PathBuf], digest: &Digest) -> Option<crate::cache::Elsewhere> {
-    store.look_elsewhere(caches, BYTES.len() as u64, digest)
+    store.look_elsewhere(caches, (BYTES.len() as u64, digest), &GO_ON)
 }
 
 #[test]
@@ -43,10 +43,13 @@ fn a_blob_of_another_repository_gets_a_second_name() {
         .store
         .share(&found, (size, &digest), &check(), &no_patience())
         .unwrap();
+    let Shared::Linked(stamp) = shared else {
+        panic!("{shared:?}")
+    };
     let name = path("model.bin");
     let stamp = bench
         .store
-        .link(&commit(), &name, &digest, shared.unwrap(), &no_patience())
+        .link(&commit(), &name, &digest, stamp, &no_patience())
         .unwrap();
     assert_eq!(
         bench.find("model.bin", &digest, BYTES.len()).unwrap(),
@@ -68,7 +71,7 @@ fn a_name_alone_is_not_believed() {
         .store
         .share(&found, (size, &digest), &check(), &no_patience())
         .unwrap();
-    assert_eq!(shared, None);
+    assert_eq!(shared, Shared::Wrong);
     assert!(!bench.repo().join("blobs").join(digest.to_string()).exists());
     let staging = bench.store.stage(&digest, &path("model.bin"), size, "job").unwrap();
     assert!(!staging.fill_from(&found.twin, &digest, &GO_ON, &|_| ()).unwrap());
@@ -104,10 +107,11 @@ fn a_blob_of_other_rights_is_copied() {
     let found = look(&store, &[], &digest).unwrap();
     let size = BYTES.len() as u64;
     let shared = store.share(&found, (size, &digest), &check(), &no_patience());
-    assert_eq!(shared.unwrap(), None);
+    assert_eq!(shared.unwrap(), Shared::Refused);
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o640)).unwrap();
     let shared = store.share(&found, (size, &digest), &check(), &no_patience());
-    assert!(shared.unwrap().is_some());
+    assert!(matches!(shared.unwrap(), Shared::Linked(_)));
+    assert!(store.remove_empty_staging().unwrap());
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn a_folder_of_plain_files_gets_a_copy_of_its_own() {
         .store
         .share(&found, (size, &digest), &check(), &no_patience())
         .unwrap();
-    assert_eq!(shared, None);
+    assert_eq!(shared, Shared::Refused);
     let name = path("model.bin");
     let staging = bench.store.stage(&digest, &name, size, "job").unwrap();
     assert!(staging.fill_from(&found.twin, &digest, &GO_ON, &|_| ()).unwrap());

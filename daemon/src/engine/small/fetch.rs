@@ -28,8 +28,10 @@ use crate::{
 const HASHED_AT_ONCE: u64 = 128 << 10;
 /// How often a connection is looked at that may stand still.
 const LOOK: Duration = Duration::from_millis(250);
-/// Where a file came too slowly it is not asked for again before.
+/// Where a file came too slowly it is not asked for again before; twice as long each time.
 const AFTER_BEATEN: Duration = Duration::from_secs(5);
+/// After so many times slow is better than nothing.
+const MOST_BEATEN: u32 = 5;
 /// A file that broke off less often is not given up.
 const BREAKS: u32 = 5;
 /// How often who waits for a connection says why.
@@ -79,8 +81,8 @@ async fn right_bytes(
 ) -> Result<(Vec<Bytes>, InVain), End> {
     let mut retry = Retry::new(context);
     let mut in_vain = vec![0; context.endpoints.len()];
-    // Once for each, so that an end comes when all are slow.
-    let mut beaten = vec![false; context.endpoints.len()];
+    // A few times each, so that an end comes when all are slow.
+    let mut beaten = vec![0; context.endpoints.len()];
     let mut wrong = 0;
     let mut breaks = Breaks::default();
     if file.size == 0 {
@@ -97,7 +99,7 @@ async fn right_bytes(
             slot = slot(context, &retry, file) => slot?,
         };
         let flow = Flow::new(ByteRange::new(0, file.size));
-        let rivals = (!beaten[index]).then_some(&retry);
+        let rivals = (beaten[index] < MOST_BEATEN).then_some(&retry);
         let outcome = tokio::select! {
             biased;
             outcome = once(context, commit, file, (index, &slot), &flow, (in_vain[index], rivals)) => outcome,
@@ -130,8 +132,13 @@ async fn right_bytes(
             Err(SegmentEnd::Stop(stop)) => return Err(stop.into()),
             Err(SegmentEnd::Hub(_, error)) => error,
             Err(SegmentEnd::Cut) if flow.cut.is_cancelled() => {
-                beaten[index] = true;
-                retry.shortly(index, AFTER_BEATEN, "another endpoint is much faster");
+                // The faster one may have been busy with other files.
+                retry.shortly(
+                    index,
+                    AFTER_BEATEN * 2_u32.pow(beaten[index]),
+                    "another endpoint is much faster",
+                );
+                beaten[index] += 1;
                 continue;
             }
             Err(SegmentEnd::Cut) => {

@@ -8,9 +8,10 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::sync::MutexGuard;
+use tokio::{sync::OwnedMutexGuard, time::timeout};
 
 use super::lacking;
 use crate::{
@@ -19,12 +20,16 @@ use crate::{
         caches,
         finish::SPACE_RETRY,
         leftovers::place_of,
+        progress::lock,
         shared::{JobContext, blocking},
         stop::JobStop,
     },
     model::{CommitHash, Destination, HoldReason, JobId, units::show_bytes},
     store::{Holdings, Place},
 };
+
+/// The disks are looked at for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a user's jobs brought to one place.
 #[derive(Debug, Default)]
@@ -47,7 +52,11 @@ fn by_place(holdings: &Holdings) -> HashMap<Place, Kept> {
     for held in &holdings.held {
         let kept = places.entry(held.place.clone()).or_default();
         kept.commits.insert(held.commit.clone());
-        kept.asked = kept.asked.saturating_add(held.bytes);
+        kept.asked = match held.place.destination {
+            Destination::Cache(_) => kept.asked.saturating_add(held.bytes),
+            // A newer commit's files take the places of the older one's.
+            Destination::LocalDir(_) => kept.asked.max(held.bytes),
+        };
     }
     places
 }
@@ -66,7 +75,7 @@ fn of_others(holdings: &Holdings, id: &JobId, at_work: &HashSet<JobId>) -> u64 {
 /// not there.
 fn added((asked, there): (u64, u64), rest: u64, lacks: u64) -> u64 {
     let after = asked.saturating_add(rest).min(there.saturating_add(lacks));
-    after.saturating_sub(asked.min(there))
+    after.saturating_sub(asked.min(there)).min(lacks)
 }
 
 /// The numbers, and how much would be enough.
@@ -84,22 +93,23 @@ fn too_much(user: &str, share: Share, may: u64) -> Option<String> {
 }
 
 /// Lets a planned job begin that lacks `rest` at most, unless its user's jobs would then keep too much; one that finds all its
-/// files in their places begins in any case. One job of all at a time:
-/// the next one may come when this one's space is promised, and what is given back is dropped.
+/// files in their places begins in any case. One job of a user at a
+/// time: the next one may come when this one's space is promised, and what is given back is dropped.
 ///
 /// # Errors
 /// A hold with numbers.
-pub(super) async fn enter<'a>(
-    context: &'a JobContext,
+pub(super) async fn enter(
+    context: &JobContext,
     store: &Arc<cache::Store>,
     commit: &CommitHash,
     rest: u64,
-) -> Result<Option<MutexGuard<'a, ()>>, JobStop> {
+) -> Result<Option<OwnedMutexGuard<()>>, JobStop> {
     let shared = &context.shared;
     let Some(may) = shared.config().users.of(&context.owner.user).max_disk else {
         return Ok(None);
     };
-    let turn = context.unless_stopped(shared.allowing.lock()).await?;
+    let turns = lock(&shared.allowing).entry(context.owner.uid).or_default().clone();
+    let turn = context.unless_stopped(turns.lock_owned()).await?;
     let holdings = shared.store.holdings(context.owner.uid).await?;
     let others = of_others(&holdings, &context.id, &shared.promises.ids());
     let places = by_place(&holdings);
@@ -133,7 +143,8 @@ async fn share(
     let own = place_of(&context.spec);
     // What is there of its commit counts with what it brings.
     places.entry(own.clone()).or_default().commits.insert(commit.clone());
-    blocking(move || {
+    let asked = places.values().fold(others, |sum, kept| sum.saturating_add(kept.asked));
+    let looked = blocking(move || {
         let mut share = Share { keeps: others, adds: 0 };
         for (place, kept) in places {
             let there = there(&place, &kept);
@@ -143,8 +154,12 @@ async fn share(
             }
         }
         share
+    });
+    // A disk that hangs keeps nobody waiting: then all counts that was ever asked for.
+    timeout(PATIENCE, looked).await.unwrap_or(Share {
+        keeps: asked,
+        adds: rest.min(lacks),
     })
-    .await
 }
 
 /// Bytes that are still in a place; all that was asked for where that cannot be told.
@@ -185,6 +200,7 @@ mod tests {
             (10, 0, 10, 10, 10),
             (10, 4, 10, 6, 6),
             (10, u64::MAX, 5, 5, 5),
+            (100, u64::MAX, 100, 1, 1),
         ] {
             let case = (asked, there, rest, lacks);
             assert_eq!(added((asked, there), rest, lacks), adds, "{case:?}");

@@ -6,11 +6,11 @@ use tokio::runtime::Handle;
 
 use super::fill;
 use crate::{
-    cache::{self, Check, ErrorKind, LockWait},
+    cache::{self, Check, ErrorKind, LockWait, Shared},
     config::Mode,
     engine::{
         finish::{is_vouched, lock_note, patience, verified},
-        shared::{JobContext, blocking, blocking_until_stopped},
+        shared::{JobContext, blocking_until_stopped},
         small::SMALL,
         stop::JobStop,
         transfer::hint,
@@ -30,21 +30,23 @@ pub(in crate::engine) async fn bring(
     if file.size < SMALL || context.spec.force_download {
         return Ok(None);
     }
-    let caches = context.shared.config().storage.caches.clone();
-    let (files, wanted) = (store.clone(), file.clone());
-    let found = blocking(move || files.look_elsewhere(&caches, wanted.size, &wanted.digest)).await;
-    let Some(found) = found else { return Ok(None) };
     let jobs = context.shared.store.clone();
     let trust = jobs.job(Scope::All, &context.id).await?.trust;
     if !may_have(context.shared.mode, trust) {
         return Ok(None);
     }
+    let caches = context.shared.config().storage.caches.clone();
+    let (files, wanted) = (store.clone(), file.clone());
+    let found = blocking_until_stopped(context, move |stopped| {
+        Ok(files.look_elsewhere(&caches, (wanted.size, &wanted.digest), stopped))
+    });
+    let Some(found) = found.await? else { return Ok(None) };
     tracing::debug!(file = %file.path, from = %found.twin.path().display(), "another repository has it");
-    let hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
+    let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
     context.progress.file_stage(file, "verifying");
     let (files, commit_now, wanted, progress) = (store.clone(), commit.clone(), file.clone(), context.clone());
     let (handle, hints) = (Handle::current(), jobs.clone());
-    let (found, stamp) = blocking_until_stopped(context, move |stopped| {
+    let (found, shared) = blocking_until_stopped(context, move |stopped| {
         let check = Check {
             vouched: &|stamp| is_vouched(&handle, &hints, stamp, wanted.digest),
             cancel: stopped,
@@ -55,27 +57,44 @@ pub(in crate::engine) async fn bring(
         let shared = match files.share(&found, (wanted.size, &wanted.digest), &check, &patience) {
             Err(error) if error.kind() != ErrorKind::Cancelled => {
                 tracing::warn!(%error, from = %found.twin.path().display(), "cannot be shared");
-                None
+                Shared::Wrong
             }
             shared => shared?,
         };
-        let link = |stamp| files.link(&commit_now, &wanted.path, &wanted.digest, stamp, &patience);
-        Ok((found, shared.map(link).transpose()?))
+        let Shared::Linked(stamp) = shared else {
+            return Ok((found, shared));
+        };
+        let stamp = files.link(&commit_now, &wanted.path, &wanted.digest, stamp, &patience)?;
+        Ok((found, Shared::Linked(stamp)))
     })
     .await?;
-    drop(hashing);
-    let Some(stamp) = stamp else {
-        return fill(context, store, commit, file, found.twin).await;
-    };
-    hint(jobs.vouch(verified(&stamp, file.digest)).await);
-    Ok(Some(FileDone {
-        id: file.id,
-        reused: true,
-    }))
+    match shared {
+        Shared::Linked(stamp) => {
+            hint(jobs.vouch(verified(&stamp, file.digest)).await);
+            Ok(Some(FileDone {
+                id: file.id,
+                reused: true,
+            }))
+        }
+        // What came of it already is not given up for a copy that may be wrong.
+        Shared::Refused if !is_begun(context, store, file).await => {
+            fill(context, store, commit, file, found.twin).await
+        }
+        Shared::Refused | Shared::Wrong => Ok(None),
+    }
+}
+
+/// Whether bytes of the file were fetched already.
+async fn is_begun(context: &JobContext, store: &cache::Store, file: &FileRecord) -> bool {
+    let partials = store.partial_paths(&file.digest, context.id.as_str());
+    let claims = context.shared.store.claims(partials.into()).await;
+    let claims = hint(claims).unwrap_or_default();
+    claims.into_iter().flatten().any(|claim| !claim.ranges.is_empty())
 }
 
 /// What lies in the cache of a shared daemon was fetched with somebody's token. That this user may have such bytes as well is
-/// known when an origin lists them in a repository that he may read; a mirror could list any hash.
+/// known when an origin lists them in a repository of which he may read the files, which was asked before it was planned; a mirror
+/// could list any hash.
 fn may_have(mode: Mode, trust: Option<Trust>) -> bool {
     mode == Mode::User || trust == Some(Trust::Origin)
 }

@@ -5,18 +5,18 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    shared::{JobContext, blocking},
-    transfer::hint,
-};
 use crate::{
     cache::{self, FileStamp},
+    engine::{
+        shared::{JobContext, blocking},
+        transfer::hint,
+    },
     model::{Digest, FileRecord},
     store::Claim,
 };
 
 /// Whether a claim is about this very file, and a job may go on from it.
-pub(super) fn may_go_on(
+pub(in crate::engine) fn may_go_on(
     context: &JobContext,
     claim: &Claim,
     (digest, size): (&Digest, u64),
@@ -31,7 +31,7 @@ pub(super) fn may_go_on(
 
 /// Adds up what is left.
 #[derive(Default)]
-pub(super) struct Left {
+pub(in crate::engine) struct Left {
     /// Bytes in partial files, by what these are to become.
     there: HashMap<Digest, u64>,
     seen: HashSet<Digest>,
@@ -40,7 +40,7 @@ pub(super) struct Left {
 
 impl Left {
     /// With what lies in the partial files of a place.
-    pub(super) async fn new(context: &JobContext, store: &Arc<cache::Store>) -> Self {
+    pub(in crate::engine) async fn new(context: &JobContext, store: &Arc<cache::Store>) -> Self {
         let listed = store.clone();
         let mut partials = blocking(move || listed.list_partials()).await.unwrap_or_default();
         let usable = |tag: &Option<String>| tag.as_ref().is_none_or(|tag| tag == context.id.as_str());
@@ -63,7 +63,7 @@ impl Left {
     }
 
     /// Bytes to fetch of a file that is not in its place. Equal files are fetched once, unless each of them is wanted anew.
-    pub(super) fn of(&mut self, file: &FileRecord) -> u64 {
+    pub(in crate::engine) fn of(&mut self, file: &FileRecord) -> u64 {
         if !self.seen.insert(file.digest) && !self.each {
             return 0;
         }
