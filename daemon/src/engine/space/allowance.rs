@@ -74,8 +74,10 @@ fn of_others(holdings: &Holdings, id: &JobId, at_work: &HashSet<JobId>) -> u64 {
 /// What a job adds to its place, in which so much was asked for and is there, when it has `rest` to bring of which `lacks` are
 /// not there.
 fn added((asked, there): (u64, u64), rest: u64, lacks: u64) -> u64 {
+    // Of a local directory it is not known what is there: only what the job lacks comes on top.
+    let rest = if there == u64::MAX { rest.min(lacks) } else { rest };
     let after = asked.saturating_add(rest).min(there.saturating_add(lacks));
-    after.saturating_sub(asked.min(there)).min(lacks)
+    after.saturating_sub(asked.min(there))
 }
 
 /// The numbers, and how much would be enough.
