@@ -141,6 +141,8 @@ async fn four_hosts_by_four_rules() -> anyhow::Result<()> {
         "1",
         "-j",
         "1",
+        // What the first cache has is not copied.
+        "--force-download",
         "--cache-dir",
         &other_cache,
         "--endpoint",

@@ -17,7 +17,7 @@ use crate::{
 
 mod repeats;
 
-pub use repeats::{kept, sent_again};
+pub use repeats::{kept, sent_again, sent_since};
 
 /// Fails unless the cache is valid, the databases are whole, no daemon panicked, and nothing forbidden happened at the hubs.
 /// Partial files may lie about: some job may still want them. Daemons may be running.

@@ -163,7 +163,8 @@ async fn four_hosts() -> anyhow::Result<()> {
 
     // The mirror's pages come directly, its bytes through the other proxy; and it never hears of the token.
     let cache = scratch.path("other").display().to_string();
-    let into_another = of("mirror").chain(["--cache-dir", &cache]);
+    // What the first cache has is not copied.
+    let into_another = of("mirror").chain(["--force-download", "--cache-dir", &cache]);
     let id = scratch
         .hfctl_with(into_another, &with_token)
         .await?

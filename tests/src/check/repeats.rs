@@ -25,6 +25,21 @@ pub fn sent_again(hub: &SimHub, file: &str, count: u64) -> u64 {
         .sum()
 }
 
+/// Bytes of a file that were sent in a Hub's answers from the `count`-th on, each counted once.
+pub fn sent_since(hub: &SimHub, file: &str, count: u64) -> u64 {
+    let sent = hub.journal().filter(|record| record.file.as_deref() == Some(file));
+    let late = sent.into_iter().filter(|record| record.seq >= count);
+    let mut ranges: Vec<Range<u64>> = late.map(|record| record.sent).collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut counted = 0;
+    let mut end = 0;
+    for range in ranges {
+        counted += range.end.saturating_sub(range.start.max(end));
+        end = end.max(range.end);
+    }
+    counted
+}
+
 /// Files of which bytes came twice without a cause: in two answers that were sent to their ends, of whatever Hub, where no
 /// fault struck any answer about the file. A connection that is helped, paused, stopped or killed ends before its end; or
 /// what is left of its answer lies in sockets, and comes again.
