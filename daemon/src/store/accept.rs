@@ -64,11 +64,8 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
     {
         return Ok(Submitted { job, existing: true });
     }
-    let queued: u64 = db
-        .prepare_cached(OPEN_JOBS)
-        .and_then(|mut statement| statement.query_row([new.owner.uid], |row| row.get(0)))
-        .act("count open jobs")?;
-    if queued >= new.max_queued {
+    let queued = open_jobs(db, new.owner.uid, new.max_queued)?;
+    if let Some(queued) = queued.filter(|queued| *queued >= new.max_queued) {
         return Err(StoreError::QueueFull {
             queued,
             limit: new.max_queued,
@@ -111,16 +108,18 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
         })
         .act("insert a job")?;
     if let Some(request) = &new.request {
-        db.execute(
+        db.prepare_cached(
             "INSERT INTO requests (uid, request_id, fingerprint, job_id, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
                 new.owner.uid,
                 request.id,
                 request.fingerprint,
                 id.as_str(),
                 now.as_millisecond()
-            ],
-        )
+            ])
+        })
         .act("insert a request")?;
     }
     let job = get(db, Scope::All, &id)?;
@@ -132,14 +131,29 @@ pub(super) fn submit(context: &mut WriteContext<'_>, new: NewJob) -> Result<Subm
     Ok(Submitted { job, existing: false })
 }
 
+/// How many open jobs a user has; `None` when all jobs together are fewer than the limit, for to count them costs as much as they
+/// are many.
+fn open_jobs(db: &Connection, uid: u32, limit: u64) -> Result<Option<u64>, StoreError> {
+    let at_most: u64 = db
+        .prepare_cached("SELECT ifnull((SELECT max(row) FROM jobs) - (SELECT min(row) FROM jobs) + 1, 0)")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .act("bound the open jobs")?;
+    if at_most < limit {
+        return Ok(None);
+    }
+    db.prepare_cached(OPEN_JOBS)
+        .and_then(|mut statement| statement.query_row([uid], |row| row.get(0)))
+        .map(Some)
+        .act("count open jobs")
+}
+
 fn known_request(db: &Connection, uid: u32, request: &RequestKey) -> Result<Option<Job>, StoreError> {
     let known: Option<(Vec<u8>, String)> = db
-        .query_row(
-            "SELECT fingerprint, job_id FROM requests WHERE uid = ?1 AND request_id = ?2",
-            params![uid, request.id],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()
+        .prepare_cached("SELECT fingerprint, job_id FROM requests WHERE uid = ?1 AND request_id = ?2")
+        .and_then(|mut statement| {
+            let found = statement.query_row(params![uid, request.id], |row| Ok((row.get(0)?, row.get(1)?)));
+            found.optional()
+        })
         .act("look for a request")?;
     let Some((fingerprint, job_id)) = known else {
         return Ok(None);
