@@ -284,3 +284,36 @@ async fn what_came_is_not_given_up_for_a_wrong_file_elsewhere() -> anyhow::Resul
     daemon.stop().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_wrong_file_elsewhere_hides_no_right_one() -> anyhow::Result<()> {
+    let repo = |id: &str| RepoBuilder::model(id).seeded(BIG, 3 * MIB, 1);
+    let hub = SimHub::builder()
+        .repo(repo("org/a"))
+        .repo(repo("org/b"))
+        .repo(repo("org/c"))
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let download = async |id: &str, more: &[&str]| {
+        let args = ["submit", id, "--wait", "--json"]
+            .into_iter()
+            .chain(more.iter().copied());
+        let job = scratch.hfctl(args).await?.json()?;
+        anyhow::Ok(fs::canonicalize(
+            std::path::Path::new(job["path"].as_str().context("a path")?).join(BIG),
+        )?)
+    };
+    let first = download("org/a", &[]).await?;
+    // A file of its own, not another name of the first.
+    let second = download("org/b", &["--force-download"]).await?;
+    let mut wrong = fs::read(&first)?;
+    wrong[7] ^= 1;
+    fs::write(&first, wrong)?;
+    let came = hub.journal().bytes_sent_for(BIG);
+    let third = download("org/c", &[]).await?;
+    assert_eq!(hub.journal().bytes_sent_for(BIG), came, "{}", hub.journal().text());
+    assert_eq!(fs::metadata(&third)?.ino(), fs::metadata(&second)?.ino());
+    daemon.stop().await?;
+    Ok(())
+}

@@ -5,6 +5,7 @@
 //! both repositories share its room and its pages. Where that cannot be, the bytes are cloned or copied (`twin.rs`).
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -24,6 +25,9 @@ use super::store::Store;
 use super::touched::Touched;
 use super::twin::Twin;
 use crate::model::{Digest, RepoKind};
+
+/// So many files of one name are tried: each may have to be read to its end.
+const LOOKED_AT: usize = 4;
 
 /// A blob of another repository with the right name and size.
 #[derive(Debug)]
@@ -46,30 +50,34 @@ pub enum Shared {
 }
 
 impl Store {
-    /// The first blob of this name and size in another repository, of the store's own cache before the others. Nothing is read; what
-    /// cannot be looked at holds nothing.
+    /// Blobs of this name and size in other repositories, those of the store's own cache before the others; of one that has several
+    /// names the first, and not many. Nothing is read; what cannot be looked at holds nothing.
     pub fn look_elsewhere(
         &self,
         caches: &[PathBuf],
         (size, digest): (u64, &Digest),
         stopped: &AtomicBool,
-    ) -> Option<Elsewhere> {
-        if let Layout::Cache { folder } = self.layout()
-            && let Some((file, place)) = blob_in(self.root(), Some(folder), (size, digest), stopped)
-        {
-            let path = self.root().path(&place);
-            return Some(Elsewhere {
-                twin: Twin::new(file, path),
+    ) -> Vec<Elsewhere> {
+        let mut seen = HashSet::new();
+        let mut found = Vec::new();
+        if let Layout::Cache { folder } = self.layout() {
+            let own = blobs_in(self.root(), Some(folder), (size, digest), stopped, &mut seen);
+            found.extend(own.into_iter().map(|(file, place)| Elsewhere {
+                twin: Twin::new(file, self.root().path(&place)),
                 place: Some(place),
-            });
+            }));
         }
         let others = caches.iter().filter(|cache| **cache != self.root().path(""));
-        others.filter(|cache| cache.is_dir()).find_map(|cache| {
-            let root = Root::open(cache, false).ok()?;
-            let (file, place) = blob_in(&root, None, (size, digest), stopped)?;
-            let twin = Twin::new(file, cache.join(place));
-            Some(Elsewhere { twin, place: None })
-        })
+        for cache in others.filter(|cache| cache.is_dir()) {
+            if let Ok(root) = Root::open(cache, false) {
+                let blobs = blobs_in(&root, None, (size, digest), stopped, &mut seen);
+                found.extend(blobs.into_iter().map(|(file, place)| Elsewhere {
+                    twin: Twin::new(file, cache.join(place)),
+                    place: None,
+                }));
+            }
+        }
+        found
     }
 
     /// Gives the blob a second name in this repository.
@@ -140,27 +148,34 @@ impl Store {
     }
 }
 
-/// Opens the blob in the first repository folder that has it, but for `own`.
-fn blob_in(
+/// Opens the blob in the repository folders that have it, but for `own` and for what was seen.
+fn blobs_in(
     root: &Root,
     own: Option<&String>,
     (size, digest): (u64, &Digest),
     stopped: &AtomicBool,
-) -> Option<(File, String)> {
+    seen: &mut HashSet<(u64, u64)>,
+) -> Vec<(File, String)> {
     let is_repo = |name: &String| {
         let kind = name.split_once("--").map(|(kind, _)| kind);
-        RepoKind::ALL.iter().any(|known| Some(known.plural()) == kind)
+        Some(name) != own && RepoKind::ALL.iter().any(|known| Some(known.plural()) == kind)
     };
-    let names = root.names("").ok()?.into_iter().filter(is_repo);
-    let mut names = names.take_while(|_| !stopped.load(Ordering::Relaxed));
-    names.find_map(|name| {
+    let mut found = Vec::new();
+    for name in root.names("").unwrap_or_default().into_iter().filter(is_repo) {
+        if seen.len() >= LOOKED_AT || stopped.load(Ordering::Relaxed) {
+            break;
+        }
         let blob = CacheNames(&name).blob(digest);
         // A link leads to a store that others share; what is odd is left alone.
-        let meta = root.look(&blob).ok()??;
-        if Some(&name) == own || !meta.is_file() || meta.len() != size {
-            return None;
+        if let Ok(Some(meta)) = root.look(&blob)
+            && meta.is_file()
+            && meta.len() == size
+            && !seen.contains(&(meta.dev(), meta.ino()))
+            && let Ok(Some(file)) = root.open_file(&blob, OFlags::RDONLY | OFlags::NONBLOCK, 0)
+        {
+            seen.insert((meta.dev(), meta.ino()));
+            found.push((file, blob));
         }
-        let file = root.open_file(&blob, OFlags::RDONLY | OFlags::NONBLOCK, 0).ok()??;
-        Some((file, blob))
-    })
+    }
+    found
 }

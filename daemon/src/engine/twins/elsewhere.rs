@@ -40,13 +40,15 @@ pub(in crate::engine) async fn bring(
     let found = blocking_until_stopped(context, move |stopped| {
         Ok(files.look_elsewhere(&caches, (wanted.size, &wanted.digest), stopped))
     });
-    let Some(found) = found.await? else { return Ok(None) };
-    tracing::debug!(file = %file.path, from = %found.twin.path().display(), "another repository has it");
+    let found = found.await?;
+    if found.is_empty() {
+        return Ok(None);
+    }
     let _hashing = context.unless_stopped(context.shared.hashing.acquire()).await?;
     context.progress.file_stage(file, "verifying");
     let (files, commit_now, wanted, progress) = (store.clone(), commit.clone(), file.clone(), context.clone());
     let (handle, hints) = (Handle::current(), jobs.clone());
-    let (found, shared) = blocking_until_stopped(context, move |stopped| {
+    let (stamp, refused) = blocking_until_stopped(context, move |stopped| {
         let check = Check {
             vouched: &|stamp| is_vouched(&handle, &hints, stamp, wanted.digest),
             cancel: stopped,
@@ -54,33 +56,40 @@ pub(in crate::engine) async fn bring(
         };
         let waiting = |wait: &LockWait| lock_note(&progress, &wanted, wait);
         let patience = patience(&waiting, stopped);
-        let shared = match files.share(&found, (wanted.size, &wanted.digest), &check, &patience) {
-            Err(error) if error.kind() != ErrorKind::Cancelled => {
-                tracing::warn!(%error, from = %found.twin.path().display(), "cannot be shared");
-                Shared::Wrong
+        let mut refused = None;
+        for one in found {
+            let from = one.twin.path().display().to_string();
+            match files.share(&one, (wanted.size, &wanted.digest), &check, &patience) {
+                Ok(Shared::Linked(stamp)) => {
+                    tracing::debug!(file = %wanted.path, from, "another repository has it");
+                    let stamp = files.link(&commit_now, &wanted.path, &wanted.digest, stamp, &patience)?;
+                    return Ok((Some(stamp), None));
+                }
+                Ok(Shared::Refused) => refused = refused.or(Some(one)),
+                Ok(Shared::Wrong) => {
+                    tracing::warn!(
+                        from,
+                        "its bytes are wrong: `hfctl cache verify` tells of which repositories"
+                    );
+                }
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => tracing::warn!(%error, from, "cannot be shared"),
             }
-            shared => shared?,
-        };
-        let Shared::Linked(stamp) = shared else {
-            return Ok((found, shared));
-        };
-        let stamp = files.link(&commit_now, &wanted.path, &wanted.digest, stamp, &patience)?;
-        Ok((found, Shared::Linked(stamp)))
+        }
+        Ok((None, refused))
     })
     .await?;
-    match shared {
-        Shared::Linked(stamp) => {
-            hint(jobs.vouch(verified(&stamp, file.digest)).await);
-            Ok(Some(FileDone {
-                id: file.id,
-                reused: true,
-            }))
-        }
+    if let Some(stamp) = stamp {
+        hint(jobs.vouch(verified(&stamp, file.digest)).await);
+        return Ok(Some(FileDone {
+            id: file.id,
+            reused: true,
+        }));
+    }
+    match refused {
         // What came of it already is not given up for a copy that may be wrong.
-        Shared::Refused if !is_begun(context, store, file).await => {
-            fill(context, store, commit, file, found.twin).await
-        }
-        Shared::Refused | Shared::Wrong => Ok(None),
+        Some(one) if !is_begun(context, store, file).await => fill(context, store, commit, file, one.twin).await,
+        _ => Ok(None),
     }
 }
 
