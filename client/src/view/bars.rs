@@ -211,17 +211,7 @@ fn style(colour: bool) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn event(kind: EventType, state: JobState) -> Item {
-        let mut event = Event {
-            job_id: "j".to_owned(),
-            repo_id: "o/r".to_owned(),
-            ..Event::default()
-        };
-        event.set_type(kind);
-        event.set_state(state);
-        Item::Event(Box::new(event))
-    }
+    use crate::view::progress::tests::event;
 
     #[test]
     fn the_numbers_of_a_bar() {

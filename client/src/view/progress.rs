@@ -159,11 +159,11 @@ pub(super) fn numbers((done, total): (u64, u64), bytes_per_sec: u64, eta_sec: Op
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cli::ColorArg;
 
-    fn event(kind: EventType, state: JobState) -> Item {
+    pub(in crate::view) fn event(kind: EventType, state: JobState) -> Item {
         let mut event = Event {
             job_id: "j".to_owned(),
             repo_id: "o/r".to_owned(),

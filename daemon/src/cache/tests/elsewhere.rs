@@ -1,8 +1,9 @@
 //! What another repository has: linked, or copied, and never believed by its name.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use crate::cache::testkit::{Bench, GO_ON, commit, no_patience, path, sha256_digest};
 use crate::cache::{Check, Found, Shared, Store};
@@ -167,4 +168,41 @@ fn of_many_each_file_is_told_once() {
         repos,
         ["models--org--a", "models--org--c", "models--org--d", "models--org--e"]
     );
+}
+
+/// What a kill leaves between the temporary name and the blob's, and between that and the link of the snapshot.
+#[test]
+fn a_kill_between_the_names_costs_nothing() {
+    let digest = sha256_digest(BYTES);
+    let (size, name) = (BYTES.len() as u64, path("model.bin"));
+    for renamed in [false, true] {
+        let bench = Bench::cache();
+        let theirs = put(bench.root(), "models--org--base", &digest, BYTES);
+        let left = match renamed {
+            false => bench.repo().join(".hfetch/00000000.tmp"),
+            true => bench.repo().join("blobs").join(digest.to_string()),
+        };
+        fs::create_dir_all(left.parent().unwrap()).unwrap();
+        fs::hard_link(&theirs, &left).unwrap();
+        let stamp = match bench.find("model.bin", &digest, BYTES.len()).unwrap() {
+            Found::BlobPresent(stamp) if renamed => stamp,
+            Found::Absent if !renamed => {
+                let found = look(&bench.store, &[], &digest).unwrap();
+                match bench.store.share(&found, (size, &digest), &check(), &no_patience()) {
+                    Ok(Shared::Linked(stamp)) => stamp,
+                    other => panic!("{other:?}"),
+                }
+            }
+            other => panic!("{other:?}"),
+        };
+        let patience = no_patience();
+        bench.store.link(&commit(), &name, &digest, stamp, &patience).unwrap();
+        // The temporary name goes by age, and takes nothing with it.
+        let long_ago = SystemTime::now() - Duration::from_secs(7200);
+        File::open(&theirs).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(bench.store.remove_empty_staging().unwrap(), !renamed);
+        assert_eq!(fs::read(&theirs).unwrap(), BYTES);
+        assert_eq!(fs::read(bench.store.final_path(&commit(), &name)).unwrap(), BYTES);
+        assert_eq!(fs::metadata(&theirs).unwrap().nlink(), 2);
+    }
 }
