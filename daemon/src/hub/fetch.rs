@@ -86,11 +86,13 @@ impl Hub {
             Some(link) => link.url.reveal().clone(),
             None => endpoint.resolve_url(target.kind, &target.repo_id, &target.commit, &target.path),
         };
+        let traffic = traffic_of(range, target.size);
         let call = Call {
             endpoint,
             token,
-            traffic: traffic_of(range, target.size),
+            traffic,
             headers: file_headers(range),
+            asks_twice: traffic == Traffic::Small,
         };
         let mut rate = None;
         let stall_timeout = self.options().stall_timeout;

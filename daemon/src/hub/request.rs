@@ -1,6 +1,5 @@
 //! Sends one request and follows its redirects; reads JSON answers whole and within limits.
 
-use std::future::Future;
 use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION};
@@ -17,6 +16,7 @@ use super::endpoint::{Endpoint, host_of};
 use super::error::HubError;
 use super::redirect::{Trail, is_redirect};
 use super::refusal::{About, Refusal, content_type};
+use super::transport::NetworkFault;
 use super::{scrub, transport};
 use crate::model::Token;
 
@@ -35,6 +35,9 @@ pub(super) struct Call<'a> {
     pub(super) token: Credential<'a>,
     pub(super) traffic: Traffic,
     pub(super) headers: HeaderMap,
+    /// Asked for once more when the connection closes without an answer. Parts of large files are not: who downloads them
+    /// counts what a host cuts off.
+    pub(super) asks_twice: bool,
 }
 
 /// Where a call came to its end.
@@ -68,6 +71,7 @@ impl<'a> Call<'a> {
                 (ACCEPT, HeaderValue::from_static("application/json")),
                 (ACCEPT_ENCODING, HeaderValue::from_static("identity")),
             ]),
+            asks_twice: true,
         }
     }
 }
@@ -91,13 +95,8 @@ impl Hub {
             token = token.filter(|_| call.endpoint.owns(&url));
             let taken = self.take(call.endpoint, call.traffic, &url)?;
             let sent_at = Instant::now();
-            let sent = timeout(limit, send(&taken, call, &url, token)).await;
-            let response = sent
-                .map_err(|_| HubError::TimedOut {
-                    host: host_of(&url),
-                    after: limit,
-                })
-                .and_then(|answered| answered.map_err(|error| transport::fault(error, &url, taken.via())))
+            let response = send(&taken, call, &url, token, limit)
+                .await
                 .inspect_err(|_| self.way_failed(&taken))?;
             self.answered(&url, response.remote_addr(), &taken);
             if response.status().as_u16() < 400 {
@@ -195,13 +194,17 @@ async fn read_json(mut response: Response, url: &Url, taken: &Taken, silence: Du
     Ok(body)
 }
 
-/// Sends one request; dropping the future gives it up.
-pub(super) fn send(
+/// Sends one request and waits for the headers of its answer; dropping the future gives it up.
+///
+/// A server or proxy may close an idle connection at any time, and some close after each answer without saying so: a request
+/// that went out just then says nothing about them. Nothing here changes anything, so it is sent once more.
+pub(super) async fn send(
     taken: &Taken,
     call: &Call<'_>,
     url: &Url,
     token: Option<&Token>,
-) -> impl Future<Output = reqwest::Result<Response>> + use<> {
+    limit: Duration,
+) -> Result<Response, HubError> {
     let mut headers = call.headers.clone();
     if let Some(token) = token
         && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
@@ -209,7 +212,20 @@ pub(super) fn send(
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    taken.client.get(url.clone()).headers(headers).send()
+    let ask = || taken.client.get(url.clone()).headers(headers.clone()).send();
+    let answered = async {
+        match ask().await {
+            Err(error) if call.asks_twice && transport::fault_of(&error) == NetworkFault::Reset => ask().await,
+            answered => answered,
+        }
+    };
+    timeout(limit, answered)
+        .await
+        .map_err(|_| HubError::TimedOut {
+            host: host_of(url),
+            after: limit,
+        })?
+        .map_err(|error| transport::fault(error, url, taken.via()))
 }
 
 /// The refusal in an answer, with the beginning of its body.

@@ -103,6 +103,7 @@ impl Hub {
             token,
             traffic: Traffic::Bulk,
             headers: sample_headers(1),
+            asks_twice: true,
         };
         self.trace(&call, url).await
     }
@@ -114,6 +115,7 @@ impl Hub {
             token: None,
             traffic: Traffic::Bulk,
             headers: sample_headers(1),
+            asks_twice: true,
         };
         self.trace(&call, endpoint.base().clone()).await
     }
@@ -154,13 +156,7 @@ impl Hub {
             let answered = async {
                 let taken = self.take(call.endpoint, call.traffic, &url)?;
                 hop.way = Some(taken.way.clone());
-                timeout(limit, send(&taken, call, &url, token))
-                    .await
-                    .map_err(|_| HubError::TimedOut {
-                        host: host_of(&url),
-                        after: limit,
-                    })?
-                    .map_err(|error| transport::fault(error, &url, taken.via()))
+                send(&taken, call, &url, token, limit).await
             };
             match answered.await {
                 Err(error) => {
@@ -223,17 +219,12 @@ impl Hub {
             token: token.filter(|_| endpoint.owns(url)),
             traffic: Traffic::Bulk,
             headers: sample_headers(SAMPLE),
+            asks_twice: true,
         };
         let taken = self.take_way(endpoint, call.traffic, url, way)?;
         let limit = self.options().connect_timeout;
         let began = Instant::now();
-        let mut response = timeout(limit, send(&taken, &call, url, call.token))
-            .await
-            .map_err(|_| HubError::TimedOut {
-                host: host_of(url),
-                after: limit,
-            })?
-            .map_err(|error| transport::fault(error, url, taken.via()))?;
+        let mut response = send(&taken, &call, url, call.token, limit).await?;
         reading.first_byte = Some(began.elapsed());
         let from = Instant::now();
         let deadline = from + SAMPLE_TIME;

@@ -49,8 +49,37 @@ async fn faults_are_told_apart() {
     assert_eq!(fault(&dead_port().await, None).await, Some(NetworkFault::Refused));
     // An empty label is refused by the resolver itself, without any network.
     assert_eq!(fault("http://a..invalid", None).await, Some(NetworkFault::Dns));
-    let reset = script(vec![Reply::raw("").then_reset()]).await;
+    let reset = script(vec![Reply::raw("").then_reset(); 2]).await;
     assert_eq!(fault(&reset.base, None).await, Some(NetworkFault::Reset));
+    assert_eq!(reset.lines().len(), 2);
+}
+
+/// A server or a proxy that closes a connection without saying so: what was asked just then is asked once more.
+#[tokio::test]
+async fn a_connection_that_closes_meanwhile_costs_no_answer() {
+    let body = format!("{{\"sha\":\"{}\"}}", "1".repeat(40));
+    let answers = [Reply::json(&body), Reply::raw(""), Reply::json(&body)];
+    let server = script(answers.to_vec()).await;
+    let (hub, endpoint) = (
+        Hub::new(HubOptions::direct("hfetch/test")).unwrap(),
+        endpoint(&server.base),
+    );
+    for _ in 0..2 {
+        hub.info(&endpoint, None, RepoKind::Model, &tiny(), &Revision::main())
+            .await
+            .unwrap();
+    }
+    assert_eq!((server.lines().len(), server.connections()), (3, 2));
+
+    let server = script([Reply::json(&body), Reply::raw(""), Reply::json(&body)].to_vec()).await;
+    let endpoint = self::endpoint(&server.base);
+    for _ in 0..2 {
+        let hops = hub
+            .trace_info(&endpoint, None, RepoKind::Model, &tiny(), &Revision::main())
+            .await;
+        assert_eq!(hops[0].error, None);
+    }
+    assert_eq!(server.lines().len(), 3);
 }
 
 #[tokio::test]
