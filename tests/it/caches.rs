@@ -217,8 +217,14 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
     scratch.hfctl(["download", "org/base", "-x", "1"]).await?.ok()?;
     let came = hub.journal().bytes_sent_for(BIG);
     assert_eq!(came, 3 * MIB, "{}", hub.journal().text());
+    let told = scratch
+        .hfctl(["submit", "org/tune", "--dry-run", "--json"])
+        .await?
+        .json()?;
+    assert_eq!(told["bytes_to_fetch"], 14, "{told:#}");
+    // Nor does it need a yes.
     let tuned = scratch
-        .hfctl(["submit", "org/tune", "--wait", "--json"])
+        .hfctl(["submit", "org/tune", "--hold-above", "1MB", "--wait", "--json"])
         .await?
         .json()?;
     let plain = scratch.path("plain");
@@ -251,6 +257,34 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
         "{faults:#?}"
     );
     Ok(())
+}
+
+/// It is spoilt for all of them at a time.
+#[tokio::test]
+async fn of_a_wrong_file_that_repositories_share_all_are_told() -> anyhow::Result<()> {
+    let repo = |id: &str| RepoBuilder::model(id).seeded(BIG, 3 * MIB, 1);
+    let hub = SimHub::builder()
+        .repo(repo("org/base"))
+        .repo(repo("org/tune"))
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    scratch.hfctl(["download", "org/base"]).await?.ok()?;
+    let path = scratch.hfctl(["download", "org/tune"]).await?.ok()?;
+    let blob = fs::canonicalize(std::path::Path::new(path.trim()).join(BIG))?;
+    let mut bytes = fs::read(&blob)?;
+    bytes[7] ^= 1;
+    fs::write(&blob, &bytes)?;
+    let said = scratch.hfctl(["download", "org/base"]).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    anyhow::ensure!(said.stderr.contains("other repositories share it"), "{}", said.stderr);
+    let looked = scratch.hfctl(["cache", "verify"]).await?;
+    assert_eq!(looked.code, 1, "{}", looked.stdout);
+    anyhow::ensure!(looked.stdout.contains("org/tune"), "{}", looked.stdout);
+    let said = scratch.hfctl(["download", "org/tune"]).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    daemon.stop().await?;
+    check::sound(&scratch, &[&hub])
 }
 
 #[tokio::test]

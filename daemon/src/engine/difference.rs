@@ -2,15 +2,19 @@
 
 mod left;
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::{
     shared::{JobContext, blocking},
     stop::JobStop,
+    twins::Others,
 };
 use crate::{
     cache::{self, Check, Found},
-    model::{CommitHash, Difference, FileId, FileRecord, HoldReason, Job, units::show_bytes},
+    model::{CommitHash, Difference, FileId, FileRecord, HoldReason, Job, Trust, units::show_bytes},
 };
 
 pub(super) use self::left::{Left, may_go_on};
@@ -32,14 +36,19 @@ pub(super) fn is_there(store: &cache::Store, commit: &CommitHash, file: &FileRec
 }
 
 /// What is missing of the files that were stored for a plan; looked for only where somebody wants to know.
-pub(super) async fn of_plan(context: &JobContext, commit: &CommitHash) -> Result<Option<Difference>, JobStop> {
+pub(super) async fn of_plan(
+    context: &JobContext,
+    commit: &CommitHash,
+    trust: Trust,
+) -> Result<Option<Difference>, JobStop> {
     let spec = &context.spec;
     if spec.hold_above.is_none() && spec.schedule.is_none() {
         return Ok(None);
     }
     let (shared, to_open) = (context.shared.clone(), spec.clone());
     let store = blocking(move || shared.open_destination(&to_open)).await?;
-    let store = std::sync::Arc::new(store);
+    let store = Arc::new(store);
+    let others = Arc::new(Others::of(context, Some(trust)));
     let mut difference = Difference::default();
     let mut left = Left::new(context, &store).await;
     let mut last = FileId(0);
@@ -53,8 +62,10 @@ pub(super) async fn of_plan(context: &JobContext, commit: &CommitHash) -> Result
         };
         last = end.id;
         let (places, commit, force) = (store.clone(), commit.clone(), spec.force_download);
+        let others = others.clone();
         let missing: Vec<FileRecord> = blocking(move || {
-            let is_missing = |file: &FileRecord| force || !is_there(&places, &commit, file);
+            let is_missing =
+                |file: &FileRecord| force || !(is_there(&places, &commit, file) || others.have(&places, file));
             page.into_iter().filter(is_missing).collect()
         })
         .await;

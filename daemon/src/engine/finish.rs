@@ -1,6 +1,7 @@
 //! The two ends of a file on disk - found there, or verified and published - and the end of a job.
 
 use std::{
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -125,7 +126,13 @@ pub(super) async fn find(
 
 /// Tells watchers that a file stands where another should, and will be replaced.
 pub(super) async fn warn_corrupt(context: &JobContext, file: &FileRecord, path: &Path) -> Result<(), JobStop> {
-    let text = format!("{} has wrong content and will be replaced", path.display());
+    let place = path.to_owned();
+    let names = blocking(move || std::fs::metadata(place).map_or(1, |meta| meta.nlink())).await;
+    let shared = match names {
+        0 | 1 => "",
+        _ => "; other repositories share it: `hfctl cache verify` tells which",
+    };
+    let text = format!("{} has wrong content and will be replaced{shared}", path.display());
     tracing::warn!(job = %context.id, file = %file.path, "{text}");
     let jobs = &context.shared.store;
     Ok(jobs.warn(&context.id, file.path.to_string(), text).await?)

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    doubts,
     progress::lock,
     repair,
     shared::{JobContext, blocking_until_stopped},
@@ -24,8 +25,8 @@ use super::{
     transfer::FileTransfer,
 };
 use crate::{
-    cache::{FileStamp, Followed, Follower, verify},
-    model::{ByteRange, Digest},
+    cache::{FileStamp, Followed, Follower},
+    model::Digest,
     plan::{
         RangeSet,
         blocks::{self, BlockCheck},
@@ -40,8 +41,6 @@ const MOST: u64 = 64 << 20;
 /// What was hashed since the last claim is worth one of its own: a hash that follows the network slowly goes on when no bytes
 /// come any more, and a crash would cost all of it.
 const CLAIMED_ALONE: u64 = 32 << 20;
-/// A block that is not what it was comes again so often; then what it was is what is doubted.
-const COMES_AGAIN: u32 = 1;
 
 /// The half-done hash of one file.
 pub(super) struct Frontier {
@@ -57,8 +56,10 @@ pub(super) struct Frontier {
     /// Below this the file is synced without a gap.
     synced: AtomicU64,
     /// Blocks that an earlier process hashed and that may have changed since, and how often each came again.
-    doubtful: Mutex<BTreeMap<u64, u32>>,
+    pub(super) doubtful: Mutex<BTreeMap<u64, u32>>,
     grew: Notify,
+    /// The same, for who looks at doubtful blocks.
+    grew_also: Notify,
 }
 
 /// What the follower knows, for the next claim.
@@ -114,6 +115,7 @@ impl Frontier {
             synced: AtomicU64::new(0),
             doubtful: Mutex::new(doubtful),
             grew: Notify::new(),
+            grew_also: Notify::new(),
         }
     }
 
@@ -121,6 +123,7 @@ impl Frontier {
     pub(super) fn reached(&self, front: u64) {
         if front >= self.position.load(Relaxed) + LEAST {
             self.grew.notify_one();
+            self.grew_also.notify_one();
         }
     }
 
@@ -193,31 +196,46 @@ impl Frontier {
     }
 }
 
-/// Hashes as the file grows, until `finished`. Must not be dropped in the middle: the disk's threads would go on reading the
-/// file.
+/// Hashes as the file grows, and looks at doubtful blocks beside that, until `finished`. Must not be dropped in the middle:
+/// the disk's threads would go on reading the file.
 pub(super) async fn run(
     context: &JobContext,
     transfer: &FileTransfer,
     finished: &CancellationToken,
 ) -> Result<(), JobStop> {
     let frontier = &transfer.frontier;
-    loop {
-        if finished.is_cancelled() {
-            return Ok(());
+    let follows = async {
+        // What ends one of them ends the other.
+        let _ends = finished.clone().drop_guard();
+        while !finished.is_cancelled() {
+            let front = transfer.front();
+            if front >= frontier.position() + LEAST {
+                advance(context, transfer, front).await?;
+                continue;
+            }
+            tokio::select! {
+                () = frontier.grew.notified() => {}
+                () = finished.cancelled() => {}
+            }
         }
-        let front = transfer.front();
-        if front >= frontier.position() + LEAST {
-            advance(context, transfer, front).await?;
-            continue;
+        Ok(())
+    };
+    let doubts = async {
+        let ends = finished.clone().drop_guard();
+        while !finished.is_cancelled() && !lock(&frontier.doubtful).is_empty() {
+            if doubts::look_again(context, transfer).await? {
+                continue;
+            }
+            tokio::select! {
+                () = frontier.grew_also.notified() => {}
+                () = finished.cancelled() => {}
+            }
         }
-        if look_again(context, transfer).await? {
-            continue;
-        }
-        tokio::select! {
-            () = frontier.grew.notified() => {}
-            () = finished.cancelled() => return Ok(()),
-        }
-    }
+        ends.disarm();
+        Ok(())
+    };
+    let (followed, looked) = tokio::join!(follows, doubts);
+    followed.and(looked)
 }
 
 /// One turn: at most [`MOST`] bytes towards `front`.
@@ -231,12 +249,17 @@ async fn advance(context: &JobContext, transfer: &FileTransfer, front: u64) -> R
     let mut moving = std::mem::replace(&mut *follower, beginning);
     let (staging, synced) = (transfer.staging.clone(), frontier.synced.load(Relaxed));
     let progress = context.progress.clone();
-    let (moved, outcome) = blocking_until_stopped(context, move |stopped| {
-        let outcome = moving.advance(staging.content(), end, stopped, &|_| progress.moved());
-        staging.let_go(moving.position().min(synced));
-        Ok((moving, outcome))
-    })
-    .await?;
+    // What earlier turns left in memory goes beside this one: it takes as long as a tenth of the hashing.
+    let behind = staging.clone();
+    let passed = moving.position().min(synced);
+    let (moved, ()) = tokio::join!(
+        blocking_until_stopped(context, move |stopped| {
+            let outcome = moving.advance(staging.content(), end, stopped, &|_| progress.moved());
+            Ok((moving, outcome))
+        }),
+        context.shared.disk.run(move || behind.let_go(passed)),
+    );
+    let (moved, outcome) = moved?;
     *follower = moved;
     let changed = match outcome {
         Ok(Followed::Changed(block)) => Some(block),
@@ -251,60 +274,28 @@ async fn advance(context: &JobContext, transfer: &FileTransfer, front: u64) -> R
     }
 }
 
-/// Compares one doubtful block with its check; false when there is none that can be looked at.
-async fn look_again(context: &JobContext, transfer: &FileTransfer) -> Result<bool, JobStop> {
-    let frontier = &transfer.frontier;
-    let size = frontier.size;
-    // One that is being fetched again is not whole yet. A terabyte has tens of thousands: they are not copied for each.
-    let whole = lock(&frontier.doubtful)
-        .iter()
-        .map(|(block, again)| (*block, *again))
-        .find(|(block, _)| transfer.is_written(blocks::range(*block, size)));
-    let Some((block, came_again)) = whole else {
-        return Ok(false);
-    };
-    let now = check_now(context, transfer, blocks::range(block, size)).await?;
-    if frontier.check(block) == Some(now) {
-        lock(&frontier.doubtful).remove(&block);
-        return Ok(true);
-    }
-    if came_again < COMES_AGAIN {
-        lock(&frontier.doubtful).insert(block, came_again + 1);
-        repair::changed_on_disk(context, transfer, block).await?;
-        return Ok(true);
-    }
-    // The same bytes came twice in two versions: what the digest says of them is worth more than the check.
-    lock(&frontier.doubtful).remove(&block);
-    frontier.rewind(block).await;
-    Ok(true)
-}
-
-/// The check of some bytes as the file holds them now.
-pub(super) async fn check_now(
-    context: &JobContext,
-    transfer: &FileTransfer,
-    range: ByteRange,
-) -> Result<BlockCheck, JobStop> {
-    let _turn = context.unless_stopped(context.shared.hashing.acquire()).await?;
-    let staging = transfer.staging.clone();
-    let progress = context.progress.clone();
-    blocking_until_stopped(context, move |stopped| {
-        progress.moved();
-        verify::check_range(staging.content(), range, stopped)
-    })
-    .await
-}
-
 /// The digest of the whole file; `None` when some of it is to be fetched first.
 pub(super) async fn finish(context: &JobContext, transfer: &FileTransfer) -> Result<Option<Digest>, JobStop> {
+    let (frontier, size) = (&transfer.frontier, transfer.file.size);
     loop {
+        let follows = async {
+            while transfer.is_complete() && frontier.position() < size {
+                advance(context, transfer, size).await?;
+            }
+            Ok(())
+        };
+        let doubts = async {
+            while doubts::look_again(context, transfer).await? {}
+            Ok(())
+        };
+        let (followed, looked): (Result<(), JobStop>, Result<(), JobStop>) = tokio::join!(follows, doubts);
+        followed.and(looked)?;
         if !transfer.is_complete() {
             return Ok(None);
         }
-        if transfer.frontier.position() < transfer.file.size {
-            advance(context, transfer, transfer.file.size).await?;
-        } else if !look_again(context, transfer).await? {
-            return Ok(Some(transfer.frontier.follower.lock().await.digest()));
+        // A doubtful block may have come twice in two versions; then hashing begins there once more.
+        if frontier.position() == size {
+            return Ok(Some(frontier.follower.lock().await.digest()));
         }
     }
 }
@@ -314,6 +305,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::{cache::verify, model::ByteRange};
 
     const BLOCK: u64 = blocks::BLOCK_BYTES;
 

@@ -22,6 +22,7 @@ mod difference;
 mod disk_pool;
 mod dispatcher;
 mod doctor;
+mod doubts;
 mod endpoints;
 mod error;
 mod figures;

@@ -88,7 +88,7 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
         let files = records(&draft.manifest, chosen).map_err(JobStop::JobFailed)?;
         store.add_files(context.row, files).await?;
     }
-    head.difference = difference::of_plan(context, &head.commit).await?;
+    head.difference = difference::of_plan(context, &head.commit, head.trust).await?;
     match context.cancel.is_cancelled() {
         true => Err(JobStop::Cancelled),
         // Refused when the job was moved meanwhile: the plan is then somebody else's.

@@ -17,6 +17,7 @@ use super::{
     shared::{JobContext, Shared, blocking},
     stop::{JobStop, chain},
     submit::{self, Submit},
+    twins::Others,
 };
 use crate::{
     config::Mode,
@@ -97,6 +98,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     };
     let (commit, to_open) = (draft.commit, spec.clone());
     let (opener, looked_for) = (shared.clone(), commit.clone());
+    let others = Others::of(&context, Some(draft.trust));
     let looked = blocking(move || {
         let root = existing(to_open.destination.path());
         let disk = rustix::fs::statvfs(&root);
@@ -122,7 +124,8 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
             }
         };
         for file in &mut files {
-            if difference::is_there(&store, &looked_for, file) && !to_open.force_download {
+            let here = difference::is_there(&store, &looked_for, file) || others.have(&store, file);
+            if here && !to_open.force_download {
                 file.state = FileState::Done;
                 file.reused = true;
             }

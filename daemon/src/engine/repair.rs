@@ -4,12 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    checkpoint,
-    frontier::{self, check_now},
-    retry::Retry,
-    shared::JobContext,
-    stop::JobStop,
-    transfer::FileTransfer,
+    checkpoint, doubts::check_now, frontier, retry::Retry, shared::JobContext, stop::JobStop, transfer::FileTransfer,
 };
 use crate::{
     model::{ByteRange, Trust, units::show_bytes},

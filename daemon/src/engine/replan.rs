@@ -69,7 +69,7 @@ pub(super) async fn adopt(
         last = store.copy_files(context.row, known.clone(), after, BATCH).await?;
     }
     let head = PlanHead {
-        difference: difference::of_plan(context, &known.commit).await?,
+        difference: difference::of_plan(context, &known.commit, known.trust).await?,
         commit: known.commit,
         asked_at,
         trust: known.trust,

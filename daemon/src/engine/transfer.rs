@@ -337,7 +337,13 @@ async fn fetch(
 ) -> Result<Option<String>, TransferEnd> {
     loop {
         download(context, transfer, retry, seated).await?;
-        match repair.look(context, transfer, retry).await? {
+        // The last bytes are synced while they are hashed. Both to their end: they hold the partial file.
+        let (claimed, verdict) = tokio::join!(
+            checkpoint::claim_whole(context, transfer),
+            repair.look(context, transfer, retry)
+        );
+        claimed?;
+        match verdict? {
             Verdict::Right => return Ok(None),
             Verdict::Wrong(text) => return Ok(Some(text)),
             Verdict::Incomplete => {}

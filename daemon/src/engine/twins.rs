@@ -19,7 +19,7 @@ use crate::{
     store::FileDone,
 };
 
-pub(super) use self::elsewhere::bring;
+pub(super) use self::elsewhere::{Others, bring};
 
 /// Twins that are looked at: a job may have thousands, and the first that is in its place will do.
 const LOOKED_AT: u32 = 8;

@@ -245,6 +245,7 @@ async fn much_waits_for_a_yes() {
         .submit((8, "bob"), |wish| {
             wish.hold_above = "2MiB".to_owned();
             wish.local_dir = copy;
+            wish.force_download = true;
         })
         .await;
     world.until(&single, JobState::Held, Some(HoldReason::Approval)).await;

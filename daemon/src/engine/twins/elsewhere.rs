@@ -1,6 +1,7 @@
 //! A large file whose content another repository of a cache has already: it is linked or copied, not fetched.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tokio::runtime::Handle;
 
@@ -19,6 +20,34 @@ use crate::{
     store::{FileDone, Scope},
 };
 
+/// Where large files of a job may come from instead of the network.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Others {
+    /// Caches besides the job's own; `None`: everything is fetched.
+    caches: Option<Vec<PathBuf>>,
+}
+
+impl Others {
+    /// For a job whose files were listed by somebody so trusted.
+    pub(in crate::engine) fn of(context: &JobContext, trust: Option<Trust>) -> Self {
+        let may = may_have(context.shared.mode, trust) && !context.spec.force_download;
+        Self {
+            caches: may.then(|| context.shared.config().storage.caches.clone()),
+        }
+    }
+
+    /// Whether another repository has a file, by name and size. Blocks.
+    pub(in crate::engine) fn have(&self, store: &cache::Store, file: &FileRecord) -> bool {
+        let never = AtomicBool::new(false);
+        let caches = self.caches.as_ref().filter(|_| file.size >= SMALL);
+        caches.is_some_and(|caches| {
+            !store
+                .look_elsewhere(caches, (file.size, &file.digest), &never)
+                .is_empty()
+        })
+    }
+}
+
 /// Makes the file from a blob of another repository; `None` when there is none of its name, or its bytes are others.
 pub(in crate::engine) async fn bring(
     context: &Arc<JobContext>,
@@ -27,15 +56,14 @@ pub(in crate::engine) async fn bring(
     file: &FileRecord,
 ) -> Result<Option<FileDone>, JobStop> {
     // Less is fetched as quickly as looked for.
-    if file.size < SMALL || context.spec.force_download {
+    if file.size < SMALL {
         return Ok(None);
     }
     let jobs = context.shared.store.clone();
     let trust = jobs.job(Scope::All, &context.id).await?.trust;
-    if !may_have(context.shared.mode, trust) {
+    let Some(caches) = Others::of(context, trust).caches else {
         return Ok(None);
-    }
-    let caches = context.shared.config().storage.caches.clone();
+    };
     let (files, wanted) = (store.clone(), file.clone());
     let found = blocking_until_stopped(context, move |stopped| {
         Ok(files.look_elsewhere(&caches, (wanted.size, &wanted.digest), stopped))
