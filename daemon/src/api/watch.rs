@@ -256,10 +256,11 @@ impl Watch {
         if self.jobs.is_empty() || self.samples.is_none() {
             return;
         }
-        match state {
-            JobState::Queued => self.queued.entry(id.clone()).or_insert((uid, None)),
-            _ => return drop(self.queued.remove(id)),
-        };
+        if state == JobState::Queued {
+            self.queued.entry(id.clone()).or_insert((uid, None));
+        } else {
+            self.queued.remove(id);
+        }
     }
 
     /// Tells what named jobs in the queue wait for, when that is not what was told last.
