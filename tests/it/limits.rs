@@ -1,6 +1,7 @@
 //! Limits as they are felt at the server: how many bytes left it in every time. That no limit lets through less than it says
 //! is a property of the scheduler, and has its tests there.
 
+mod places;
 mod shares;
 mod users;
 mod windows;

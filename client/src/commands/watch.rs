@@ -130,7 +130,7 @@ fn tell(context: &Context, monitor: &mut Monitor, item: &Item) -> Result<(), Cli
         };
     }
     let line = match item {
-        Item::Job(job) => Some(human::job_line(job)),
+        Item::Job(job) => Some(human::waiting_line(job)),
         Item::Event(event) => Some(human::event_line(event)),
         Item::Lost | Item::Back | Item::Ready(_) | Item::Progress(_) | Item::Heartbeat(_) | Item::Pruned => None,
     };

@@ -200,6 +200,15 @@ pub(crate) fn job_line(job: &Job) -> String {
     line.trim_end().to_owned()
 }
 
+/// [`job_line`] with what it waits for, of a job that is being followed.
+pub(crate) fn waiting_line(job: &Job) -> String {
+    let line = job_line(job);
+    match job.state() {
+        JobState::Queued | JobState::Held if !job.detail.is_empty() => format!("{line}  {}", clean(&job.detail)),
+        _ => line,
+    }
+}
+
 /// How a job ended badly: a sentence, and what to do. `None` for every other job.
 pub(crate) fn bad_end(job: &Job) -> Option<(String, Option<String>)> {
     let name = words::repo_name(job.repo_type(), &job.repo_id);

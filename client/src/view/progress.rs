@@ -128,7 +128,7 @@ fn sample_line(sample: &ProgressSample) -> String {
 fn plain_line(item: &Item) -> Option<String> {
     match item {
         // How it ended is told by whoever follows it.
-        Item::Job(job) => (!has_ended(job.state())).then(|| human::job_line(job)),
+        Item::Job(job) => (!has_ended(job.state())).then(|| human::waiting_line(job)),
         Item::Event(event) => notable(event).then(|| human::event_text(event)),
         Item::Lost => Some(LOST.to_owned()),
         Item::Back => Some(BACK.to_owned()),
@@ -179,6 +179,15 @@ pub(super) mod tests {
         assert!(plain_line(&event(EventType::StateChanged, JobState::Active)).is_some());
         assert!(plain_line(&event(EventType::Warning, JobState::Active)).is_some());
         assert_eq!(plain_line(&event(EventType::FileDone, JobState::Active)), None);
+        let mut job = hfetch_proto::v1::Job {
+            id: "j".to_owned(),
+            repo_id: "o/r".to_owned(),
+            detail: "waiting for a place".to_owned(),
+            ..Default::default()
+        };
+        job.set_state(JobState::Queued);
+        let line = plain_line(&Item::Job(Box::new(job))).expect("a line");
+        assert!(line.ends_with("o/r  waiting for a place"), "{line}");
         assert_eq!(plain_line(&Item::Lost).as_deref(), Some(LOST));
     }
 

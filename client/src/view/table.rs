@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::{Out, human, words};
 
-/// Columns of `list`. Speed and time left only when something moves, users only when there are several.
+/// Columns of `list`. Speed and time left only when something moves, users only when there are several, and what jobs wait for
+/// only when some do.
 pub(crate) fn jobs(out: &Out, jobs: &[Job], now: Timestamp) -> String {
     let moving = jobs.iter().any(|job| job.bytes_per_sec > 0 || job.eta_sec.is_some());
     let users = jobs.windows(2).any(|pair| pair[0].user != pair[1].user);
@@ -22,6 +23,8 @@ pub(crate) fn jobs(out: &Out, jobs: &[Job], now: Timestamp) -> String {
     head.push(("AGE", true));
     head.extend(users.then_some(("USER", false)));
     head.push(("REPOSITORY", false));
+    let waiting = jobs.iter().any(waits);
+    head.extend(waiting.then_some(("DETAIL", false)));
     let rows = jobs.iter().map(|job| {
         let mut row = vec![
             plain(&job.id),
@@ -51,9 +54,18 @@ pub(crate) fn jobs(out: &Out, jobs: &[Job], now: Timestamp) -> String {
             row.push(plain(&job.user));
         }
         row.push(plain(&words::repo_name(job.repo_type(), &job.repo_id)));
+        if waiting {
+            row.push(plain(if waits(job) { &job.detail } else { "" }));
+        }
         row
     });
     render(out, &head, rows.collect())
+}
+
+/// Whether nothing of a job moves, and it says why.
+fn waits(job: &Job) -> bool {
+    let may_move = matches!(job.state(), JobState::Queued | JobState::Active | JobState::Held);
+    may_move && job.bytes_per_sec == 0 && !job.detail.is_empty()
 }
 
 /// `held:disk`: the state in as few columns as can be understood.
@@ -245,6 +257,7 @@ mod tests {
         let mut held = job("5d2k8q0x1b", JobState::Held, 0, 0);
         held.set_hold_reason(HoldReason::RateLimited);
         held.repo_id = "o/d\x1b[31m".to_owned();
+        active.detail = "downloading model.bin".to_owned();
         let now = Timestamp::from_second(7300).expect("a time");
         let text = jobs(
             &out,
@@ -257,6 +270,20 @@ mod tests {
         5d2k8q0x1a  active      38%  13.0 GiB  80.0 MiB/s    1m   2h  org/a-model
         5d2k8q0x1b  held:rate    0%         -                     2h  o/d[31m
         5d2k8q0x1c  done       100%   0.9 KiB                     2h  org/a-model
+        ");
+    }
+
+    #[test]
+    fn a_list_says_what_jobs_wait_for() {
+        let out = Out::new(false, false, ColorArg::Never, false);
+        let mut queued = job("5d2k8q0x1a", JobState::Queued, 0, 0);
+        queued.detail = "waiting for a place".to_owned();
+        let now = Timestamp::from_second(7300).expect("a time");
+        let text = jobs(&out, &[queued, job("5d2k8q0x1c", JobState::Done, 1000, 1000)], now);
+        insta::assert_snapshot!(text, @r"
+        ID          STATE   DONE     SIZE  AGE  REPOSITORY   DETAIL
+        5d2k8q0x1a  queued    0%        -   2h  org/a-model  waiting for a place
+        5d2k8q0x1c  done    100%  0.9 KiB   2h  org/a-model
         ");
     }
 

@@ -1,6 +1,9 @@
 //! `EventService`: committed events from the store, then from the bus; progress samples between them.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::Map};
 use hfetch_proto::{reason, v1};
@@ -84,6 +87,7 @@ impl v1::event_service_server::EventService for EventApi {
             jobs,
             samples: (!samples.is_zero()).then(|| samples.max(SHORTEST_INTERVAL)),
             last_samples: Vec::new(),
+            queued: HashMap::new(),
             seen: EventSeq(0),
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -114,6 +118,8 @@ struct Watch {
     jobs: HashSet<JobId>,
     samples: Option<Duration>,
     last_samples: Vec<(JobId, ProgressReading)>,
+    /// Named jobs in the queue: whose they are, and what was told of why they wait.
+    queued: HashMap<JobId, (u32, Option<String>)>,
     /// Number of the newest event that was sent or passed over.
     seen: EventSeq,
 }
@@ -164,7 +170,7 @@ impl Watch {
                 }
                 _ = tick.tick() => {
                     self.guard.still_admits(&self.caller).map_err(End::Refused)?;
-                    if self.send_samples(sender) {
+                    if self.send_samples(sender) | self.send_reasons(sender).await? {
                         last_sent = Instant::now();
                     }
                     if last_sent.elapsed() >= HEARTBEAT {
@@ -178,9 +184,11 @@ impl Watch {
     }
 
     /// Sends the named jobs, or every open one, a page at a time.
-    async fn snapshot(&self, sender: &Sender) -> Result<(), End> {
-        for id in &self.jobs {
-            self.send_job(sender, &self.engine.job(self.scope, id).await?).await?;
+    async fn snapshot(&mut self, sender: &Sender) -> Result<(), End> {
+        for id in self.jobs.clone() {
+            let job = self.engine.job(self.scope, &id).await?;
+            self.note_queued(&id, job.owner.uid, job.state);
+            self.send_job(sender, &job).await?;
         }
         if !self.jobs.is_empty() {
             return Ok(());
@@ -236,10 +244,44 @@ impl Watch {
         };
         let wanted = visible && (self.jobs.is_empty() || self.jobs.contains(&event.job_id));
         if wanted {
+            self.note_queued(&event.job_id, event.uid, event.what.state);
             send(sender, Body::Event(convert::event(event))).await?;
         }
         self.seen = event.seq;
         Ok(wanted)
+    }
+
+    /// What waits in the queue is in nobody's figures.
+    fn note_queued(&mut self, id: &JobId, uid: u32, state: JobState) {
+        if self.jobs.is_empty() || self.samples.is_none() {
+            return;
+        }
+        if state == JobState::Queued {
+            self.queued.entry(id.clone()).or_insert((uid, None));
+        } else {
+            self.queued.remove(id);
+        }
+    }
+
+    /// Tells what named jobs in the queue wait for, when that is not what was told last.
+    async fn send_reasons(&mut self, sender: &Sender) -> Result<bool, End> {
+        let mut changed = Vec::new();
+        for (id, (uid, told)) in &mut self.queued {
+            let why = self.engine.why_nothing_begins(*uid);
+            if *told != why {
+                *told = why;
+                changed.push(id.clone());
+            }
+        }
+        let any = !changed.is_empty();
+        for id in changed {
+            let job = self.engine.job(self.scope, &id).await?;
+            if job.state == JobState::Queued {
+                let sample = convert::waiting_sample(convert::job_now(&self.engine, &job));
+                send(sender, Body::Progress(sample)).await?;
+            }
+        }
+        Ok(any)
     }
 
     /// Sends the figures of jobs that moved since the last time. Samples that find no room are left out.

@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     conduct::{blame, stands_still},
     connection::{self, Ended, Flow, SegmentEnd, Task},
+    progress::StandsBy,
     retry::{Left, Next, Retry, say},
     shared::JobContext,
     sources::{Request, Slot, Usual, Wish},
@@ -52,7 +53,7 @@ struct Crew<'a> {
     request: Option<(Request, Vec<usize>)>,
     most: usize,
     /// It was told that the job waits for its user's other connections.
-    told_full: bool,
+    told_full: Option<StandsBy>,
 }
 
 /// Runs until the file is whole. When it ends, no connection of the file is left.
@@ -72,7 +73,7 @@ pub(super) async fn run(
         flights: HashMap::new(),
         request: None,
         most: transfer.most_connections(),
-        told_full: false,
+        told_full: None,
     };
     let outcome = crew.work().await;
     crew.context.cancel.cancel();
@@ -331,8 +332,11 @@ impl Crew<'_> {
             true => self.context.shared.sources.user_is_full(self.context.owner.uid),
             false => None,
         };
-        if full.is_some() || self.told_full {
-            self.told_full = full.is_some();
+        if full.is_some() || self.told_full.is_some() {
+            let progress = &self.context.progress;
+            self.told_full = full
+                .is_some()
+                .then(|| self.told_full.take().unwrap_or_else(|| progress.stands_by()));
             let doing = full.as_deref().unwrap_or("downloading");
             self.context.progress.file_stage(&self.transfer.file, doing);
         }

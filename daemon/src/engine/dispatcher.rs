@@ -40,7 +40,8 @@ use crate::{
     store::{MoveNote, Scope, StoreError},
 };
 
-/// Jobs that are held with their transfers still alive (waiting for an endpoint) do not count as active, up to this.
+/// Jobs that are held with their transfers still alive (waiting for an endpoint), or wait for other jobs, do not count as active,
+/// up to this.
 const MOST_IN_MEMORY: usize = 64;
 /// Rates and waits are looked at so often while a job is active.
 const TICK: Duration = Duration::from_millis(500);
@@ -163,6 +164,7 @@ impl Dispatcher {
             while std::mem::take(&mut self.look_at_queue) && !root.is_cancelled() {
                 self.hold_untimely().await;
                 self.start_jobs().await;
+                self.look_for_places();
             }
             let (next_look, next_due, shared) = (self.next_look, self.next_due, self.shared.clone());
             tokio::select! {
@@ -220,11 +222,7 @@ impl Dispatcher {
     /// Takes jobs off the queue while there is room.
     async fn start_jobs(&mut self) {
         let full = self.look_who_is_full();
-        let most = self.shared.config().transfer.max_active_jobs as usize;
-        let working = self.jobs.values().filter(|active| active.held_until.is_none()).count();
-        let room = most
-            .saturating_sub(working)
-            .min(most.max(MOST_IN_MEMORY).saturating_sub(self.jobs.len()));
+        let room = self.look_for_places();
         if room == 0 {
             return;
         }
@@ -235,7 +233,7 @@ impl Dispatcher {
         let queued = match self
             .shared
             .store
-            .next_queued(limit, full.into_keys().collect(), weight)
+            .next_queued(limit, full.into_iter().collect(), weight)
             .await
         {
             Ok(queued) => queued,
@@ -247,7 +245,7 @@ impl Dispatcher {
         let fresh = queued.into_iter().filter(|job| !self.jobs.contains_key(&job.id));
         let bounded = budgets::are_set(&self.shared.config());
         for job in fresh.take(room).collect::<Vec<_>>() {
-            if self.look_who_is_full().contains_key(&job.owner.uid) {
+            if self.look_who_is_full().contains(&job.owner.uid) {
                 // Its place is another's.
                 self.look_at_queue = true;
                 continue;

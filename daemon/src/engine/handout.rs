@@ -149,6 +149,7 @@ impl Dispatcher {
             // It takes no worker's place meanwhile.
             active.waiting_large += 1;
             self.spawn(id, async move {
+                let _stands_by = context.progress.stands_by();
                 let waited = wait_for_another(&context, &store, &file).await;
                 Work::Freed(file, waited)
             });
@@ -164,7 +165,8 @@ impl Dispatcher {
                 Work::Looked(small::look(context, store, commit, files).await.map(Box::new))
             }),
             Step::Wait(files) => self.spawn(id, async move {
-                Work::Waited(small::wait_for_others(context, store, files).await)
+                let _stands_by = context.progress.stands_by();
+                Work::Waited(small::wait_for_others(context.clone(), store, files).await)
             }),
             Step::Fetch(wanted) => self.spawn(id, async move {
                 let (file, fetched) = small::fetch(context, commit, wanted).await;

@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::counted::count;
-pub(super) use self::{counted::Counted, waiting::Waiting};
+pub(super) use self::{
+    counted::Counted,
+    waiting::{StandsBy, Waiting},
+};
 use crate::{
     model::{FileId, FileRecord, Job},
     sched::rate::{RateMeter, eta_sec},
@@ -61,6 +64,8 @@ pub(super) struct JobProgress {
     put_by: Mutex<HashMap<FileId, u64>>,
     /// Large files in transfer, and those that are asked of other jobs.
     workers: AtomicU32,
+    /// Tasks that do nothing but wait for other jobs.
+    standing_by: AtomicU32,
     /// Of each file that another job is fetching, while this one waits for it.
     seen: Mutex<HashMap<FileId, Arc<AtomicI64>>>,
     meter: Mutex<RateMeter>,
@@ -121,6 +126,7 @@ impl JobProgress {
             recalled: AtomicU64::default(),
             put_by: Mutex::default(),
             workers: AtomicU32::default(),
+            standing_by: AtomicU32::default(),
             seen: Mutex::default(),
             meter: Mutex::default(),
         }

@@ -88,7 +88,7 @@ pub(super) struct Shared {
     /// What jobs at work still need on their disks.
     pub(super) promises: Promises,
     /// Who begins nothing now, and why.
-    pub(super) full_users: Mutex<Full>,
+    pub(super) full: Mutex<Full>,
     /// By user: held while it is looked at what the user may keep on disk.
     pub(super) allowing: Mutex<HashMap<u32, Arc<AsyncMutex<()>>>>,
     /// Held while room is made for a job.
@@ -154,7 +154,7 @@ impl Shared {
             hashing: Semaphore::new(HASHING_THREADS),
             boot: boot_id(),
             promises: Promises::default(),
-            full_users: Mutex::default(),
+            full: Mutex::default(),
             allowing: Mutex::default(),
             reserving: AsyncMutex::new(()),
             making_room: Arc::default(),

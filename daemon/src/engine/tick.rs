@@ -24,6 +24,7 @@ impl Dispatcher {
     pub(super) async fn on_tick(&mut self) {
         self.shared.board.sample();
         self.look_for_who_is_full();
+        self.look_for_left_places();
         self.shared.forecasts.sample(self.shared.gate.is_limited());
         let crowded = self.jobs.len() > 1;
         let give_up_after = self.shared.config().transfer.give_up_after;
@@ -57,7 +58,7 @@ impl Dispatcher {
             self.end(&id, stop).await;
         }
         let most = self.shared.config().transfer.max_active_jobs as usize;
-        let at_work = |active: &&ActiveJob| active.held_until.is_none() && active.ending.is_none();
+        let at_work = |active: &&ActiveJob| active.has_place() && active.ending.is_none();
         let mut at_work = self.jobs.values().filter(at_work).count();
         // The older ones keep their places.
         moving.sort_by_key(|(id, _)| self.jobs.get(id).map(|active| active.context.row));

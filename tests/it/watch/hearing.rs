@@ -17,21 +17,21 @@ use tonic::{Code, Status, Streaming};
 
 /// What a watch has told so far.
 #[derive(Default)]
-pub(super) struct Heard {
-    pub(super) events: Vec<Event>,
-    pub(super) snapshot: Vec<Job>,
-    pub(super) ready: Option<u64>,
-    pub(super) samples: Vec<ProgressSample>,
+pub(crate) struct Heard {
+    pub(crate) events: Vec<Event>,
+    pub(crate) snapshot: Vec<Job>,
+    pub(crate) ready: Option<u64>,
+    pub(crate) samples: Vec<ProgressSample>,
 }
 
 /// A watch by gRPC.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     stream: Streaming<WatchResponse>,
-    pub(super) heard: Heard,
+    pub(crate) heard: Heard,
 }
 
 impl Watch {
-    pub(super) async fn open(scratch: &Scratch, request: WatchRequest) -> anyhow::Result<Self> {
+    pub(crate) async fn open(scratch: &Scratch, request: WatchRequest) -> anyhow::Result<Self> {
         let stream = scratch.events().await?.watch(request).await?.into_inner();
         Ok(Self {
             stream,
@@ -40,7 +40,7 @@ impl Watch {
     }
 
     /// Everything after a number.
-    pub(super) async fn after(scratch: &Scratch, seq: u64) -> anyhow::Result<Self> {
+    pub(crate) async fn after(scratch: &Scratch, seq: u64) -> anyhow::Result<Self> {
         let request = WatchRequest {
             after_seq: Some(seq),
             ..WatchRequest::default()
@@ -49,7 +49,7 @@ impl Watch {
     }
 
     /// Takes one message. `None` at the end of the stream, with its status when it had one.
-    pub(super) async fn step(&mut self) -> anyhow::Result<Option<Result<(), Status>>> {
+    pub(crate) async fn step(&mut self) -> anyhow::Result<Option<Result<(), Status>>> {
         let message = timeout(PATIENCE, self.stream.message()).await;
         let body = match message.context("the stream is silent")? {
             Ok(Some(message)) => message.body.context("an empty message")?,
@@ -73,7 +73,7 @@ impl Watch {
     }
 
     /// Takes messages until a condition holds.
-    pub(super) async fn until(&mut self, what: &str, mut enough: impl FnMut(&Heard) -> bool) -> anyhow::Result<()> {
+    pub(crate) async fn until(&mut self, what: &str, mut enough: impl FnMut(&Heard) -> bool) -> anyhow::Result<()> {
         // Over all: heartbeats come for ever.
         let took = timeout(PATIENCE, async {
             while !enough(&self.heard) {
@@ -89,7 +89,7 @@ impl Watch {
     }
 
     /// Takes messages until the stream ends.
-    pub(super) async fn rest(mut self) -> anyhow::Result<(Heard, Option<Status>)> {
+    pub(crate) async fn rest(mut self) -> anyhow::Result<(Heard, Option<Status>)> {
         let end = timeout(PATIENCE, async {
             loop {
                 match self.step().await? {

@@ -50,3 +50,18 @@ pub(crate) fn progress_sample(id: &JobId, reading: &ProgressReading) -> v1::Prog
         detail: reading.detail.clone(),
     }
 }
+
+/// The figures of a job that nobody works on.
+pub(crate) fn waiting_sample(job: v1::Job) -> v1::ProgressSample {
+    v1::ProgressSample {
+        job_id: job.id,
+        bytes_done: job.bytes_done,
+        bytes_total: job.bytes_total,
+        bytes_per_sec: 0,
+        eta_sec: None,
+        files_done: job.files_done,
+        files_total: job.files_total,
+        connections: 0,
+        detail: job.detail,
+    }
+}

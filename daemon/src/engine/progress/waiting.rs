@@ -1,6 +1,9 @@
 //! What a job waits for, or whom it waits with, while no byte comes.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -27,7 +30,27 @@ impl Waiting {
     }
 }
 
+/// A task of a job that does nothing but wait for another job's file, or for one of its user's connections; until it is dropped.
+pub(in crate::engine) struct StandsBy(Arc<JobProgress>);
+
+impl Drop for StandsBy {
+    fn drop(&mut self) {
+        self.0.standing_by.fetch_sub(1, Relaxed);
+    }
+}
+
 impl JobProgress {
+    /// A task waits for what other jobs have.
+    pub(in crate::engine) fn stands_by(self: &Arc<Self>) -> StandsBy {
+        self.standing_by.fetch_add(1, Relaxed);
+        StandsBy(self.clone())
+    }
+
+    /// Tasks that wait for what other jobs have.
+    pub(in crate::engine) fn standing_by(&self) -> usize {
+        self.standing_by.load(Relaxed) as usize
+    }
+
     /// Something shows that the job moves.
     pub(in crate::engine) fn moved(&self) {
         if self.is_waiting.load(Relaxed) {

@@ -241,7 +241,7 @@ async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
 
 /// A connection to an endpoint that may be asked now.
 async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
-    let mut said = false;
+    let mut said = None;
     loop {
         retry.next_open(context).await?;
         let asked = retry.open(context, false);
@@ -261,7 +261,7 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
             }
             if let Some(why) = context.shared.sources.user_is_full(context.owner.uid) {
                 context.progress.file_stage(file, &why);
-                said = true;
+                said.get_or_insert_with(|| context.progress.stands_by());
             }
             // Sources close and open again while one waits: nothing but asking anew finds the one that opened.
             let open = retry.open(context, false);
@@ -279,7 +279,7 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
         if let Some(slot) = slot
             && let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source)
         {
-            if said {
+            if said.is_some() {
                 context.progress.file_stage(file, "downloading");
             }
             return Ok((index, slot));
