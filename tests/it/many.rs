@@ -53,7 +53,13 @@ async fn cost(files: u64) -> anyhow::Result<Cost> {
     let journal = hub.journal();
     let pages = journal.count(|record| record.path.contains("/tree/")) as u64;
     let heads = journal.count(|record| record.method == "HEAD");
-    assert_eq!((pages, heads), (files / PAGE + 1, 0));
+    let twice: Vec<String> = journal
+        .text()
+        .lines()
+        .filter(|line| line.contains("/tree/"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!((pages, heads), (files / PAGE + 1, 0), "{twice:#?}");
     // The commit, the pages, and each file once.
     assert_eq!(journal.len(), 1 + pages + files, "requests");
     check::finished(&scratch, &[&hub])?;

@@ -93,7 +93,7 @@ pub(super) async fn claim_anew(context: &JobContext, transfer: &FileTransfer) ->
         size: transfer.file.size,
         dev: stamp.dev,
         ino: stamp.ino,
-        ctime_ns: stamp.ctime_ns,
+        ctime_ns: saved.stands_since(stamp.ctime_ns),
         ranges,
         hash: saved.state,
         checks: saved.checks,

@@ -48,9 +48,9 @@ pub(super) async fn of_plan(
     let (shared, to_open) = (context.shared.clone(), spec.clone());
     let store = blocking(move || shared.open_destination(&to_open)).await?;
     let store = Arc::new(store);
-    let others = Arc::new(Others::of(context, Some(trust)));
     let mut difference = Difference::default();
     let mut left = Left::new(context, &store).await;
+    let others = Arc::new(Others::of(context, Some(trust), &left));
     let mut last = FileId(0);
     loop {
         if context.cancel.is_cancelled() {

@@ -29,8 +29,13 @@ pub(super) async fn look_again(context: &JobContext, transfer: &FileTransfer) ->
     let Some((block, came_again)) = whole else {
         return Ok(false);
     };
+    let Some(was) = frontier.check(block) else {
+        // Hashing begins before it once more, and reads it from the disk.
+        lock(&frontier.doubtful).remove(&block);
+        return Ok(true);
+    };
     let now = check_now(context, transfer, blocks::range(block, size)).await?;
-    if frontier.check(block) == Some(now) {
+    if was == now {
         lock(&frontier.doubtful).remove(&block);
         return Ok(true);
     }

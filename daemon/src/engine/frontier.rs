@@ -42,6 +42,9 @@ const MOST: u64 = 64 << 20;
 /// come any more, and a crash would cost all of it.
 const CLAIMED_ALONE: u64 = 32 << 20;
 
+/// In a claim: no file was ever changed at this time.
+const NEVER: i64 = i64::MIN;
+
 /// The half-done hash of one file.
 pub(super) struct Frontier {
     digest: Digest,
@@ -74,6 +77,16 @@ struct Known {
 pub(super) struct Saved {
     pub(super) state: Vec<u8>,
     pub(super) checks: NewChecks,
+    /// Some of its blocks may have changed since.
+    doubted: bool,
+}
+
+impl Saved {
+    /// Since when the file stands as it was hashed, for a file that was last changed at `ctime_ns`. Never, while there are
+    /// doubtful blocks: who goes on from the claim has to look at them.
+    pub(super) fn stands_since(&self, ctime_ns: i64) -> i64 {
+        if self.doubted { NEVER } else { ctime_ns }
+    }
 }
 
 impl Frontier {
@@ -90,7 +103,7 @@ impl Frontier {
         let resumed = same_boot
             .and_then(|claim| Follower::resume(digest, size, &claim.hash, checks.to_vec()))
             .filter(|follower| follower.position() <= written.front());
-        let untouched = claim.is_some_and(|claim| claim.ctime_ns == found.ctime_ns);
+        let untouched = claim.is_some_and(|claim| claim.ctime_ns == found.ctime_ns && claim.ctime_ns != NEVER);
         let doubtful = match (&resumed, untouched) {
             (Some(follower), false) => (0..).zip(follower.checks()).map(|(block, _)| (block, 0)).collect(),
             _ => BTreeMap::new(),
@@ -151,6 +164,7 @@ impl Frontier {
         Saved {
             state: known.state.clone(),
             checks,
+            doubted: !lock(&self.doubtful).is_empty(),
         }
     }
 
@@ -175,6 +189,7 @@ impl Frontier {
         let mut follower = self.follower.lock().await;
         follower.rewind(first);
         self.note(&follower, first);
+        self.grew.notify_one();
     }
 
     /// Hashes all of it again, from the disk alone; what its blocks were is compared on the way.
@@ -309,6 +324,16 @@ mod tests {
 
     const BLOCK: u64 = blocks::BLOCK_BYTES;
 
+    fn stamp(size: u64, ctime_ns: i64) -> FileStamp {
+        FileStamp {
+            dev: 1,
+            ino: 2,
+            size,
+            mtime_ns: 0,
+            ctime_ns,
+        }
+    }
+
     /// A file of two and a half blocks that is hashed up to its second border.
     fn claim(size: u64, digest: &Digest) -> Claim {
         let mut follower = Follower::new(digest, size);
@@ -340,13 +365,7 @@ mod tests {
         let (size, digest) = (2 * BLOCK + BLOCK / 2, Digest::Sha256([7; 32]));
         let claim = claim(size, &digest);
         let check = |boot, ctime_ns, written, position, doubtful: &[u64]| {
-            let found = FileStamp {
-                dev: 1,
-                ino: 2,
-                size,
-                mtime_ns: 0,
-                ctime_ns,
-            };
+            let found = stamp(size, ctime_ns);
             let written: RangeSet = [ByteRange::new(0, written)].into_iter().collect();
             let frontier = Frontier::new((&digest, size), Some(&claim), &found, boot, &written);
             assert_eq!(frontier.position(), position, "{boot} {ctime_ns}");
@@ -364,5 +383,20 @@ mod tests {
         check("", 3, size, 0, &[]);
         // The journal says that less is there.
         check("this", 3, BLOCK, 0, &[]);
+    }
+
+    /// Somebody changes a block after a kill, and the next process is killed as well, after a claim and before it has looked.
+    #[test]
+    fn a_claim_ends_no_doubts() {
+        let (size, digest) = (2 * BLOCK + BLOCK / 2, Digest::Sha256([7; 32]));
+        let mut claim = claim(size, &digest);
+        let written: RangeSet = [ByteRange::new(0, size)].into_iter().collect();
+        let mut doubts = |ctime_ns| {
+            let found = stamp(size, ctime_ns);
+            let frontier = Frontier::new((&digest, size), Some(&claim), &found, "this", &written);
+            claim.ctime_ns = frontier.saved().stands_since(ctime_ns);
+            lock(&frontier.doubtful).len()
+        };
+        assert_eq!([3, 4, 4, i64::MIN].map(&mut doubts), [0, 2, 2, 2]);
     }
 }

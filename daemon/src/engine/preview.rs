@@ -98,7 +98,6 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     };
     let (commit, to_open) = (draft.commit, spec.clone());
     let (opener, looked_for) = (shared.clone(), commit.clone());
-    let others = Others::of(&context, Some(draft.trust));
     let looked = blocking(move || {
         let root = existing(to_open.destination.path());
         let disk = rustix::fs::statvfs(&root);
@@ -124,8 +123,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
             }
         };
         for file in &mut files {
-            let here = difference::is_there(&store, &looked_for, file) || others.have(&store, file);
-            if here && !to_open.force_download {
+            if difference::is_there(&store, &looked_for, file) && !to_open.force_download {
                 file.state = FileState::Done;
                 file.reused = true;
             }
@@ -134,12 +132,23 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         (Some(Arc::new(store)), path, files, disk, None)
     })
     .await;
-    let (store, path, files, (disk_free, disk_total), trouble) = looked;
+    let (store, path, mut files, (disk_free, disk_total), trouble) = looked;
     warnings.extend(trouble);
-    let mut left = match store {
-        Some(store) => Left::new(&context, &store).await,
-        None => Left::default(),
-    };
+    let mut left = Left::default();
+    if let Some(store) = store {
+        left = Left::new(&context, &store).await;
+        let others = Others::of(&context, Some(draft.trust), &left);
+        files = blocking(move || {
+            for file in files.iter_mut().filter(|file| file.state != FileState::Done) {
+                if others.have(&store, file) {
+                    file.state = FileState::Done;
+                    file.reused = true;
+                }
+            }
+            files
+        })
+        .await;
+    }
     let missing = files.iter().filter(|file| file.state != FileState::Done);
     let missing: u64 = missing.map(|file| left.of(file)).sum();
     let floor = config.storage.min_free.bytes(disk_total);

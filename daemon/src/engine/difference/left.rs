@@ -62,6 +62,12 @@ impl Left {
         }
     }
 
+    /// What the partial files are to become that hold something.
+    pub(in crate::engine) fn begun(&self) -> HashSet<Digest> {
+        let begun = self.there.iter().filter(|(_, bytes)| **bytes > 0);
+        begun.map(|(digest, _)| *digest).collect()
+    }
+
     /// Bytes to fetch of a file that is not in its place. Equal files are fetched once, unless each of them is wanted anew.
     pub(in crate::engine) fn of(&mut self, file: &FileRecord) -> u64 {
         if !self.seen.insert(file.digest) && !self.each {

@@ -1,5 +1,6 @@
 //! A large file whose content another repository of a cache has already: it is linked or copied, not fetched.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -10,13 +11,14 @@ use crate::{
     cache::{self, Check, ErrorKind, LockWait, Shared},
     config::Mode,
     engine::{
+        difference::Left,
         finish::{is_vouched, lock_note, patience, verified},
         shared::{JobContext, blocking_until_stopped},
         small::SMALL,
         stop::JobStop,
         transfer::hint,
     },
-    model::{CommitHash, FileRecord, Trust},
+    model::{CommitHash, Digest, FileRecord, Trust},
     store::{FileDone, Scope},
 };
 
@@ -25,27 +27,35 @@ use crate::{
 pub(in crate::engine) struct Others {
     /// Caches besides the job's own; `None`: everything is fetched.
     caches: Option<Vec<PathBuf>>,
+    /// What is to become of partial files: they are filled up from the network where the content cannot be linked.
+    begun: HashSet<Digest>,
 }
 
 impl Others {
     /// For a job whose files were listed by somebody so trusted.
-    pub(in crate::engine) fn of(context: &JobContext, trust: Option<Trust>) -> Self {
-        let may = may_have(context.shared.mode, trust) && !context.spec.force_download;
+    pub(in crate::engine) fn of(context: &JobContext, trust: Option<Trust>, left: &Left) -> Self {
         Self {
-            caches: may.then(|| context.shared.config().storage.caches.clone()),
+            caches: caches(context, trust),
+            begun: left.begun(),
         }
     }
 
     /// Whether another repository has a file, by name and size. Blocks.
     pub(in crate::engine) fn have(&self, store: &cache::Store, file: &FileRecord) -> bool {
         let never = AtomicBool::new(false);
-        let caches = self.caches.as_ref().filter(|_| file.size >= SMALL);
+        let large = file.size >= SMALL && !self.begun.contains(&file.digest);
+        let caches = self.caches.as_ref().filter(|_| large);
         caches.is_some_and(|caches| {
             !store
                 .look_elsewhere(caches, (file.size, &file.digest), &never)
                 .is_empty()
         })
     }
+}
+
+fn caches(context: &JobContext, trust: Option<Trust>) -> Option<Vec<PathBuf>> {
+    let may = may_have(context.shared.mode, trust) && !context.spec.force_download;
+    may.then(|| context.shared.config().storage.caches.clone())
 }
 
 /// Makes the file from a blob of another repository; `None` when there is none of its name, or its bytes are others.
@@ -61,7 +71,7 @@ pub(in crate::engine) async fn bring(
     }
     let jobs = context.shared.store.clone();
     let trust = jobs.job(Scope::All, &context.id).await?.trust;
-    let Some(caches) = Others::of(context, trust).caches else {
+    let Some(caches) = caches(context, trust) else {
         return Ok(None);
     };
     let (files, wanted) = (store.clone(), file.clone());
