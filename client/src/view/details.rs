@@ -55,7 +55,10 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
         );
     }
     if job.bytes_reused > 0 {
-        lines.add("already there", &human::bytes(job.bytes_reused));
+        lines.add(
+            "not fetched",
+            &format!("{} (on this machine already)", human::bytes(job.bytes_reused)),
+        );
     }
     if job.bytes_per_sec > 0 {
         let left = job
