@@ -240,6 +240,17 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
     assert_eq!(fs::metadata(&in_cache)?.nlink(), 2);
     assert_eq!(fs::metadata(&plain)?.nlink(), 1);
     assert_eq!(fs::read(&plain)?, fs::read(&in_cache)?);
+    let listed = list(&scratch).await?;
+    let of = |key: &str| {
+        listed
+            .iter()
+            .map(|repo| repo[key].as_u64().unwrap_or(0))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("bytes"), [3 * MIB, 3 * MIB + 14], "{listed:#?}");
+    assert_eq!(of("shared_bytes"), [0, 3 * MIB], "{listed:#?}");
+    let said = scratch.hfctl(["cache", "list"]).await?.stderr;
+    anyhow::ensure!(said.contains("2 repositories, 3.0 MiB (3.0 MiB of them"), "{said}");
     // What goes for one repository stays for the other.
     scratch.hfctl(["cache", "rm", "org/base", "--yes"]).await?.ok()?;
     assert_eq!(fs::metadata(&in_cache)?.nlink(), 1);

@@ -81,9 +81,15 @@ pub(crate) fn total(repos: &[CachedRepo]) -> String {
         1 => "1 repository".to_owned(),
         many => format!("{} repositories", human::count(many as u64)),
     };
+    // What several have takes room once.
+    let shared: u64 = repos.iter().map(|repo| repo.shared_bytes).sum();
+    let shared = match shared {
+        0 => String::new(),
+        _ => format!(" ({} of them in several, which take room once)", human::bytes(shared)),
+    };
     format!(
-        "{repositories}, {}; {} that no revision needs, {} unfinished",
-        sum(|repo| repo.bytes),
+        "{repositories}, {}{shared}; {} that no revision needs, {} unfinished",
+        sum(|repo| repo.bytes.saturating_sub(repo.shared_bytes)),
         sum(|repo| repo.loose_bytes),
         sum(|repo| repo.partial_bytes)
     )

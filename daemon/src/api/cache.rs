@@ -62,6 +62,7 @@ fn repo(repo: CachedRepo) -> v1::CachedRepo {
         loose_bytes: repo.survey.loose_bytes,
         partial_bytes: repo.survey.partial_bytes,
         busy: repo.busy,
+        shared_bytes: repo.shared_bytes,
         revisions: repo.survey.revisions.into_iter().map(revision).collect(),
     }
 }

@@ -47,6 +47,8 @@ pub struct CachedRepo {
     pub survey: Survey,
     /// A job works on it, or waits to.
     pub busy: bool,
+    /// Of its bytes, those in files that a repository before it has as well: they take room once.
+    pub shared_bytes: u64,
 }
 
 /// A file that was looked at.
@@ -144,11 +146,17 @@ impl Engine {
     /// When the store or a disk fails.
     pub async fn caches(&self) -> Result<Vec<CachedRepo>, CallError> {
         let open: HashSet<PathBuf> = self.shared.store.worked_on().await?.iter().map(folder_of).collect();
+        let mut seen = HashSet::new();
         let look = move |place: Place| {
             let found = survey(&place)?;
+            let cache = place.destination.path();
+            let again = found
+                .shared()
+                .filter(|(inode, _)| !seen.insert((cache.to_owned(), *inode)));
             Ok(CachedRepo {
+                shared_bytes: again.map(|(_, bytes)| bytes).sum(),
                 busy: open.contains(&folder_of(&place)),
-                cache: place.destination.path().to_owned(),
+                cache: cache.to_owned(),
                 kind: place.kind,
                 repo: place.repo_id,
                 survey: found,

@@ -16,6 +16,7 @@ pub(crate) struct CachedRepoJson {
     bytes: u64,
     loose_bytes: u64,
     partial_bytes: u64,
+    shared_bytes: u64,
     busy: bool,
     revisions: Vec<CachedRevisionJson>,
 }
@@ -51,6 +52,7 @@ impl CachedRepoJson {
             bytes: repo.bytes,
             loose_bytes: repo.loose_bytes,
             partial_bytes: repo.partial_bytes,
+            shared_bytes: repo.shared_bytes,
             busy: repo.busy,
         }
     }

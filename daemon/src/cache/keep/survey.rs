@@ -75,6 +75,12 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Blobs that have other names, perhaps in other repositories: their numbers on the disk, and their bytes.
+    pub fn shared(&self) -> impl Iterator<Item = (u64, u64)> {
+        let shared = self.blobs.values().filter(|blob| !blob.alone);
+        shared.map(|blob| (blob.inode, blob.bytes))
+    }
+
     /// Bytes of some revisions together, each content once.
     pub fn bytes_of(&self, commits: &HashSet<CommitHash>) -> u64 {
         let meant = self
