@@ -40,7 +40,7 @@ pub(super) fn diff(before: &[Setting], after: &[Setting]) -> (Vec<String>, Vec<S
         // Whose table is not there has what everybody has.
         of(path).or_else(|| of(&for_everybody(path)?))
     };
-    let gone = before.iter().filter(|old| find(after, &old.path).is_none());
+    let gone = before.iter().filter(|old| after.iter().all(|new| new.path != old.path));
     for setting in after.iter().chain(gone) {
         if find(before, &setting.path) == find(after, &setting.path) {
             continue;
