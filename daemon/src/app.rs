@@ -1,6 +1,7 @@
 //! Floor 5: builds the parts, runs them, stops them in order.
 
 mod exit;
+mod files;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +19,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::exit::{Exit, Fatal};
+use self::files::ConfigFiles;
 use crate::{
-    api::{self, BadTls, Listener, Reloaded, RemoteDoor, RemoteListener, ServerFacts, ServerOptions},
+    api::{self, Listener, RemoteDoor, RemoteListener, ServerFacts, ServerOptions},
     cli::{self, Args},
     config::{self, Config, Inputs, Loaded, LogFormat, Mistakes},
     engine::{Clock, Engine, chain},
@@ -155,10 +157,12 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         socket: show(&socket),
     };
     let told = manager.clone();
-    let started = sender.borrow().clone();
+    let files = Arc::new(ConfigFiles::new(inputs, started_at, sender, hub, door));
+    let looked_at = files.clone();
+    let look: api::Look = Arc::new(move || looked_at.look());
     let reload: api::Reload = Arc::new(move || {
         told.reloading();
-        let outcome = reload(&inputs, (&started, &sender), &hub, door.as_deref());
+        let outcome = files.reload();
         told.ready();
         outcome
     });
@@ -168,6 +172,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         operator_group,
         remote,
         reload: reload.clone(),
+        look,
         shutdown: shutdown.clone(),
         stopping: stopping.clone(),
     };
@@ -191,7 +196,7 @@ async fn serve(inputs: Inputs, loaded: Loaded) -> Result<(), Fatal> {
         tokio::select! {
             ask = signals.next() => match ask {
                 Ask::Stop => break Ok(()),
-                Ask::Reload => on_hangup(reload.clone()).await,
+                Ask::Reload => files::on_hangup(reload.clone()).await,
             },
             () = shutdown.cancelled() => break Ok(()),
             Some(served) = server.join_next() => break match served {
@@ -288,44 +293,6 @@ fn routes(config: &Config) -> Result<RouteTable, BadProxy> {
         RouteTable::environment(ProxyRules::from_environment()?)
     };
     Ok(table.allowing(&routing.allow_networks))
-}
-
-fn reload(
-    inputs: &Inputs,
-    (started, sender): (&Config, &watch::Sender<Arc<Config>>),
-    hub: &Hub,
-    door: Option<&RemoteDoor>,
-) -> Result<Reloaded, String> {
-    let loaded = config::load(inputs).map_err(|mistakes| mistakes.to_string())?;
-    let table = routes(&loaded.config).map_err(|error| error.to_string())?;
-    match (door, &loaded.config.control.remote) {
-        (Some(door), Some(options)) => door.change(options).map_err(|error: BadTls| error.to_string())?,
-        // The port stays until the restart, and nobody comes in.
-        (Some(door), None) => door.close(),
-        // The next start shall not be the first to find what is wrong.
-        (None, Some(options)) => RemoteDoor::check(options).map_err(|error| error.to_string())?,
-        (None, None) => {}
-    }
-    let (mut changed, _) = sender.borrow().diff(&loaded.config);
-    // Also of what an earlier reload has read: it waits for the restart still.
-    let (_, needs_restart) = started.diff(&loaded.config);
-    changed.retain(|key| !needs_restart.contains(key));
-    for warning in &loaded.config.warnings {
-        tracing::warn!("{warning}");
-    }
-    sender.send_replace(Arc::new(loaded.config));
-    hub.set_routes(table);
-    tracing::info!(?changed, ?needs_restart, "configuration read again");
-    Ok(Reloaded { changed, needs_restart })
-}
-
-async fn on_hangup(reload: api::Reload) {
-    let outcome = tokio::task::spawn_blocking(move || reload()).await;
-    match outcome {
-        Ok(Ok(_)) => {}
-        Ok(Err(mistakes)) => tracing::error!("the configuration stays as it was:\n{mistakes}"),
-        Err(error) => tracing::error!(%error, "reload panicked"),
-    }
 }
 
 #[cfg(test)]

@@ -148,6 +148,11 @@ async fn calls_that_cannot_work_say_so_at_once() -> anyhow::Result<()> {
             &["--cache-dir"],
         ),
         (&["submit", "org/tiny", "--by", "soonish"], 2, &["soonish"]),
+        (
+            &["submit", "org/tiny", "--by", "2020-01-02T03:04:05Z"],
+            2,
+            &["--by", "2020-01-02"],
+        ),
         (&["top"], 2, &["terminal", "hfctl list"]),
         (&["show", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),
         (&["cancel", "zzzzzzzzzz"], 4, &["zzzzzzzzzz"]),

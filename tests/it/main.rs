@@ -7,6 +7,7 @@ mod caches;
 mod corruption;
 mod custody;
 mod doctor;
+mod endpoints;
 mod errors;
 mod faults;
 mod grpc_python;

@@ -66,6 +66,71 @@ async fn status_names_the_files_of_the_last_reload() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn files_that_are_not_what_is_in_force_are_told_by_status_and_doctor() -> anyhow::Result<()> {
+    let hub = SimHub::builder()
+        .repo(RepoBuilder::model("org/m").plain("config.json", b"{}".to_vec()))
+        .start()?;
+    let scratch = Scratch::new(hub.endpoint())?.config("[transfer]\nconnections = 4\n")?;
+    let daemon = scratch.daemon().await?;
+    let file = scratch.path("hfetch.toml");
+    let good = fs::read_to_string(&file)?;
+    let status = async || scratch.hfctl(["daemon", "status", "--json"]).await?.json();
+    let doctor = async || scratch.hfctl(["doctor"]).await;
+    let first = status().await?;
+    assert_eq!(first["config_mistakes"], serde_json::json!([]), "{first}");
+    assert_eq!(first["config_not_loaded"], serde_json::json!([]), "{first}");
+    let ran = doctor().await?;
+    assert!(!ran.stdout.contains("not loaded"), "{}", ran.stdout);
+    ran.ok()?;
+
+    // Changed, and nobody has read it.
+    fs::write(&file, good.replace("connections = 4", "connections = 5"))?;
+    let told = status().await?;
+    assert_eq!(
+        told["config_not_loaded"],
+        serde_json::json!(["transfer.connections"]),
+        "{told}"
+    );
+    let ran = doctor().await?;
+    assert!(
+        ran.stdout.contains("are not loaded: transfer.connections"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.ok()?.contains("hfctl daemon reload"));
+
+    // Wrong: also before anybody reloads, and after a reload that was refused.
+    fs::write(&file, good.replace("connections = 4", "connections = 0"))?;
+    for reload in [false, true] {
+        if reload {
+            scratch.hfctl(["daemon", "reload"]).await?.exits(1)?;
+        }
+        let told = status().await?;
+        let mistake = told["config_mistakes"][0].as_str().unwrap_or_default();
+        assert!(mistake.contains("transfer.connections"), "{told}");
+        assert_eq!(told["config_read_at"], first["config_read_at"], "{told}");
+        let ran = scratch.hfctl(["daemon", "status"]).await?;
+        assert!(ran.stdout.contains("the files have mistakes now"), "{}", ran.stdout);
+        assert!(ran.stderr.contains("would not start again"), "{}", ran.stderr);
+        let ran = doctor().await?;
+        for words in ["broken", "transfer.connections", "is in force", "--check-config"] {
+            assert!(ran.stdout.contains(words), "no {words:?} in {}", ran.stdout);
+        }
+        ran.exits(1)?;
+    }
+
+    // Right again.
+    fs::write(&file, good.replace("connections = 4", "connections = 6"))?;
+    scratch.hfctl(["daemon", "reload"]).await?.ok()?;
+    let told = status().await?;
+    assert_eq!(told["config_not_loaded"], serde_json::json!([]), "{told}");
+    assert_ne!(told["config_read_at"], first["config_read_at"], "{told}");
+    doctor().await?.ok()?;
+    daemon.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_restart_that_cannot_succeed_stops_nothing() -> anyhow::Result<()> {
     let scratch = Scratch::new("http://127.0.0.1:9")?;
     let daemon = scratch.daemon().await?;

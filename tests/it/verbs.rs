@@ -235,7 +235,7 @@ async fn several_jobs_and_all_jobs() -> anyhow::Result<()> {
     assert_eq!(paused.as_array().map(Vec::len), Some(1), "{paused}");
     assert_eq!(states().await?, ["paused"; 4]);
     let ran = scratch.hfctl(["pause", "--all"]).await?;
-    assert!(ran.stderr.contains("in a state that this changes"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is in a state that this changes"), "{}", ran.stderr);
     ran.ok()?;
     scratch.hfctl(["resume", "--all"]).await?.ok()?;
     eventually("all go on", async || {

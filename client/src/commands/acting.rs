@@ -60,9 +60,7 @@ pub(super) fn is_empty(selector: &Selector) -> bool {
 pub(super) fn report(context: &Context, jobs: Vec<Job>, total: u64, refusals: &[Refusal]) -> Result<Exit, CliError> {
     let untold = total.saturating_sub(jobs.len() as u64);
     if jobs.is_empty() && refusals.is_empty() {
-        context
-            .out
-            .note("there is no such job of yours in a state that this changes");
+        context.out.note("none of your jobs is in a state that this changes");
     }
     if context.out.json {
         context

@@ -62,7 +62,7 @@ fn state_dir(context: &Context, place: &PlaceArgs) -> Result<PathBuf, CliError> 
 pub(super) async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse, CliError> {
     let info = retrying(|| {
         let mut admin = daemon.admin();
-        async move { admin.get_server_info(GetServerInfoRequest {}).await }
+        async move { admin.get_server_info(GetServerInfoRequest { check_files: true }).await }
     });
     match tokio::time::timeout(PATIENCE, info).await {
         Ok(info) => Ok(info?),

@@ -66,14 +66,15 @@ pub(super) fn tell_ends(context: &Context, jobs: &[Job]) -> Exit {
             // Not ended, but a script must not wait for days for somebody's consent.
             let (id, detail) = (&job.id, &job.detail);
             let (what, hint) = match job.hold_reason() {
-                HoldReason::Approval => ("a yes", format!("say yes: hfctl resume {id}")),
+                // Its detail names the command that says yes.
+                HoldReason::Approval => ("a yes", String::new()),
                 _ => (
                     "access",
-                    format!("follow it again when access is granted: hfctl wait {id}"),
+                    format!("follow it again when access is granted: hfctl wait {id}; "),
                 ),
             };
             let text = format!("job {id} waits for {what}: {detail}");
-            let hint = format!("{hint}; end it: hfctl cancel {id}");
+            let hint = format!("{hint}end it: hfctl cancel {id}");
             context.out.problem(&text, Some(&hint));
             continue;
         }

@@ -33,7 +33,8 @@ pub(super) async fn run(context: &Context, args: &ListArgs) -> Result<Exit, CliE
     context
         .out
         .answer(&table::jobs(&context.out, &jobs, Timestamp::now()))?;
-    if !next.is_empty() {
+    // Who says how many they want has them.
+    if !next.is_empty() && args.limit_rows.is_none() {
         context
             .out
             .note(&format!("there are more: --all, or --page-token {next}"));

@@ -41,7 +41,7 @@ async fn tell_of_approvals(context: &Context, daemon: &Daemon) -> Result<(), Cli
     let ids: Vec<&str> = ids.map(|job| job.id.as_str()).collect();
     if !ids.is_empty() {
         context.out.note(&format!(
-            "not among them: what waits for a yes; say it with `hfctl resume {}`",
+            "--all does not say yes for you; these wait for one: `hfctl resume {}`",
             ids.join(" ")
         ));
     }

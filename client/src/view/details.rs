@@ -55,7 +55,10 @@ pub(crate) fn job(job: &Job, now: Timestamp) -> String {
         );
     }
     if job.bytes_reused > 0 {
-        lines.add("already there", &human::bytes(job.bytes_reused));
+        lines.add(
+            "not fetched",
+            &format!("{} (on this machine already)", human::bytes(job.bytes_reused)),
+        );
     }
     if job.bytes_per_sec > 0 {
         let left = job
@@ -147,6 +150,14 @@ pub(crate) fn server(info: &GetServerInfoResponse, now: Timestamp) -> String {
             info.config_files.join(" ")
         },
     );
+    if let Some(time) = human::time(info.config_read_at.as_ref()) {
+        let since = match (info.config_mistakes.is_empty(), info.config_not_loaded.is_empty()) {
+            (false, _) => "; the files have mistakes now, and this is still in force",
+            (true, false) => "; changed since, not loaded",
+            (true, true) => "",
+        };
+        lines.add("", &format!("read {}{since}", human::local(time)));
+    }
     lines.add("endpoints", &info.endpoints.join(" "));
     let counts = format!(
         "{} active, {} queued, {} held",

@@ -115,7 +115,7 @@ pub(crate) fn local(time: Timestamp) -> String {
 }
 
 /// `12:03:04` in the user's time zone.
-fn clock(time: Timestamp) -> String {
+pub(crate) fn clock(time: Timestamp) -> String {
     time.to_zoned(jiff::tz::TimeZone::system())
         .strftime("%H:%M:%S")
         .to_string()
@@ -249,7 +249,7 @@ pub(crate) fn good_end(job: &Job) -> String {
         text.push_str(&format!(" in {}", seconds(age_sec(from, to))));
     }
     if job.bytes_reused > 0 {
-        text.push_str(&format!(" ({} were there already)", bytes(job.bytes_reused)));
+        text.push_str(&format!(" ({} were on this machine already)", bytes(job.bytes_reused)));
     }
     text
 }

@@ -10,6 +10,7 @@ mod forecast;
 mod identity;
 mod parts;
 mod routes;
+mod server;
 
 use hfetch_proto::v1::{self, Event, Job, ProgressSample};
 use jiff::Timestamp;
@@ -182,30 +183,6 @@ pub(crate) struct RepoJson {
     task: Option<String>,
 }
 
-/// The daemon.
-#[derive(Debug, Serialize)]
-pub(crate) struct ServerJson {
-    version: String,
-    pid: u32,
-    mode: String,
-    started_at: Option<Timestamp>,
-    socket: String,
-    state_dir: String,
-    config_files: Vec<String>,
-    config_warnings: Vec<String>,
-    cache: String,
-    endpoints: Vec<String>,
-    jobs_queued: u64,
-    jobs_active: u64,
-    jobs_held: u64,
-    bytes_per_sec: u64,
-    schema_version: u32,
-    sqlite_version: String,
-    caller: String,
-    caller_is_operator: bool,
-    client_version: &'static str,
-}
-
 impl JobJson {
     /// A job object.
     pub(crate) fn new(job: Job) -> JobJson {
@@ -355,33 +332,6 @@ impl RepoJson {
     }
 }
 
-impl ServerJson {
-    /// The answer of `daemon status`.
-    pub(crate) fn new(info: v1::GetServerInfoResponse) -> ServerJson {
-        ServerJson {
-            version: info.version,
-            pid: info.pid,
-            mode: info.mode,
-            started_at: time(info.started_at),
-            socket: info.socket,
-            state_dir: info.state_dir,
-            config_files: info.config_files,
-            config_warnings: info.config_warnings,
-            cache: info.cache,
-            endpoints: info.endpoints,
-            jobs_queued: info.jobs_queued,
-            jobs_active: info.jobs_active,
-            jobs_held: info.jobs_held,
-            bytes_per_sec: info.bytes_per_sec,
-            schema_version: info.schema_version,
-            sqlite_version: info.sqlite_version,
-            caller: info.caller,
-            caller_is_operator: info.caller_is_operator,
-            client_version: env!("CARGO_PKG_VERSION"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -392,3 +342,4 @@ use forecast::ForecastJson;
 pub(crate) use identity::IdentityJson;
 pub(crate) use routes::ExplanationJson;
 use routes::JobRouteJson;
+pub(crate) use server::ServerJson;

@@ -58,7 +58,9 @@ impl Monitor {
             Monitor::Bars(bars) => bars.take(item),
             Monitor::Lines(log) => {
                 if let Some(line) = log.line(item, Instant::now()) {
-                    log.out.note(&line);
+                    // A log is read afterwards: when was that?
+                    log.out
+                        .note(&format!("{}  {line}", human::clock(jiff::Timestamp::now())));
                 }
             }
             Monitor::Silent => {}

@@ -9,7 +9,11 @@ use tokio::{fs::File, io::AsyncReadExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{convert, identity::Caller};
+use super::{
+    convert,
+    identity::Caller,
+    on_disk::{self, Look},
+};
 use crate::{
     config::Mode,
     engine::{CallError, Engine},
@@ -48,6 +52,7 @@ pub(super) struct AdminApi {
     pub(super) engine: Engine,
     pub(super) facts: ServerFacts,
     pub(super) reload: Reload,
+    pub(super) look: Look,
     /// Cancelled to stop the daemon.
     pub(super) shutdown: CancellationToken,
 }
@@ -87,6 +92,16 @@ impl v1::admin_service_server::AdminService for AdminApi {
                 .map_or(0, |(_, count)| *count)
         };
         let config = self.engine.config();
+        let found = match request.into_inner().check_files {
+            true => on_disk::look(&self.look).await,
+            false => None,
+        };
+        let config_read_at = found.as_ref().map(|found| convert::timestamp(found.read_at));
+        let (config_not_loaded, config_mistakes) = match found.map(|found| found.differs) {
+            Some(Ok(keys)) => (keys, String::new()),
+            Some(Err(mistakes)) => (Vec::new(), on_disk::mistakes_for(caller.operator, &mistakes)),
+            None => (Vec::new(), String::new()),
+        };
         Ok(Response::new(v1::GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -119,6 +134,9 @@ impl v1::admin_service_server::AdminService for AdminApi {
             caller: caller.owner.user,
             caller_is_operator: caller.operator,
             config_warnings: config.warnings.clone(),
+            config_read_at,
+            config_mistakes,
+            config_not_loaded,
         }))
     }
 

@@ -3,11 +3,16 @@
 use hfetch_proto::v1;
 use tonic::{Request, Response, Status};
 
-use super::{convert, identity::Caller};
+use super::{
+    convert,
+    identity::Caller,
+    on_disk::{self, Look},
+};
 use crate::engine::{Engine, Finding, Health, TokenCall};
 
 pub(super) struct DoctorApi {
     pub(super) engine: Engine,
+    pub(super) look: Look,
 }
 
 fn finding(finding: Finding) -> v1::Finding {
@@ -27,18 +32,17 @@ fn finding(finding: Finding) -> v1::Finding {
 #[tonic::async_trait]
 impl v1::doctor_service_server::DoctorService for DoctorApi {
     async fn examine(&self, request: Request<v1::ExamineRequest>) -> Result<Response<v1::ExamineResponse>, Status> {
-        let uid = Caller::of(&request)?.owner.uid;
+        let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let call = TokenCall {
-            uid,
+            uid: caller.owner.uid,
             endpoint: String::new(),
             preferred_endpoint: request.preferred_endpoint,
             token: convert::token(&request.token)?,
             no_login: request.no_login,
         };
-        let findings = self.engine.examine(call).await?;
-        Ok(Response::new(v1::ExamineResponse {
-            findings: findings.into_iter().map(finding).collect(),
-        }))
+        let mut findings = on_disk::findings(on_disk::look(&self.look).await, caller.operator);
+        findings.extend(self.engine.examine(call).await?.into_iter().map(finding));
+        Ok(Response::new(v1::ExamineResponse { findings }))
     }
 }

@@ -149,7 +149,7 @@ impl v1::job_service_server::JobService for JobApi {
                 .files
                 .iter()
                 .take(FILES_PAGE_MAX as usize)
-                .map(|file| convert::file(&FileReading::at_rest(file.clone())))
+                .map(|file| convert::file(&FileReading::at_rest(file.clone()), None))
                 .collect(),
             files_total: preview.files.len() as u64,
             disk_free: preview.disk_free,
@@ -219,7 +219,7 @@ impl v1::job_service_server::JobService for JobApi {
             .map(|file| file.record.path.to_string())
             .unwrap_or_default();
         Ok(Response::new(v1::ListFilesResponse {
-            files: files.iter().map(convert::file).collect(),
+            files: files.iter().map(|file| convert::file(file, Some(&id))).collect(),
             next_page_token,
         }))
     }

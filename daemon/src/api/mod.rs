@@ -13,6 +13,7 @@ mod identity;
 mod job;
 mod listener;
 mod name;
+mod on_disk;
 mod places;
 mod remote;
 mod rights;
@@ -27,5 +28,6 @@ mod watch;
 
 pub use admin::{Reload, Reloaded, ServerFacts};
 pub use listener::Listener;
+pub use on_disk::{Look, OnDisk};
 pub use remote::{BadTls, DoorError, RemoteDoor, RemoteListener};
 pub use server::{ServerError, ServerOptions, serve};

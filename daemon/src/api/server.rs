@@ -18,6 +18,7 @@ use super::{
     job::JobApi,
     listener::{self, Listener},
     name::NameApi,
+    on_disk::Look,
     remote::{self, RemoteDoor, RemoteListener},
     route::RouteApi,
     schedule::ScheduleApi,
@@ -87,6 +88,8 @@ pub struct ServerOptions {
     pub remote: Option<(RemoteListener, Arc<RemoteDoor>)>,
     /// Reads the configuration again.
     pub reload: Reload,
+    /// Compares its files with what is in force.
+    pub look: Look,
     /// Cancelled by a caller who stops the daemon.
     pub shutdown: CancellationToken,
     /// Cancelled when the server shall end.
@@ -127,6 +130,7 @@ struct Parts {
     guard: Guard,
     facts: ServerFacts,
     reload: Reload,
+    look: Look,
     shutdown: CancellationToken,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -171,11 +175,15 @@ async fn routes(engine: &Engine, parts: &Parts) -> Routes {
         schedule_service_server::ScheduleServiceServer(ScheduleApi { engine: engine.clone() }),
         token_service_server::TokenServiceServer(TokenApi { engine: engine.clone() }),
         usage_service_server::UsageServiceServer(UsageApi { engine: engine.clone() }),
-        doctor_service_server::DoctorServiceServer(DoctorApi { engine: engine.clone() }),
+        doctor_service_server::DoctorServiceServer(DoctorApi {
+            engine: engine.clone(),
+            look: parts.look.clone(),
+        }),
         admin_service_server::AdminServiceServer(AdminApi {
             engine: engine.clone(),
             facts: parts.facts.clone(),
             reload: parts.reload.clone(),
+            look: parts.look.clone(),
             shutdown: parts.shutdown.clone(),
         }),
     );
@@ -201,6 +209,7 @@ pub async fn serve(listener: Listener, engine: Engine, options: ServerOptions) -
         guard: guard.clone(),
         facts: options.facts,
         reload: options.reload,
+        look: options.look,
         shutdown: options.shutdown,
         stopping: options.stopping,
         tasks: tasks.clone(),

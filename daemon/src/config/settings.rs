@@ -35,8 +35,12 @@ pub(super) struct Setting {
 pub(super) fn diff(before: &[Setting], after: &[Setting]) -> (Vec<String>, Vec<String>) {
     let mut changed = Vec::new();
     let mut needs_restart = Vec::new();
-    let find = |all: &'_ [Setting], path: &str| all.iter().find(|one| one.path == path).map(|one| one.checked.clone());
-    let gone = before.iter().filter(|old| find(after, &old.path).is_none());
+    let find = |all: &'_ [Setting], path: &str| {
+        let of = |path: &str| all.iter().find(|one| one.path == path).map(|one| one.checked.clone());
+        // Whose table is not there has what everybody has.
+        of(path).or_else(|| of(&for_everybody(path)?))
+    };
+    let gone = before.iter().filter(|old| after.iter().all(|new| new.path != old.path));
     for setting in after.iter().chain(gone) {
         if find(before, &setting.path) == find(after, &setting.path) {
             continue;
@@ -47,6 +51,12 @@ pub(super) fn diff(before: &[Setting], after: &[Setting]) -> (Vec<String>, Vec<S
         }
     }
     (changed, needs_restart)
+}
+
+/// `users.default.KEY` for `users.NAME.KEY`.
+fn for_everybody(path: &str) -> Option<String> {
+    let (_, key) = path.strip_prefix("users.")?.rsplit_once('.')?;
+    Some(format!("users.default.{key}"))
 }
 
 /// TOML with the origin of each key beside it.

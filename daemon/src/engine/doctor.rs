@@ -84,7 +84,10 @@ pub(super) async fn examine(shared: &Arc<Shared>, mode: Mode, call: TokenCall) -
         })
         .collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("config", "the configuration has no warnings".to_owned()));
+        findings.push(Finding::ok(
+            "config",
+            "the configuration in force has no warnings".to_owned(),
+        ));
     }
     for cache in config.storage.caches.clone() {
         let min_free = config.storage.min_free;

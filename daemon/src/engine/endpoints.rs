@@ -164,7 +164,7 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
         .iter()
         .chain(&others)
         .partition(|access| access.trust == Trust::Origin);
-    let (mut reference, mut is_there) = (None, false);
+    let (mut reference, mut is_there, mut is_absent) = (None, false, false);
     for access in first.into_iter().chain(second) {
         let asked = planner::listing_of(shared, access, repo.0, &repo.1, &call.revision);
         match questions::ask(shared, access, asked).await {
@@ -174,7 +174,10 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             }
             Err(why) => {
                 let refused = why.for_good();
-                is_there |= !refused.as_ref().is_some_and(|failure| is_absence(failure.kind));
+                let absent = refused.as_ref().is_some_and(|failure| is_absence(failure.kind));
+                is_there |= !absent;
+                // The origin's word, whoever else is away.
+                is_absent |= absent && access.trust == Trust::Origin;
                 notes.push(match refused {
                     Some(failure) => format!("{}: {}", access.endpoint.told(), failure.message),
                     None => said(access, &why),
@@ -197,8 +200,8 @@ pub(super) async fn probe(shared: &Arc<Shared>, mode: Mode, call: ProbeCall) -> 
             let (_, repo_id) = &probed.repo;
             let said = probed.notes.join("; ");
             let text = format!("no endpoint lists {repo_id}: {said}");
-            // All have answered, and none has it: the network is in order.
-            return Err(match is_there {
+            // All have answered, or the one that knows, and none has it: the network is in order.
+            return Err(match is_there && !is_absent {
                 true => CallError::HubUnreachable(text),
                 false => CallError::NoSuchRepo(text),
             });

@@ -38,6 +38,7 @@ mod heard;
 mod judge;
 mod keep;
 mod lane;
+mod last_look;
 mod ledger;
 mod leftovers;
 mod limits;

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
-    difference, gated,
+    difference, gated, last_look,
     official::{self, Word},
     questions, replan,
     retry::Retry,
@@ -60,7 +60,9 @@ pub(super) async fn plan(context: &JobContext) -> Result<Job, JobStop> {
         let asked_at = known.asked_at;
         return replan::adopt(context, known, asked_at, Vec::new()).await;
     }
-    let (index, found, notes, asked_at) = find(context).await?;
+    let found = find(context).await;
+    context.progress.beside(String::new());
+    let (index, found, notes, asked_at) = found?;
     context.progress.moved();
     let draft = match found {
         Found::Known(known) => return replan::adopt(context, known, asked_at, notes).await,
@@ -109,6 +111,7 @@ async fn find(context: &JobContext) -> Result<(usize, Found, Vec<String>, Timest
             return Err(JobStop::JobFailed(refusal));
         }
         retry.failed(context, index, &error, 0)?;
+        context.progress.beside(last_look::told(context).await);
     }
     if let Some((index, found)) = word.found {
         return Ok((index, found, word.notes, asked_at));
@@ -121,7 +124,10 @@ async fn find(context: &JobContext) -> Result<(usize, Found, Vec<String>, Timest
             Ok(found) => return Ok((index, found, Vec::new(), asked_at)),
             Err(error) => match gated::last_word(&context.endpoints[index], &error) {
                 Some(refusal) => return Err(JobStop::JobFailed(refusal)),
-                None => drop(retry.failed(context, index, &error, 0)?),
+                None => {
+                    retry.failed(context, index, &error, 0)?;
+                    context.progress.beside(last_look::told(context).await);
+                }
             },
         }
     }

@@ -54,6 +54,8 @@ pub(super) struct JobProgress {
     is_waiting: AtomicBool,
     waiting: Mutex<Option<Waiting>>,
     stage: Mutex<String>,
+    /// Told beside whatever it waits for.
+    beside: Mutex<String>,
     /// What is done with each file in hand. The largest is the one to tell of: small ones come and go.
     files: Mutex<BTreeMap<(u64, FileId), String>>,
     /// Bytes of each unfinished file that are in its partial file.
@@ -121,6 +123,7 @@ impl JobProgress {
             is_waiting: AtomicBool::default(),
             waiting: Mutex::default(),
             stage: Mutex::default(),
+            beside: Mutex::default(),
             files: Mutex::default(),
             unfinished: Mutex::default(),
             recalled: AtomicU64::default(),

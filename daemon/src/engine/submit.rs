@@ -176,7 +176,10 @@ pub(super) async fn check_with_token(
 /// A deadline in the past is a slip of the pen.
 fn check_deadline(shared: &Shared, ready_by: Option<jiff::Timestamp>) -> Result<(), CallError> {
     match ready_by {
-        Some(by) if by <= shared.clock.now() => Err(CallError::invalid("ready_by", "has passed")),
+        Some(by) if by <= shared.clock.now() => {
+            let told = timing::told(by, &timing::zone(&shared.config()));
+            Err(CallError::invalid("ready_by", format!("(--by) is over: {told}")))
+        }
         _ => Ok(()),
     }
 }

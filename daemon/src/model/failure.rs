@@ -106,10 +106,15 @@ impl Failure {
 /// How hints name the command that tries again: without an id, as nobody knows one where they are written.
 const RETRY: &str = "`hfctl retry`";
 
+/// A text whose commands can be pasted by who looks at this job.
+pub fn naming(text: &str, job: &JobId) -> String {
+    text.replace(RETRY, &format!("`hfctl retry {job}`"))
+}
+
 impl Failure {
     /// The hint for who looks at a job: its commands can be pasted.
     pub fn hint_for(&self, job: &JobId) -> String {
-        self.hint.replace(RETRY, &format!("`hfctl retry {job}`"))
+        naming(&self.hint, job)
     }
 
     /// The hint for who asked something and has no job.

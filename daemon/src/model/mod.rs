@@ -24,7 +24,7 @@ pub use bearer::{Bearers, is_caller_name};
 pub use budget::{Budget, BudgetPeriod};
 pub use digest::{Digest, Etag};
 pub use event::{Event, EventKind, EventSeq, NewEvent};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, naming};
 pub use file::{FileId, FileRecord, FileState};
 pub use id::{BadJobId, JobId};
 pub use job::{

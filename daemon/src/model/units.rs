@@ -48,7 +48,9 @@ pub enum BadSize {
     #[error("`{0}` has no number; write for example 20GiB")]
     NoNumber(String),
     /// A unit that is none of ours.
-    #[error("`{text}` has the unknown unit `{unit}`; known: B, K/KiB/KB, M/MiB/MB, G/GiB/GB, T/TiB/TB, P/PiB/PB")]
+    #[error(
+        "`{text}` has the unknown unit `{unit}`; known: B; K, M, G, T, P and KiB to PiB, by 1024; KB to PB, by 1000"
+    )]
     UnknownUnit {
         /// The whole text.
         text: String,

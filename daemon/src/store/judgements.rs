@@ -9,7 +9,7 @@ use super::{
     row,
     thread::WriteContext,
 };
-use crate::model::{JudgedRepo, Judgement};
+use crate::model::{EndpointFault, JudgedRepo, Judgement};
 
 /// The account of nobody.
 const NOBODY: i64 = -1;
@@ -101,18 +101,21 @@ fn put(context: &mut WriteContext<'_>, stored: &StoredJudgement) -> Result<(), S
 }
 
 fn of_endpoints(db: &Connection, now: Timestamp) -> Result<Vec<StoredJudgement>, StoreError> {
-    // Of each endpoint the newest that still holds.
+    // Of each endpoint the newest that still holds. Who was refused a repository knows nothing of the others: that is between it and
+    // that repository.
     let rows = db
         .prepare_cached(
-            "SELECT * FROM judgements AS one WHERE until > ?1 AND at <= ?1 AND NOT EXISTS ( \
-                 SELECT 1 FROM judgements AS other WHERE other.endpoint = one.endpoint AND other.until > ?1 \
+            "SELECT * FROM judgements AS one WHERE until > ?1 AND at <= ?1 AND one.fault <> ?2 AND NOT EXISTS ( \
+                 SELECT 1 FROM judgements AS other WHERE other.endpoint = one.endpoint AND other.until > ?1 AND other.fault <> ?2 \
                  AND (other.at, other.account, other.kind, other.repo_id, other.commit_hash) \
                    > (one.at, one.account, one.kind, one.repo_id, one.commit_hash)) \
              ORDER BY endpoint",
         )
         .and_then(|mut statement| {
             statement
-                .query_map([now.as_millisecond()], |row| Ok(row::judgement(row)))?
+                .query_map(params![now.as_millisecond(), EndpointFault::Refused.as_str()], |row| {
+                    Ok(row::judgement(row))
+                })?
                 .collect::<Result<Vec<_>, _>>()
         })
         .act("list judgements")?;
@@ -252,6 +255,11 @@ mod tests {
         assert_eq!(store.judgements(time(6)).await.unwrap(), [own.clone(), other.clone()]);
         assert_eq!(store.judgements(time(20)).await.unwrap(), [good.clone(), other.clone()]);
         assert_eq!(store.judgements(time(200)).await.unwrap(), []);
+        // A refusal is kept for its repository, and says nothing of the endpoint.
+        let refused = stored("https://a", Some(8), Some(EndpointFault::Refused), 7, 100);
+        store.put_judgement(refused.clone()).await.unwrap();
+        assert_eq!(store.judgement(&refused.about).await.unwrap(), Some(refused.judgement));
+        assert_eq!(store.judgements(time(8)).await.unwrap(), [own.clone(), other.clone()]);
         // A new one takes the place of the old one, and what ended goes.
         let newer = stored("https://b", None, None, 30, 100);
         store.put_judgement(newer.clone()).await.unwrap();

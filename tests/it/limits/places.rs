@@ -129,7 +129,8 @@ async fn who_waits_for_a_connection_of_its_user_takes_no_place() -> anyhow::Resu
         .repo(large("org/two", 2))
         .repo(RepoBuilder::model("org/three").seeded("config.json", 700, 3))
         .start()?;
-    let toml = "[transfer]\nmax_active_jobs = 2\n[users.default]\nmax_connections = 1\n";
+    // A connection that stands still is not cut here: then nobody would wait any more.
+    let toml = "[transfer]\nmax_active_jobs = 2\nstall_timeout = '1h'\n[users.default]\nmax_connections = 1\n";
     let scratch = Scratch::new(hub.endpoint())?.config(toml)?;
     let daemon = scratch.daemon().await?;
     let there = scratch.submit(&["org/three"]).await?;

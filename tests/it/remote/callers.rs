@@ -164,7 +164,7 @@ async fn without_a_token_there_is_nothing() -> anyhow::Result<()> {
 async fn guessing_ends_soon() -> anyhow::Result<()> {
     let place = Place::new("http://127.0.0.1:9", "")?;
     let (daemon, port) = place.daemon().await?;
-    let info = v1::GetServerInfoRequest {};
+    let info = v1::GetServerInfoRequest::default();
     for _ in 0..5 {
         let wrong = place.admin(port, "of-eve").await?.get_server_info(info).await;
         assert_eq!(
@@ -197,7 +197,7 @@ async fn a_reload_takes_a_token_back_in_the_middle_of_a_watch() -> anyhow::Resul
     // Heartbeats may come before; the end must.
     let end = async { while let Ok(Some(_)) = watch.message().await {} };
     tokio::time::timeout(PATIENCE, end).await?;
-    let info = v1::GetServerInfoRequest {};
+    let info = v1::GetServerInfoRequest::default();
     let code = async |token: &str| -> anyhow::Result<Code> {
         let answer = place.admin(port, token).await?.get_server_info(info).await;
         Ok(answer.map_or_else(|status| status.code(), |_| Code::Ok))

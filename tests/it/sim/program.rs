@@ -75,3 +75,18 @@ async fn prints_its_endpoint_serves_and_ends_with_its_stdin() {
     assert!(output.status.success(), "{}: {log}", output.status);
     assert!(log.contains("GET /org/docs/raw/main/sub/hello.txt -> 200"), "{log}");
 }
+
+#[tokio::test]
+async fn a_taken_port_is_told_without_a_panic() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_sim-hub"))
+        .args(["--port", &port])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("in use") && !said.contains("panicked"), "{said}");
+}

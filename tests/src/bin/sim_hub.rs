@@ -113,11 +113,16 @@ struct Options {
 /// What an answer that will stall sends before.
 const BEFORE_STALL: u64 = 512 * 1024;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let scratch = tempfile::tempdir().context("no scratch folder")?;
+    // Outside our own runtime: it has one, which ends here when the port is taken.
     let hub = start(&options, scratch.path())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&options, hub))
+}
+
+async fn run(options: &Options, hub: SimHub) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}\n{}", hub.endpoint(), hub.cdn_endpoint())?;
     out.flush()?;

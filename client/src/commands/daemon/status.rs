@@ -18,6 +18,22 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
     for warning in &info.config_warnings {
         context.out.warn(warning);
     }
+    for mistake in info.config_mistakes.lines() {
+        context
+            .out
+            .warn(&format!("mistake in the configuration files: {mistake}"));
+    }
+    if !info.config_mistakes.is_empty() {
+        context
+            .out
+            .warn("hfetchd would not start again before they are corrected; then: hfctl daemon reload");
+    }
+    if !info.config_not_loaded.is_empty() {
+        let keys = info.config_not_loaded.join(", ");
+        context
+            .out
+            .warn(&format!("changed, not loaded: {keys}; load it: hfctl daemon reload"));
+    }
     if info.version != env!("CARGO_PKG_VERSION") {
         context.out.warn(&format!(
             "hfetchd is version {}, hfctl {}",

@@ -109,7 +109,7 @@ const SILENT: &str = "hfetchd does not answer";
 pub(super) async fn read(daemon: &Daemon, chosen: Option<String>) -> Result<Reading, Status> {
     let (mut admin, mut bandwidth, mut endpoints) = (daemon.admin(), daemon.bandwidth(), daemon.endpoints());
     let (info, limit, endpoints, moving, waiting, over, routes) = tokio::try_join!(
-        admin.get_server_info(GetServerInfoRequest {}),
+        admin.get_server_info(GetServerInfoRequest { check_files: false }),
         bandwidth.get_limit(GetLimitRequest {}),
         endpoints.list_endpoints(ListEndpointsRequest {}),
         jobs(daemon, MOST[0]),

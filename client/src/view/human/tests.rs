@@ -105,6 +105,6 @@ fn ends() {
     assert_eq!(bad_end(&job), None);
     assert_eq!(
         good_end(&job),
-        "datasets/org/x: 1 file, 4.0 KiB in 2m 05s (1.0 KiB were there already)"
+        "datasets/org/x: 1 file, 4.0 KiB in 2m 05s (1.0 KiB were on this machine already)"
     );
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::ProgressReading,
-    model::{Event, EventKind, JobId},
+    model::{Event, EventKind, JobId, naming},
 };
 
 pub(crate) fn event(event: &Event) -> v1::Event {
@@ -30,7 +30,7 @@ pub(crate) fn event(event: &Event) -> v1::Event {
         hold_reason: hold_reason(event.what.hold_reason).into(),
         failure: (event.what.failure.as_ref()).map(|why| failure(why, Some(&event.job_id))),
         file: event.what.file.clone(),
-        detail: event.what.detail.clone(),
+        detail: naming(&event.what.detail, &event.job_id),
         commit: event.what.commit.clone(),
         bytes: event.what.bytes,
         repo_type: kind_to_wire(event.repo_kind).into(),
@@ -47,7 +47,7 @@ pub(crate) fn progress_sample(id: &JobId, reading: &ProgressReading) -> v1::Prog
         files_done: reading.files_done,
         files_total: reading.files_total,
         connections: reading.connections,
-        detail: reading.detail.clone(),
+        detail: naming(&reading.detail, id),
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::spec::kind_to_wire;
 use crate::{
     engine::{Engine, FileReading, Forecast, ProgressReading},
-    model::{Destination, Failure, FileState, HoldReason, Job, JobId, JobState, Priority, Trust},
+    model::{Destination, Failure, FileState, HoldReason, Job, JobId, JobState, Priority, Trust, naming},
 };
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
@@ -95,7 +95,7 @@ fn job(job: &Job, live: Option<&ProgressReading>) -> v1::Job {
         commit: job.commit.as_ref().map(ToString::to_string).unwrap_or_default(),
         state: job_state(job.state).into(),
         hold_reason: hold_reason(job.hold_reason).into(),
-        detail: doing.map_or(&job.detail, |doing| &doing.detail).clone(),
+        detail: naming(doing.map_or(&job.detail, |doing| &doing.detail), &job.id),
         priority: priority(job.spec.priority).into(),
         user: job.owner.user.clone(),
         bytes_total: job.bytes_total,
@@ -157,7 +157,8 @@ fn job_with(job_of: &Job, live: Option<&ProgressReading>, forecast: Option<Forec
     }
 }
 
-pub(crate) fn file(file: &FileReading) -> v1::File {
+/// A file, of a job when there is one.
+pub(crate) fn file(file: &FileReading, of: Option<&JobId>) -> v1::File {
     let record = &file.record;
     let state = match record.state {
         FileState::Pending if file.is_active => v1::FileState::Active,
@@ -172,6 +173,6 @@ pub(crate) fn file(file: &FileReading) -> v1::File {
         state: state.into(),
         bytes_done: file.bytes_done,
         reused: record.reused,
-        failure: record.failure.as_ref().map(|why| failure(why, None)),
+        failure: record.failure.as_ref().map(|why| failure(why, of)),
     }
 }

@@ -61,8 +61,18 @@ impl JobProgress {
         }
     }
 
+    /// What is to be told beside what the job waits for; empty: nothing.
+    pub(in crate::engine) fn beside(&self, text: String) {
+        *lock(&self.beside) = text;
+    }
+
     /// A transfer waits until `until`.
     pub(in crate::engine) fn waits(&self, reason: HoldReason, detail: String, until: Instant) {
+        let beside = lock(&self.beside).clone();
+        let detail = match beside.as_str() {
+            "" => detail,
+            beside => format!("{detail}; {beside}"),
+        };
         let mut waiting = lock(&self.waiting);
         self.set_waiting(&mut waiting, (reason, detail, until), false);
     }
