@@ -82,8 +82,7 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// Since when the file stands as it was hashed, for a file that was last changed at `ctime_ns`. Never, while there are
-    /// doubtful blocks: who goes on from the claim has to look at them.
+    /// The time of its last change, to be claimed: none that ever comes, while there are blocks to be looked at.
     pub(super) fn stands_since(&self, ctime_ns: i64) -> i64 {
         if self.doubted { NEVER } else { ctime_ns }
     }
@@ -265,8 +264,7 @@ async fn advance(context: &JobContext, transfer: &FileTransfer, front: u64) -> R
     let (staging, synced) = (transfer.staging.clone(), frontier.synced.load(Relaxed));
     let progress = context.progress.clone();
     // What earlier turns left in memory goes beside this one: it takes as long as a tenth of the hashing.
-    let behind = staging.clone();
-    let passed = moving.position().min(synced);
+    let (behind, passed) = (staging.clone(), moving.position().min(synced));
     let (moved, ()) = tokio::join!(
         blocking_until_stopped(context, move |stopped| {
             let outcome = moving.advance(staging.content(), end, stopped, &|_| progress.moved());
@@ -385,7 +383,7 @@ mod tests {
         check("this", 3, BLOCK, 0, &[]);
     }
 
-    /// Somebody changes a block after a kill, and the next process is killed as well, after a claim and before it has looked.
+    /// Somebody changes a block after a kill, and the next process is killed before it has looked.
     #[test]
     fn a_claim_ends_no_doubts() {
         let (size, digest) = (2 * BLOCK + BLOCK / 2, Digest::Sha256([7; 32]));

@@ -1,7 +1,9 @@
 //! While no endpoint answers: what an earlier job of the user has brought of the same wish, where it lies. The job goes on waiting,
 //! for its user wants the revision as it is now; but who only wants to work with the files can.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+use tokio::time::timeout;
 
 use super::shared::{JobContext, blocking};
 use crate::{
@@ -21,9 +23,13 @@ fn covers(earlier: &JobSpec, wanted: &JobSpec) -> bool {
         && (earlier.selection == wanted.selection || earlier.selection == Selection::default())
 }
 
+/// It is looked for no longer: the folder may be on a server that is away as well.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// For people; empty when nothing is known, or not all of it is there any more.
 pub(super) async fn told(context: &JobContext) -> String {
-    find(context).await.unwrap_or_default()
+    let found = context.unless_stopped(timeout(PATIENCE, find(context))).await;
+    found.ok().and_then(Result::ok).flatten().unwrap_or_default()
 }
 
 async fn find(context: &JobContext) -> Option<String> {

@@ -134,20 +134,31 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     .await;
     let (store, path, mut files, (disk_free, disk_total), trouble) = looked;
     warnings.extend(trouble);
+    let failure = match may_read(&context, &commit, &files).await {
+        Ok(()) => None,
+        Err(Doubt::Refused(failure)) => Some(failure),
+        Err(Doubt::Unknown(why)) => {
+            warnings.push(format!("whether the files may be read could not be checked: {why}"));
+            None
+        }
+    };
     let mut left = Left::default();
     if let Some(store) = store {
         left = Left::new(&context, &store).await;
-        let others = Others::of(&context, Some(draft.trust), &left);
-        files = blocking(move || {
-            for file in files.iter_mut().filter(|file| file.state != FileState::Done) {
-                if others.have(&store, file) {
-                    file.state = FileState::Done;
-                    file.reused = true;
+        // What other repositories have is told to nobody who may not read the files.
+        if failure.is_none() {
+            let others = Others::of(&context, Some(draft.trust), &left);
+            files = blocking(move || {
+                for file in files.iter_mut().filter(|file| file.state != FileState::Done) {
+                    if others.have(&store, file) {
+                        file.state = FileState::Done;
+                        file.reused = true;
+                    }
                 }
-            }
-            files
-        })
-        .await;
+                files
+            })
+            .await;
+        }
     }
     let missing = files.iter().filter(|file| file.state != FileState::Done);
     let missing: u64 = missing.map(|file| left.of(file)).sum();
@@ -163,14 +174,6 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     if let Some(line) = spec.hold_above {
         warnings.extend(difference::too_much(missing, line).map(|text| format!("the job would be held: {text}")));
     }
-    let failure = match may_read(&context, &commit, &files).await {
-        Ok(()) => None,
-        Err(Doubt::Refused(failure)) => Some(failure),
-        Err(Doubt::Unknown(why)) => {
-            warnings.push(format!("whether the files may be read could not be checked: {why}"));
-            None
-        }
-    };
     Ok(Preview {
         spec,
         commit: commit.to_string(),

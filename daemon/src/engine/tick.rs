@@ -63,7 +63,9 @@ impl Dispatcher {
         // The older ones keep their places.
         moving.sort_by_key(|(id, _)| self.jobs.get(id).map(|active| active.context.row));
         for (id, (job_move, note)) in moving {
-            if job_move == JobMove::Start {
+            // Who only waits for other jobs needs no place.
+            let needs_one = self.jobs.get(&id).is_some_and(|active| !active.stands_by());
+            if job_move == JobMove::Start && needs_one {
                 if at_work >= most {
                     // Others took the places meanwhile: it queues for one, and loses nothing.
                     self.stop_with(&id, Ending::Move(JobMove::Requeue, MoveNote::default()))

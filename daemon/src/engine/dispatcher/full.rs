@@ -55,7 +55,7 @@ struct AtWork<'a> {
 
 impl ActiveJob {
     /// It does nothing but wait for other jobs' files, or for connections of its user.
-    fn stands_by(&self) -> bool {
+    pub(in crate::engine) fn stands_by(&self) -> bool {
         self.ending.is_none() && self.tasks > 0 && self.context.progress.standing_by() >= self.tasks
     }
 

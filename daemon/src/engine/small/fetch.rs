@@ -241,7 +241,8 @@ async fn hash(file: &FileRecord, bytes: Vec<Bytes>) -> (Vec<Bytes>, Digest) {
 
 /// A connection to an endpoint that may be asked now.
 async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Result<(usize, Slot), JobStop> {
-    let mut said = None;
+    let mut said = false;
+    let mut stands_by = None;
     loop {
         retry.next_open(context).await?;
         let asked = retry.open(context, false);
@@ -259,10 +260,12 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
                 slot = request.granted() => break Some(slot),
                 () = sleep(SAY) => {}
             }
-            if let Some(why) = context.shared.sources.user_is_full(context.owner.uid) {
-                context.progress.file_stage(file, &why);
-                said.get_or_insert_with(|| context.progress.stands_by());
+            let full = context.shared.sources.user_is_full(context.owner.uid);
+            if let Some(why) = &full {
+                context.progress.file_stage(file, why);
+                said = true;
             }
+            stands_by = full.map(|_| stands_by.take().unwrap_or_else(|| context.progress.stands_by()));
             // Sources close and open again while one waits: nothing but asking anew finds the one that opened.
             let open = retry.open(context, false);
             if open.is_empty()
@@ -279,7 +282,7 @@ async fn slot(context: &Arc<JobContext>, retry: &Retry, file: &FileRecord) -> Re
         if let Some(slot) = slot
             && let Some(index) = open.into_iter().find(|index| context.sources[*index] == slot.source)
         {
-            if said.is_some() {
+            if said {
                 context.progress.file_stage(file, "downloading");
             }
             return Ok((index, slot));

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
 
 use tokio::runtime::Handle;
 
@@ -22,6 +25,9 @@ use crate::{
     store::{FileDone, Scope},
 };
 
+/// Of more files it is not asked before whether another repository has them: that looks into all of them for each.
+const LOOKED_FOR: usize = 2000;
+
 /// Where large files of a job may come from instead of the network.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Others {
@@ -29,6 +35,8 @@ pub(in crate::engine) struct Others {
     caches: Option<Vec<PathBuf>>,
     /// What is to become of partial files: they are filled up from the network where the content cannot be linked.
     begun: HashSet<Digest>,
+    /// So many files were looked for.
+    looked: AtomicUsize,
 }
 
 impl Others {
@@ -37,6 +45,7 @@ impl Others {
         Self {
             caches: caches(context, trust),
             begun: left.begun(),
+            looked: AtomicUsize::new(0),
         }
     }
 
@@ -44,6 +53,7 @@ impl Others {
     pub(in crate::engine) fn have(&self, store: &cache::Store, file: &FileRecord) -> bool {
         let never = AtomicBool::new(false);
         let large = file.size >= SMALL && !self.begun.contains(&file.digest);
+        let large = large && self.looked.fetch_add(1, Relaxed) < LOOKED_FOR;
         let caches = self.caches.as_ref().filter(|_| large);
         caches.is_some_and(|caches| {
             !store
