@@ -108,7 +108,7 @@ async fn hashing_and_the_disk_stand_back() -> anyhow::Result<()> {
     let id = scratch.submit(&["org/m"]).await?;
     gate.reached().await;
     let threads = threads(&daemon)?;
-    for (name, least) in [("hfetch-disk", 5), ("hfetch-hash", 5)] {
+    for (name, least) in [("hfetch-disk", 5), ("hfetch-hash", 10)] {
         let mut ours = threads.iter().filter(|(thread, _)| thread == name).peekable();
         assert!(ours.peek().is_some(), "no {name} in {threads:?}");
         assert!(ours.all(|(_, nice)| *nice == usual.max(least)), "{threads:?}");
