@@ -270,6 +270,13 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Another program writes into a blob: its names stay, one byte is another.
+fn spoil(blob: &std::path::Path) -> anyhow::Result<()> {
+    let mut bytes = fs::read(blob)?;
+    bytes[7] ^= 1;
+    Ok(fs::write(blob, bytes)?)
+}
+
 /// It is spoilt for all of them at a time.
 #[tokio::test]
 async fn of_a_wrong_file_that_repositories_share_all_are_told() -> anyhow::Result<()> {
@@ -283,9 +290,7 @@ async fn of_a_wrong_file_that_repositories_share_all_are_told() -> anyhow::Resul
     scratch.hfctl(["download", "org/base"]).await?.ok()?;
     let path = scratch.hfctl(["download", "org/tune"]).await?.ok()?;
     let blob = fs::canonicalize(std::path::Path::new(path.trim()).join(BIG))?;
-    let mut bytes = fs::read(&blob)?;
-    bytes[7] ^= 1;
-    fs::write(&blob, &bytes)?;
+    spoil(&blob)?;
     let said = scratch.hfctl(["download", "org/base"]).await?;
     assert_eq!(said.code, 0, "{}", said.stderr);
     anyhow::ensure!(said.stderr.contains("other repositories share it"), "{}", said.stderr);
@@ -312,9 +317,7 @@ async fn what_came_is_not_given_up_for_a_wrong_file_elsewhere() -> anyhow::Resul
         .await?
         .json()?;
     let blob = fs::canonicalize(std::path::Path::new(base["path"].as_str().context("a path")?).join(BIG))?;
-    let mut wrong = fs::read(&blob)?;
-    wrong[7] ^= 1;
-    fs::write(&blob, wrong)?;
+    spoil(&blob)?;
     let gate = hub.hold_bodies(TUNED, 8 * MIB);
     let id = scratch.submit(&["org/tune", "-x", "1"]).await?;
     let held = |journal: &Journal| journal.bytes_sent_for(TUNED) >= 8 * MIB;
@@ -352,9 +355,7 @@ async fn a_wrong_file_elsewhere_hides_no_right_one() -> anyhow::Result<()> {
     let first = download("org/a", &[]).await?;
     // A file of its own, not another name of the first.
     let second = download("org/b", &["--force-download"]).await?;
-    let mut wrong = fs::read(&first)?;
-    wrong[7] ^= 1;
-    fs::write(&first, wrong)?;
+    spoil(&first)?;
     let came = hub.journal().bytes_sent_for(BIG);
     let third = download("org/c", &[]).await?;
     assert_eq!(hub.journal().bytes_sent_for(BIG), came, "{}", hub.journal().text());
