@@ -2,8 +2,9 @@
 //!
 //! Every row is one situation. The tools run in turn, several times, each into an empty folder on the same disk and from
 //! the same server; the table shows medians. The seconds are those of the command that a user types; the CPU seconds of
-//! hfctl include the daemon's. hfctl hashes and syncs what it downloads, the others do neither: the rows without a limit
-//! therefore show two floors as well, curl into nothing, and curl followed by `sync` and `sha256sum` of its files.
+//! hfctl include the daemon's, which runs with the priority that its unit gives it. hfctl hashes and syncs what it downloads,
+//! the others do neither: the rows without a limit therefore show floors as well, curl into nothing, and curl followed by
+//! `sync` and SHA-256 (by openssl, where it is installed) of its files.
 //!
 //! The servers are nginx (rows without a limit: it must not be the bottleneck) and the simulated Hub, each a process of
 //! its own. Tools that are not installed are left out.
@@ -13,7 +14,7 @@
 //! - 40 % on the network's threads: the kernel's copy out of the socket 6 %, our copy into pieces 8 % (what comes is smaller than what
 //!   is worth a write), the rest the TCP stack and the receive path of hyper;
 //! - 38 % hashing: SHA-256 with the processor's own instructions 24 %, the checks of blocks 2 %, reading back what lies in the page cache
-//!   the rest. The floor is what `sha256sum` takes alone, and that comes on top of a download with every other tool;
+//!   the rest. The floor is what SHA-256 takes alone, and that comes on top of a download with every other tool;
 //! - 21 % writing: the copy into the page cache 7 %, the file system the rest.
 //!
 //! The server takes as much as all of that, on the same two cores: over a network there would be more room, not less.

@@ -30,7 +30,7 @@ pub(crate) enum Tool {
     Curl,
     /// `curl` into nothing.
     FloorNull,
-    /// `curl`, then `sync` and `sha256sum` of the files.
+    /// `curl`, then `sync` and SHA-256 of the files, by the quickest program there is.
     FloorSync,
 }
 
@@ -52,7 +52,7 @@ impl Tool {
             Self::Hf => "hf",
             Self::Curl => "curl",
             Self::FloorNull => "curl to nothing",
-            Self::FloorSync => "curl, sync, sha256sum",
+            Self::FloorSync => "curl, sync, SHA-256",
         }
     }
 
@@ -68,7 +68,8 @@ impl Tool {
     /// Why a tool has no figure in a row.
     pub(crate) fn cannot(self, row: Row) -> Option<&'static str> {
         match self {
-            Self::FloorNull | Self::FloorSync if !matches!(row, Row::Big | Row::Shards) => Some(""),
+            Self::FloorNull if !matches!(row, Row::Big | Row::Shards) => Some(""),
+            Self::FloorSync if !matches!(row, Row::Big | Row::Shards | Row::Kill) => Some(""),
             Self::Hf | Self::Curl if row == Row::TwoHubs => Some("one source only"),
             Self::Curl if row == Row::Warm => Some("asks for what lies behind the end, and fails"),
             _ => None,
@@ -159,9 +160,11 @@ impl Tools {
             }
             Tool::Curl => curl(errand)?,
             Tool::FloorNull => shell(errand, "exec curl -fsSL -Z $(sed 's/^/-o \\/dev\\/null /' urls)")?,
+            // Debian's sha256sum does without the processor's own instructions; openssl does not.
             Tool::FloorSync => shell(
                 errand,
-                "cd files && curl -fsSL -Z --remote-name-all $(cat ../urls) && sync -- * && sha256sum -- *",
+                "cd files && curl -fsSL -Z -C - --remote-name-all $(cat ../urls) && sync -- * \
+                 && if command -v openssl; then openssl dgst -r -sha256 -- *; else sha256sum -- *; fi",
             )?,
         };
         command.env_clear().envs(errand.environment());
