@@ -6,9 +6,12 @@ use std::{os::unix::fs::FileExt as _, path::PathBuf};
 use hfetch_tests::{
     check,
     harness::{Scratch, eventually},
+    python::skip,
     sim::{Fault, Host, Matcher, RepoBuilder, Rule, SimHub, Storage},
     tree,
 };
+
+use crate::steps::can_strace;
 
 const MIB: u64 = 1 << 20;
 const BLOCK: u64 = 16 * MIB;
@@ -45,18 +48,10 @@ fn flip(scratch: &Scratch, at: u64) -> anyhow::Result<()> {
 }
 
 /// Returns once the journal of the daemon has checks of so many blocks.
-async fn hashed(scratch: &Scratch, blocks: usize) -> anyhow::Result<()> {
-    eventually("block checks", async || {
-        let db = check::open(&scratch.state().join("progress.db")).map_err(|error| error.to_string())?;
-        let sum = "SELECT coalesce(sum(length(checks)), 0) FROM block_checks";
-        let bytes: usize = db
-            .query_row(sum, [], |row| row.get(0))
-            .map_err(|error| error.to_string())?;
-        if bytes / 16 >= blocks {
-            Ok(())
-        } else {
-            Err(format!("{bytes} bytes of checks"))
-        }
+async fn hashed(scratch: &Scratch, blocks: u64) -> anyhow::Result<()> {
+    eventually("block checks", async || match check::hashed(scratch) {
+        Ok(bytes) if bytes >= blocks * BLOCK => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await
 }
@@ -141,6 +136,51 @@ async fn a_partial_file_that_changed_behind_us_costs_the_changed_block() -> anyh
     ] {
         damage.run().await?;
     }
+    Ok(())
+}
+
+/// A process that claims before it has looked at what may have changed does not end the doubt: it is killed there, and the
+/// next one looks.
+#[tokio::test]
+async fn what_changed_before_the_last_kill_is_seen_after_the_next() -> anyhow::Result<()> {
+    if !can_strace().await {
+        skip("strace may not follow a program here");
+        return Ok(());
+    }
+    let hub = hub(160 * MIB)?;
+    let scratch = Scratch::new(hub.endpoint())?;
+    let daemon = scratch.daemon().await?;
+    let gate = hub.hold_bodies(FILE, 64 * MIB);
+    let id = scratch.submit(&["org/m", "-x", "1"]).await?;
+    gate.reached().await;
+    hashed(&scratch, 2).await?;
+    daemon.kill().await?;
+    let before = check::claimed(&scratch)?;
+    flip(&scratch, 20 * MIB)?;
+    let later = hub.hold_bodies(FILE, 2 * BLOCK);
+    gate.release();
+    // Whoever hashes or compares with checks reads so, and here never gets anything.
+    let read = ["-e", "trace=preadv2", "-e", "inject=preadv2:error=EINTR"];
+    let scratch = scratch.daemon_within(&[&["strace", "-D", "-f", "-qq", "-o", "/dev/null"], &read[..]].concat());
+    let daemon = scratch.daemon().await?;
+    later.reached().await;
+    check::taken(&hub).await?;
+    // After the last write: the file is as it was claimed when the next process finds it.
+    eventually("a claim of what came since", async || match check::claimed(&scratch) {
+        Ok(bytes) if bytes >= before + 2 * BLOCK - MIB => Ok(()),
+        other => Err(format!("{other:?}, {before} before")),
+    })
+    .await?;
+    daemon.kill().await?;
+    later.release();
+    let scratch = scratch.daemon_within(&[]);
+    let daemon = scratch.daemon().await?;
+    scratch.wait_done(&[&id]).await?;
+    let warnings = scratch.warnings(&id).await?;
+    daemon.stop().await?;
+    check::tidied(&scratch, &[&hub])?;
+    let told = warnings.iter().filter(|line| line.contains("damaged on the disk"));
+    anyhow::ensure!(told.count() == 1, "{warnings:?}");
     Ok(())
 }
 

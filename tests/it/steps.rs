@@ -85,7 +85,7 @@ fn of_each_call(usual: usize) -> usize {
 }
 
 /// Whether strace may follow a program here.
-async fn can_strace() -> bool {
+pub(super) async fn can_strace() -> bool {
     let tried = Command::new("strace")
         .args(["-D", "-f", "-qq", "-o", "/dev/null", "true"])
         .output();

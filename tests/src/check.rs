@@ -15,8 +15,10 @@ use crate::{
     tree,
 };
 
+mod claims;
 mod repeats;
 
+pub use claims::{claimed, hashed};
 pub use repeats::{kept, sent_again, sent_since};
 
 /// Fails unless the cache is valid, the databases are whole, no daemon panicked, and nothing forbidden happened at the hubs.

@@ -185,6 +185,8 @@ impl Scratch {
             }
             None => self.command(program),
         };
+        // As its units and `hfctl daemon start` have it.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.arg("--state-dir").arg(self.state()).envs(env.iter().copied());
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);

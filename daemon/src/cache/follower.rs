@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_128;
 
 use super::error::CacheError;
 use super::hasher::Hasher;
@@ -22,7 +22,7 @@ pub struct Follower {
     size: u64,
     hasher: Hasher,
     /// Of the block that the hasher is in.
-    block: Xxh3,
+    block: XxHash3_128,
     /// The state at the beginning of that block.
     at_block: Hasher,
     /// Of all blocks before it.
@@ -57,7 +57,7 @@ impl Follower {
         let hasher = Hasher::new(like, size);
         Self {
             size,
-            block: Xxh3::new(),
+            block: XxHash3_128::new(),
             at_block: hasher.clone(),
             checks: Vec::new(),
             expected: BTreeMap::new(),
@@ -138,21 +138,21 @@ impl Follower {
 
     fn begin_block(&mut self) {
         self.at_block = self.hasher.clone();
-        self.block.reset();
+        self.block = XxHash3_128::new();
     }
 
     fn take(&mut self, bytes: &[u8]) -> Option<u64> {
         self.hasher.update(bytes);
-        self.block.update(bytes);
+        self.block.write(bytes);
         let at = self.position();
         if !at.is_multiple_of(blocks::BLOCK_BYTES) && at != self.size {
             return None;
         }
         let index = self.checks.len() as u64;
-        let check = BlockCheck(self.block.digest128());
+        let check = BlockCheck(self.block.finish_128());
         if self.expected.remove(&index).is_some_and(|expected| expected != check) {
             self.hasher = self.at_block.clone();
-            self.block.reset();
+            self.block = XxHash3_128::new();
             return Some(index);
         }
         self.checks.push(check);

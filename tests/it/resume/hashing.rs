@@ -16,24 +16,6 @@ const KILLED_AT: u64 = 128 * MIB;
 const LAG: u64 = 48 * MIB;
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Bytes that the journal says are in the partial file.
-fn claimed(scratch: &Scratch) -> anyhow::Result<u64> {
-    let db = check::open(&scratch.state().join("progress.db"))?;
-    let ranges: String = db.query_row("SELECT ranges FROM claims", [], |row| row.get(0))?;
-    let ranges: Vec<[u64; 2]> = serde_json::from_str(&ranges)?;
-    Ok(ranges.iter().map(|[start, end]| end - start).sum())
-}
-
-/// Bytes of blocks that the journal says are hashed.
-fn hashed(scratch: &Scratch) -> anyhow::Result<u64> {
-    let db = check::open(&scratch.state().join("progress.db"))?;
-    let bytes: u64 = db.query_row("SELECT coalesce(sum(length(checks)), 0) FROM block_checks", [], |row| {
-        row.get(0)
-    })?;
-    // A check of 16 bytes for each block of 16 MiB.
-    Ok(bytes * MIB)
-}
-
 /// Kills a daemon when all it has is claimed, and gives what the next one reads of files to bring the download to its end.
 async fn read_after(between: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<u64> {
     let hub = SimHub::builder()
@@ -46,13 +28,13 @@ async fn read_after(between: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Res
     let id = scratch.submit(&["org/big", "-x", "1"]).await?;
     gate.reached().await;
     check::taken(&hub).await?;
-    eventually("the last claim", async || match claimed(&scratch) {
+    eventually("the last claim", async || match check::claimed(&scratch) {
         Ok(bytes) if bytes >= KILLED_AT - MIB => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await?;
     // Hashing may lag behind what came; it is claimed on its own.
-    eventually("the hashed blocks", async || match hashed(&scratch) {
+    eventually("the hashed blocks", async || match check::hashed(&scratch) {
         Ok(bytes) if bytes >= KILLED_AT - LAG => Ok(()),
         other => Err(format!("{other:?}")),
     })

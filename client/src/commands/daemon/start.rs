@@ -176,6 +176,10 @@ fn command(context: &Context, args: &StartArgs, program: &Path) -> Command {
             command.env(name, paths::absolute(&path, &context.cwd, &process_env));
         }
     }
+    // As its units have it: an arena of the allocator for each thread would keep a few times what the daemon needs.
+    if context.env("MALLOC_ARENA_MAX").is_none() {
+        command.env("MALLOC_ARENA_MAX", "2");
+    }
     command.current_dir("/").stdin(Stdio::null());
     command
 }

@@ -34,12 +34,16 @@ impl Daemon {
     /// Starts one and waits until it answers.
     pub(crate) async fn start(program: &Path, folder: &Path, env: &[(&str, String)]) -> anyhow::Result<Self> {
         let log = folder.join("hfetchd.log");
-        let mut command = Command::new(program);
+        // As its unit starts it: behind everyone else, hashing included.
+        let mut command = Command::new("nice");
         command
+            .args(["-n", "10"])
+            .arg(program)
             .arg("--state-dir")
             .arg(folder.join("s"))
             .env_clear()
-            .envs(env.iter().map(|(name, value)| (name, value)));
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .env("MALLOC_ARENA_MAX", "2");
         let config = folder.join("hfetch.toml");
         if config.is_file() {
             command.arg("--config").arg(config);
