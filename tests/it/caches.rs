@@ -240,20 +240,31 @@ async fn what_another_repository_has_is_not_fetched() -> anyhow::Result<()> {
     assert_eq!(fs::metadata(&in_cache)?.nlink(), 2);
     assert_eq!(fs::metadata(&plain)?.nlink(), 1);
     assert_eq!(fs::read(&plain)?, fs::read(&in_cache)?);
-    let listed = list(&scratch).await?;
-    let of = |key: &str| {
-        listed
-            .iter()
-            .map(|repo| repo[key].as_u64().unwrap_or(0))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(of("bytes"), [3 * MIB, 3 * MIB + 14], "{listed:#?}");
-    assert_eq!(of("shared_bytes"), [0, 3 * MIB], "{listed:#?}");
+    // A name more in one repository is not one in several.
+    let base = scratch.cache().join("models--org--base/blobs");
+    let third = base.join("0".repeat(40));
+    for has_third in [false, true] {
+        if has_third {
+            fs::hard_link(&in_cache, &third)?;
+        }
+        let listed = list(&scratch).await?;
+        let of = |key: &str| {
+            listed
+                .iter()
+                .map(|repo| repo[key].as_u64().unwrap_or(0))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("bytes"), [3 * MIB, 3 * MIB + 14], "{listed:#?}");
+        assert_eq!(of("shared_bytes"), [0, 3 * MIB], "{listed:#?}");
+    }
+    fs::remove_file(&third)?;
     let said = scratch.hfctl(["cache", "list"]).await?.stderr;
     anyhow::ensure!(said.contains("2 repositories, 3.0 MiB (3.0 MiB of them"), "{said}");
-    // What goes for one repository stays for the other.
-    scratch.hfctl(["cache", "rm", "org/base", "--yes"]).await?.ok()?;
-    assert_eq!(fs::metadata(&in_cache)?.nlink(), 1);
+    // What goes for one repository stays for the other, also for who reads it there meanwhile.
+    let reader = fs::File::open(&in_cache)?;
+    let removed = scratch.hfctl(["cache", "rm", "org/base", "--yes"]).await?.ok()?;
+    assert_eq!(fs::metadata(&in_cache)?.nlink(), 1, "{removed}");
+    drop(reader);
     scratch.hfctl(["cache", "verify", "org/tune"]).await?.ok()?;
     // And what is wrong there is not believed: it is fetched.
     let spoilt = fs::read(&in_cache)?.iter().map(|byte| !byte).collect::<Vec<_>>();
@@ -293,7 +304,7 @@ async fn of_a_wrong_file_that_repositories_share_all_are_told() -> anyhow::Resul
     spoil(&blob)?;
     let said = scratch.hfctl(["download", "org/base"]).await?;
     assert_eq!(said.code, 0, "{}", said.stderr);
-    anyhow::ensure!(said.stderr.contains("other repositories share it"), "{}", said.stderr);
+    anyhow::ensure!(said.stderr.contains("it has other names"), "{}", said.stderr);
     let looked = scratch.hfctl(["cache", "verify"]).await?;
     assert_eq!(looked.code, 1, "{}", looked.stdout);
     anyhow::ensure!(looked.stdout.contains("org/tune"), "{}", looked.stdout);

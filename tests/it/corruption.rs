@@ -270,6 +270,12 @@ async fn two_servers_that_are_both_wrong_fail_the_file() -> anyhow::Result<()> {
     scratch.hfctl(["wait", &id]).await?.exits(5)?;
     let job = scratch.show(&id).await?;
     assert_eq!(job["failure"]["kind"], "integrity", "{job}");
+    // What its hints tell to do can be pasted.
+    let shown = scratch.hfctl(["show", &id, "--files", "--json"]).await?.json()?;
+    for failure in [&job["failure"], &shown["files"][0]["failure"]] {
+        let hint = failure["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains(&format!("`hfctl retry {id}`")), "{shown:#}");
+    }
     daemon.stop().await?;
     check::sound(&scratch, &[&one, &two])?;
     let entries = tree::entries(&scratch.cache())?;

@@ -79,6 +79,7 @@ async fn files_that_are_not_what_is_in_force_are_told_by_status_and_doctor() -> 
     let first = status().await?;
     assert_eq!(first["config_mistakes"], serde_json::json!([]), "{first}");
     assert_eq!(first["config_not_loaded"], serde_json::json!([]), "{first}");
+    assert_eq!(first["config_changed"], false, "{first}");
     let ran = doctor().await?;
     assert!(!ran.stdout.contains("not loaded"), "{}", ran.stdout);
     ran.ok()?;
@@ -91,6 +92,7 @@ async fn files_that_are_not_what_is_in_force_are_told_by_status_and_doctor() -> 
         serde_json::json!(["transfer.connections"]),
         "{told}"
     );
+    assert_eq!(told["config_changed"], true, "{told}");
     let ran = doctor().await?;
     assert!(
         ran.stdout.contains("are not loaded: transfer.connections"),

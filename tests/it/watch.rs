@@ -1,6 +1,7 @@
 //! Numbered events: nothing is lost, nothing comes twice, whoever dies meanwhile.
 
 pub(crate) mod hearing;
+mod logs;
 
 use anyhow::{Context as _, bail, ensure};
 use hfetch_proto::v1::{EventType, JobSpec, JobState, SubmitJobRequest, WatchRequest};

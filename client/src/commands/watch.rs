@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::follow::{self, Cursor, Follower, Item, has_ended};
 use crate::view::human;
 use crate::view::json::WatchJson;
-use crate::view::progress::{BACK, LOST, Monitor};
+use crate::view::progress::{BACK, LOST, Monitor, note_with_time};
 
 /// Milliseconds between samples for a program that reads them.
 const JSON_INTERVAL_MS: u32 = 1000;
@@ -119,11 +119,11 @@ fn tell(context: &Context, monitor: &mut Monitor, item: &Item) -> Result<(), Cli
             Item::Event(event) => out.answer_json_line(&WatchJson::event(*event)),
             Item::Progress(sample) => out.answer_json_line(&WatchJson::progress(sample)),
             Item::Lost => {
-                out.note(LOST);
+                note_with_time(out, LOST);
                 Ok(())
             }
             Item::Back => {
-                out.note(BACK);
+                note_with_time(out, BACK);
                 Ok(())
             }
             Item::Heartbeat(_) | Item::Pruned => Ok(()),
@@ -138,8 +138,8 @@ fn tell(context: &Context, monitor: &mut Monitor, item: &Item) -> Result<(), Cli
         monitor.suspend(|| out.answer(&line))?;
     }
     match (&monitor, item) {
-        (Monitor::Silent | Monitor::Lines(_), Item::Lost) => out.note(LOST),
-        (Monitor::Silent | Monitor::Lines(_), Item::Back) => out.note(BACK),
+        (Monitor::Silent | Monitor::Lines(_), Item::Lost) => note_with_time(out, LOST),
+        (Monitor::Silent | Monitor::Lines(_), Item::Back) => note_with_time(out, BACK),
         _ => monitor.take(item),
     }
     Ok(())

@@ -151,10 +151,10 @@ pub(crate) fn server(info: &GetServerInfoResponse, now: Timestamp) -> String {
         },
     );
     if let Some(time) = human::time(info.config_read_at.as_ref()) {
-        let since = match (info.config_mistakes.is_empty(), info.config_not_loaded.is_empty()) {
+        let since = match (info.config_mistakes.is_empty(), info.config_changed) {
             (false, _) => "; the files have mistakes now, and this is still in force",
-            (true, false) => "; changed since, not loaded",
-            (true, true) => "",
+            (true, true) => "; changed since, not loaded",
+            (true, false) => "",
         };
         lines.add("", &format!("read {}{since}", human::local(time)));
     }

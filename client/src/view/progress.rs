@@ -58,9 +58,7 @@ impl Monitor {
             Monitor::Bars(bars) => bars.take(item),
             Monitor::Lines(log) => {
                 if let Some(line) = log.line(item, Instant::now()) {
-                    // A log is read afterwards: when was that?
-                    log.out
-                        .note(&format!("{}  {line}", human::clock(jiff::Timestamp::now())));
+                    note_with_time(&log.out, &line);
                 }
             }
             Monitor::Silent => {}
@@ -76,6 +74,11 @@ impl Monitor {
     }
 }
 
+/// A message for a log, which is read afterwards: when was that?
+pub(crate) fn note_with_time(out: &Out, line: &str) {
+    out.note(&format!("{}  {line}", human::clock(jiff::Timestamp::now())));
+}
+
 /// Lines for a log.
 pub(crate) struct Log {
     out: Out,
@@ -83,6 +86,8 @@ pub(crate) struct Log {
     tells_changes: bool,
     /// When a line told of a job's bytes, or the job was first seen.
     told: BTreeMap<String, Instant>,
+    /// Jobs in the queue, and what was told of why they wait.
+    queued: BTreeMap<String, String>,
 }
 
 impl Log {
@@ -91,11 +96,18 @@ impl Log {
             out: out.clone(),
             tells_changes,
             told: BTreeMap::new(),
+            queued: BTreeMap::new(),
         }
     }
 
     fn line(&mut self, item: &Item, now: Instant) -> Option<String> {
         match item {
+            Item::Job(job) => self.note_queued(&job.id, job.state(), &job.detail),
+            Item::Event(event) => self.note_queued(&event.job_id, event.state(), &event.detail),
+            _ => {}
+        }
+        match item {
+            Item::Progress(sample) if self.has_news(sample) => Some(sample_line(sample)),
             Item::Progress(sample) => {
                 let told = self.told.entry(sample.job_id.clone()).or_insert(now);
                 if now.duration_since(*told) < BETWEEN_LINES {
@@ -107,6 +119,23 @@ impl Log {
             _ if self.tells_changes => plain_line(item),
             _ => None,
         }
+    }
+
+    fn note_queued(&mut self, id: &str, state: JobState, detail: &str) {
+        match state {
+            JobState::Queued => self.queued.insert(id.to_owned(), detail.to_owned()),
+            _ => self.queued.remove(id),
+        };
+    }
+
+    /// A queued job waits for something else than was told. That comes once, and no bytes with it.
+    fn has_news(&mut self, sample: &ProgressSample) -> bool {
+        let Some(told) = self.queued.get_mut(&sample.job_id) else {
+            return false;
+        };
+        let is_news = *told != sample.detail;
+        told.clone_from(&sample.detail);
+        is_news && !sample.detail.is_empty()
     }
 }
 
@@ -214,5 +243,30 @@ pub(super) mod tests {
         assert_eq!(line_after(121).as_deref(), Some(told));
         // Who prints events by itself is not told of them twice.
         assert_eq!(log.line(&event(EventType::StateChanged, JobState::Active), begin), None);
+    }
+
+    #[test]
+    fn a_log_is_told_at_once_and_once_why_a_queued_job_waits() {
+        let mut log = Log::new(&Out::new(false, false, ColorArg::Never, false), false);
+        let now = Instant::now();
+        let mut line = |item: &Item| log.line(item, now);
+        let waits = |detail: &str| {
+            Item::Progress(ProgressSample {
+                job_id: "j".to_owned(),
+                detail: detail.to_owned(),
+                ..ProgressSample::default()
+            })
+        };
+        // Of a job at work it comes with its bytes, a line a minute.
+        assert_eq!(line(&waits("waiting for job i")), None);
+        assert_eq!(line(&event(EventType::StateChanged, JobState::Queued)), None);
+        let told = line(&waits("waiting for a place"));
+        assert_eq!(told.as_deref(), Some("j  waiting for a place"));
+        // As it comes again after the connection was lost.
+        assert_eq!(line(&waits("waiting for a place")), None);
+        assert!(line(&waits("waiting for the only place")).is_some());
+        assert_eq!(line(&waits("")), None);
+        assert_eq!(line(&event(EventType::StateChanged, JobState::Active)), None);
+        assert_eq!(line(&waits("waiting for a place")), None);
     }
 }

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::{
     convert,
     identity::Caller,
-    on_disk::{self, Look},
+    on_disk::{Files, Told},
 };
 use crate::{
     config::Mode,
@@ -52,7 +52,7 @@ pub(super) struct AdminApi {
     pub(super) engine: Engine,
     pub(super) facts: ServerFacts,
     pub(super) reload: Reload,
-    pub(super) look: Look,
+    pub(super) files: Files,
     /// Cancelled to stop the daemon.
     pub(super) shutdown: CancellationToken,
 }
@@ -93,15 +93,10 @@ impl v1::admin_service_server::AdminService for AdminApi {
         };
         let config = self.engine.config();
         let found = match request.into_inner().check_files {
-            true => on_disk::look(&self.look).await,
+            true => self.files.look().await,
             false => None,
         };
-        let config_read_at = found.as_ref().map(|found| convert::timestamp(found.read_at));
-        let (config_not_loaded, config_mistakes) = match found.map(|found| found.differs) {
-            Some(Ok(keys)) => (keys, String::new()),
-            Some(Err(mistakes)) => (Vec::new(), on_disk::mistakes_for(caller.operator, &mistakes)),
-            None => (Vec::new(), String::new()),
-        };
+        let told = found.map_or_else(Told::default, |found| Told::new(found, caller.operator));
         Ok(Response::new(v1::GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -134,9 +129,10 @@ impl v1::admin_service_server::AdminService for AdminApi {
             caller: caller.owner.user,
             caller_is_operator: caller.operator,
             config_warnings: config.warnings.clone(),
-            config_read_at,
-            config_mistakes,
-            config_not_loaded,
+            config_read_at: told.read_at.map(convert::timestamp),
+            config_mistakes: told.mistakes,
+            config_not_loaded: told.keys,
+            config_changed: told.changed,
         }))
     }
 

@@ -6,13 +6,13 @@ use tonic::{Request, Response, Status};
 use super::{
     convert,
     identity::Caller,
-    on_disk::{self, Look},
+    on_disk::{self, Files},
 };
 use crate::engine::{Engine, Finding, Health, TokenCall};
 
 pub(super) struct DoctorApi {
     pub(super) engine: Engine,
-    pub(super) look: Look,
+    pub(super) files: Files,
 }
 
 fn finding(finding: Finding) -> v1::Finding {
@@ -41,7 +41,7 @@ impl v1::doctor_service_server::DoctorService for DoctorApi {
             token: convert::token(&request.token)?,
             no_login: request.no_login,
         };
-        let mut findings = on_disk::findings(on_disk::look(&self.look).await, caller.operator);
+        let mut findings = on_disk::findings(self.files.look().await, caller.operator);
         findings.extend(self.engine.examine(call).await?.into_iter().map(finding));
         Ok(Response::new(v1::ExamineResponse { findings }))
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{CallError, Chosen, Engine, FileReading, Renewal, Verb},
-    model::JobId,
+    model::{JobId, naming},
     store::{Filter, Scope},
 };
 
@@ -29,10 +29,11 @@ pub(super) struct JobApi {
 pub(super) fn refusal(id: &str, error: CallError) -> v1::Refusal {
     let status = Status::from(error);
     let info = status.get_details_error_info();
+    let id: String = id.chars().take(40).collect();
     v1::Refusal {
-        id: id.chars().take(40).collect(),
         reason: info.map_or_else(|| reason::INTERNAL.to_owned(), |info| info.reason),
-        message: status.message().to_owned(),
+        message: naming(status.message(), &id),
+        id,
     }
 }
 

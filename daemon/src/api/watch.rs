@@ -148,6 +148,8 @@ impl Watch {
         }
         if snapshot {
             self.snapshot(sender).await?;
+        } else {
+            self.note_named().await?;
         }
         send(sender, Body::Ready(v1::Ready { seq: self.seen.0 })).await?;
         self.catch_up(sender).await?;
@@ -214,6 +216,28 @@ impl Watch {
         }
     }
 
+    /// Who goes on after a number gets no snapshot, but may have missed why its jobs wait.
+    async fn note_named(&mut self) -> Result<(), End> {
+        if self.samples.is_none() {
+            return Ok(());
+        }
+        for id in self.jobs.clone() {
+            if let Some(job) = self.job_or_none(&id).await? {
+                self.note_queued(&id, job.owner.uid, job.state);
+            }
+        }
+        Ok(())
+    }
+
+    /// A job, unless it was forgotten: its events have told how it ended.
+    async fn job_or_none(&self, id: &JobId) -> Result<Option<Job>, End> {
+        match self.engine.job(self.scope, id).await {
+            Ok(job) => Ok(Some(job)),
+            Err(CallError::Store(StoreError::NoSuchJob(_))) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn send_job(&self, sender: &Sender, job: &Job) -> Result<(), End> {
         send(sender, Body::Job(convert::job_now(&self.engine, job))).await
     }
@@ -273,15 +297,16 @@ impl Watch {
                 changed.push(id.clone());
             }
         }
-        let any = !changed.is_empty();
+        let mut sent = false;
         for id in changed {
-            let job = self.engine.job(self.scope, &id).await?;
-            if job.state == JobState::Queued {
+            let job = self.job_or_none(&id).await?;
+            if let Some(job) = job.filter(|job| job.state == JobState::Queued) {
                 let sample = convert::waiting_sample(convert::job_now(&self.engine, &job));
                 send(sender, Body::Progress(sample)).await?;
+                sent = true;
             }
         }
-        Ok(any)
+        Ok(sent)
     }
 
     /// Sends the figures of jobs that moved since the last time. Samples that find no room are left out.

@@ -152,6 +152,7 @@ impl Engine {
             let cache = place.destination.path();
             let again = found
                 .shared()
+                .into_iter()
                 .filter(|(inode, _)| !seen.insert((cache.to_owned(), *inode)));
             Ok(CachedRepo {
                 shared_bytes: again.map(|(_, bytes)| bytes).sum(),

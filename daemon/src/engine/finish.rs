@@ -128,9 +128,10 @@ pub(super) async fn find(
 pub(super) async fn warn_corrupt(context: &JobContext, file: &FileRecord, path: &Path) -> Result<(), JobStop> {
     let place = path.to_owned();
     let names = blocking(move || std::fs::metadata(place).map_or(1, |meta| meta.nlink())).await;
+    // Of another repository, or of whoever has linked it.
     let shared = match names {
         0 | 1 => "",
-        _ => "; other repositories share it: `hfctl cache verify` tells which",
+        _ => "; it has other names, under which it stays wrong: `hfctl cache verify` tells of those in the cache",
     };
     let text = format!("{} has wrong content and will be replaced{shared}", path.display());
     tracing::warn!(job = %context.id, file = %file.path, "{text}");

@@ -37,6 +37,7 @@ mod handout;
 mod heard;
 mod judge;
 mod keep;
+mod known_link;
 mod lane;
 mod last_look;
 mod ledger;

@@ -1,6 +1,6 @@
 //! What a submit would do: the plan without a job, compared with what is on disk.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -143,19 +143,22 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         }
     };
     let mut left = Left::default();
+    // Room is kept for these all the same: they may have to be copied, or turn out to be wrong.
+    let mut elsewhere = HashMap::new();
     if let Some(store) = store {
         left = Left::new(&context, &store).await;
         // What other repositories have is told to nobody who may not read the files.
         if failure.is_none() {
             let others = Others::of(&context, Some(draft.trust), &left);
-            files = blocking(move || {
+            (files, elsewhere) = blocking(move || {
                 for file in files.iter_mut().filter(|file| file.state != FileState::Done) {
                     if others.have(&store, file) {
                         file.state = FileState::Done;
                         file.reused = true;
+                        elsewhere.insert(file.digest, file.size);
                     }
                 }
-                files
+                (files, elsewhere)
             })
             .await;
         }
@@ -163,14 +166,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let missing = files.iter().filter(|file| file.state != FileState::Done);
     let missing: u64 = missing.map(|file| left.of(file)).sum();
     let floor = config.storage.min_free.bytes(disk_total);
-    if missing > 0 && missing.saturating_add(floor) > disk_free {
-        warnings.push(format!(
-            "the job may be held: {} are to be fetched and {} must stay free (storage.min_free), but only {} are free",
-            show_bytes(missing),
-            show_bytes(floor),
-            show_bytes(disk_free),
-        ));
-    }
+    warnings.extend(too_full(missing, elsewhere.values().sum(), floor, disk_free));
     if let Some(line) = spec.hold_above {
         warnings.extend(difference::too_much(missing, line).map(|text| format!("the job would be held: {text}")));
     }
@@ -183,6 +179,26 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
         disk_free,
         warnings,
         failure,
+    })
+}
+
+/// Why there may be too little room for what is to be fetched, and for what others have.
+fn too_full(missing: u64, elsewhere: u64, floor: u64, free: u64) -> Option<String> {
+    let wanted = missing.saturating_add(elsewhere);
+    let others = match elsewhere {
+        0 => String::new(),
+        _ => format!(
+            ", room is kept for {} that other repositories have,",
+            show_bytes(elsewhere)
+        ),
+    };
+    (wanted > 0 && wanted.saturating_add(floor) > free).then(|| {
+        format!(
+            "the job may be held: {} are to be fetched{others} and {} must stay free (storage.min_free), but only {} are free",
+            show_bytes(missing),
+            show_bytes(floor),
+            show_bytes(free),
+        )
     })
 }
 
@@ -301,5 +317,25 @@ impl Engine {
     /// With the field that is wrong; what the Hub refuses is in the preview.
     pub async fn preview(&self, submit: Submit) -> Result<Preview, CallError> {
         preview(&self.shared, self.mode, submit).await
+    }
+}
+
+#[test]
+fn room_is_wanted_for_what_others_have_as_well() {
+    for (missing, elsewhere, floor, free, words) in [
+        (0, 0, 10, 5, None),
+        (5, 0, 10, 15, None),
+        (5, 1, 10, 15, Some("room is kept for 1 B that other repositories have")),
+        (0, 6, 10, 15, Some("room is kept for 6 B")),
+        (6, 0, 10, 15, Some("6 B are to be fetched and 10 B must stay free")),
+        (u64::MAX, 1, 1, 15, Some("may be held")),
+    ] {
+        let told = too_full(missing, elsewhere, floor, free);
+        let fits = match (words, &told) {
+            (None, None) => true,
+            (Some(words), Some(told)) => told.contains(words),
+            _ => false,
+        };
+        assert!(fits, "{missing} {elsewhere}: {told:?}");
     }
 }

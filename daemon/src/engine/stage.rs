@@ -9,11 +9,12 @@ use super::{
     difference::may_go_on,
     finish,
     frontier::Frontier,
+    known_link::KnownLink,
     leftovers,
     progress::Counted,
     shared::{JobContext, blocking},
     stop::JobStop,
-    transfer::{FileTransfer, KnownLink, hint},
+    transfer::{FileTransfer, hint},
     unclaimed::Unclaimed,
 };
 use crate::{

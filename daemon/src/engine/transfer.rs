@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use jiff::Timestamp;
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     checkpoint, crew, finish,
     frontier::{self, Frontier},
+    known_link::KnownLink,
     progress::{Counted, lock},
     repair::{Repair, Verdict},
     retry::Retry,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cache::{self, Staging},
-    hub::{Charge, Link},
+    hub::Charge,
     model::{ByteRange, CommitHash, Failure, FailureKind, FileRecord},
     plan::{LeaseId, SegmentMap, segment_bytes},
     store::{FileDone, StoreError},
@@ -61,14 +61,6 @@ pub(super) struct FileTransfer {
     pub(super) sources: Mutex<BTreeSet<(usize, String)>>,
     /// Where the last bytes of each endpoint were counted.
     pub(super) charges: Mutex<BTreeMap<usize, Charge>>,
-}
-
-/// Where an endpoint says that the bytes of a file lie.
-#[derive(Clone, Default)]
-pub(super) struct KnownLink {
-    /// Tells a new address from the one before.
-    generation: u64,
-    link: Option<Link>,
 }
 
 /// What became of a file.
@@ -162,37 +154,6 @@ impl FileTransfer {
 
     pub(super) fn written_ranges(&self) -> Vec<ByteRange> {
         lock(&self.segments).written().ranges().to_vec()
-    }
-
-    /// Where the bytes lie, if endpoint `index` said so and it holds for a while yet.
-    pub(super) fn link(&self, index: usize) -> Option<(u64, Link)> {
-        let links = lock(&self.links);
-        let known = &links[index];
-        let link = known.link.as_ref().filter(|link| !link.is_stale(Timestamp::now()))?;
-        Some((known.generation, link.clone()))
-    }
-
-    /// Keeps an address and gives its generation.
-    pub(super) fn set_link(&self, index: usize, link: Link) -> u64 {
-        lock(&self.sources).insert((index, link.host.clone()));
-        let generation = {
-            let known = &mut lock(&self.links)[index];
-            known.generation += 1;
-            known.link = Some(link);
-            known.generation
-        };
-        self.linked.notify_one();
-        generation
-    }
-
-    /// Drops the address of a generation; false when it was dropped or replaced before.
-    pub(super) fn forget_link(&self, index: usize, generation: u64) -> bool {
-        let known = &mut lock(&self.links)[index];
-        let current = known.generation == generation && known.link.is_some();
-        if current {
-            known.link = None;
-        }
-        current
     }
 
     /// Hosts that bytes may have come from in this run.
@@ -337,11 +298,14 @@ async fn fetch(
 ) -> Result<Option<String>, TransferEnd> {
     loop {
         download(context, transfer, retry, seated).await?;
-        // The last bytes are synced while they are hashed. Both to their end: they hold the partial file.
-        let (claimed, verdict) = tokio::join!(
-            checkpoint::claim_whole(context, transfer),
-            repair.look(context, transfer, retry)
-        );
+        // The last bytes are synced while they are hashed. Both are waited for, as they hold the partial file; but what the disk
+        // refuses ends the hashing.
+        let work = context.child();
+        let claims = async {
+            let claimed = checkpoint::claim_whole(context, transfer).await;
+            claimed.inspect_err(|_| work.cancel.cancel())
+        };
+        let (claimed, verdict) = tokio::join!(claims, repair.look(&work, transfer, retry));
         claimed?;
         match verdict? {
             Verdict::Right => return Ok(None),

@@ -49,6 +49,13 @@ pub struct RouteUse {
 }
 
 impl Charge {
+    /// The request is sent once more.
+    pub(super) fn asked_again(&self) {
+        if let Some(tally) = &self.0 {
+            tally.requests.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Bytes of an answer came.
     pub(super) fn got(&self, bytes: usize) {
         if let Some(tally) = &self.0 {

@@ -215,7 +215,10 @@ pub(super) async fn send(
     let ask = || taken.client.get(url.clone()).headers(headers.clone()).send();
     let answered = async {
         match ask().await {
-            Err(error) if call.asks_twice && transport::fault_of(&error) == NetworkFault::Reset => ask().await,
+            Err(error) if call.asks_twice && transport::fault_of(&error) == NetworkFault::Reset => {
+                taken.charge.asked_again();
+                ask().await
+            }
             answered => answered,
         }
     };

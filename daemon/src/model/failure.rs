@@ -107,7 +107,7 @@ impl Failure {
 const RETRY: &str = "`hfctl retry`";
 
 /// A text whose commands can be pasted by who looks at this job.
-pub fn naming(text: &str, job: &JobId) -> String {
+pub fn naming(text: &str, job: impl fmt::Display) -> String {
     text.replace(RETRY, &format!("`hfctl retry {job}`"))
 }
 

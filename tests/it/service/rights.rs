@@ -18,11 +18,11 @@ use tonic::{Code, Request, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
 const ROOT: u32 = 0;
-const ANN: u32 = 1500;
+pub(super) const ANN: u32 = 1500;
 const BEN: u32 = 1501;
 const NOBODY: u32 = 65534;
 /// `www-data` of every Debian, whose group is made the operators' one.
-const OPERATOR: u32 = 33;
+pub(super) const OPERATOR: u32 = 33;
 const OPERATORS: &str = "www-data";
 
 /// Beside ours: those of health and reflection.
@@ -71,7 +71,7 @@ async fn call(channel: &Channel, path: &str) -> anyhow::Result<Code> {
 }
 
 /// Whether the test can play users. Says so when it cannot.
-fn can_play_users() -> bool {
+pub(super) fn can_play_users() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         python::skip("playing other users needs root");
@@ -80,7 +80,7 @@ fn can_play_users() -> bool {
 }
 
 /// Lets everybody connect, as if the socket's mode were wrong: what counts is who calls.
-fn open_to_all(scratch: &Scratch) -> anyhow::Result<()> {
+pub(super) fn open_to_all(scratch: &Scratch) -> anyhow::Result<()> {
     for (path, mode) in [
         (scratch.path(""), 0o711),
         (scratch.state(), 0o711),
@@ -91,7 +91,7 @@ fn open_to_all(scratch: &Scratch) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn shared() -> anyhow::Result<Scratch> {
+pub(super) fn shared() -> anyhow::Result<Scratch> {
     let scratch = Scratch::new("http://127.0.0.1:9")?;
     let cache = scratch.cache();
     fs::create_dir_all(&cache)?;

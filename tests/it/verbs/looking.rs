@@ -138,6 +138,13 @@ async fn list_shows_what_is_asked_for() -> anyhow::Result<()> {
             .collect();
         assert_eq!(ids, wanted, "{line:?}");
     }
+    // Who says how many they want has them, and hears nothing of the rest.
+    for (args, told) in [(["-n", "2"], false), (["--page-size", "2"], true)] {
+        let ran = scratch.hfctl(["list"].into_iter().chain(args)).await?;
+        assert_eq!(ran.stderr.contains("there are more"), told, "{}", ran.stderr);
+        let lines = ran.ok()?;
+        assert_eq!(lines.lines().count(), 3, "a head and two jobs: {lines}");
+    }
     // The table for people has one line a job, below its head.
     let table = scratch.hfctl(["list", "--state", "failed"]).await?.ok()?;
     assert!(table.contains(&failed) && !table.contains(&done), "{table}");

@@ -106,7 +106,7 @@ async fn a_held_job_tries_at_once_when_a_user_says_so() -> anyhow::Result<()> {
         "{job}"
     );
     let ran = scratch.hfctl(["resume", &id]).await?;
-    assert!(ran.stderr.contains("hfctl retry"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("`hfctl retry {id}`")), "{}", ran.stderr);
     ran.exits(1)?;
     hub.bring_up(Host::Cdn)?;
     hub.bring_up(Host::Hub)?;

@@ -161,10 +161,15 @@ impl Told {
         })
     }
 
+    /// The next line.
+    pub(super) async fn line(&mut self) -> anyhow::Result<Option<String>> {
+        let line = timeout(PATIENCE, self.lines.next_line()).await;
+        Ok(line.context("hfctl watch says nothing")??)
+    }
+
     /// The next line, which must be one JSON object.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<&Value>> {
-        let line = timeout(PATIENCE, self.lines.next_line()).await;
-        let Some(line) = line.context("hfctl watch says nothing")?? else {
+        let Some(line) = self.line().await? else {
             return Ok(None);
         };
         let value: Value = serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
@@ -186,6 +191,12 @@ impl Told {
     /// Reads the rest; gives all lines and the exit code.
     pub(super) async fn end(mut self) -> anyhow::Result<(Vec<Value>, Ran)> {
         while self.next().await?.is_some() {}
+        self.exit().await
+    }
+
+    /// The same of one that prints no JSON: its lines are gone.
+    pub(super) async fn exit(mut self) -> anyhow::Result<(Vec<Value>, Ran)> {
+        while self.line().await?.is_some() {}
         let output = timeout(PATIENCE, self.child.wait_with_output()).await??;
         Ok((self.heard, Ran::from(output)))
     }

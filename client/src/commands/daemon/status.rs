@@ -28,11 +28,17 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
             .out
             .warn("hfetchd would not start again before they are corrected; then: hfctl daemon reload");
     }
-    if !info.config_not_loaded.is_empty() {
-        let keys = info.config_not_loaded.join(", ");
-        context
-            .out
-            .warn(&format!("changed, not loaded: {keys}; load it: hfctl daemon reload"));
+    match info.config_not_loaded.as_slice() {
+        [] if info.config_changed && info.config_mistakes.is_empty() => context.out.warn(
+            "the configuration files were changed and are not loaded; an operator loads them: hfctl daemon reload",
+        ),
+        [] => {}
+        keys => {
+            let keys = keys.join(", ");
+            context
+                .out
+                .warn(&format!("changed, not loaded: {keys}; load it: hfctl daemon reload"));
+        }
     }
     if info.version != env!("CARGO_PKG_VERSION") {
         context.out.warn(&format!(

@@ -1,6 +1,6 @@
 //! What is there: the revisions of a repository, the blobs behind their files, and the blobs behind none.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -75,10 +75,10 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Blobs that have other names, perhaps in other repositories: their numbers on the disk, and their bytes.
-    pub fn shared(&self) -> impl Iterator<Item = (u64, u64)> {
+    /// Blobs that have other names, perhaps in other repositories: their bytes by their numbers on the disk, each content once.
+    pub fn shared(&self) -> HashMap<u64, u64> {
         let shared = self.blobs.values().filter(|blob| !blob.alone);
-        shared.map(|blob| (blob.inode, blob.bytes))
+        shared.map(|blob| (blob.inode, blob.bytes)).collect()
     }
 
     /// Bytes of some revisions together, each content once.

@@ -80,7 +80,7 @@ impl Store {
             .iter()
             .filter(|revision| victims.contains(&revision.commit))
         {
-            match why_not(revision, open) {
+            match why_not(revision, folder, open) {
                 Some(why) => swept.kept.push(Kept {
                     what: revision.commit.to_string(),
                     why,
@@ -99,7 +99,7 @@ impl Store {
             .collect();
         let mut blobs = Vec::new();
         for (name, blob) in survey.blobs.iter().filter(|(name, _)| !needed.contains(name)) {
-            let why = if open.has(blob.inode) {
+            let why = if open.has(blob.inode, folder) {
                 "a process has it open"
             } else if name.contains(".incomplete") && is_young(blob.modified) {
                 "it may be on its way: it changed within a day"
@@ -269,11 +269,11 @@ impl Store {
 }
 
 /// Why a revision must stay.
-fn why_not(revision: &CachedRevision, open: &OpenFiles) -> Option<String> {
+fn why_not(revision: &CachedRevision, folder: &str, open: &OpenFiles) -> Option<String> {
     if revision.pinned {
         return Some("it is pinned".to_owned());
     }
-    let entry = revision.entries.iter().find(|entry| open.has(entry.inode))?;
+    let entry = revision.entries.iter().find(|entry| open.has(entry.inode, folder))?;
     let name = entry.relative.rsplit('/').next().unwrap_or(&entry.relative);
     Some(format!("a process has {name} open"))
 }

@@ -1,13 +1,14 @@
 //! Bodies that end early, never end, or go on too long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::script::{Reply, Script, script};
-use super::{endpoint, hub, target};
-use crate::hub::{Body, HubError, NetworkFault, Opened, RetryReason, Verdict, classify};
-use crate::model::ByteRange;
+use super::{endpoint, hub, target, tiny};
+use crate::hub::{Body, HubError, Ledger, NetworkFault, Opened, RetryReason, Verdict, classify};
+use crate::model::{ByteRange, RepoKind};
 
 const RANGE: ByteRange = ByteRange { start: 2, end: 6 };
 const CHUNKED: (&str, &str) = ("transfer-encoding", "chunked");
@@ -156,4 +157,20 @@ async fn a_stall_after_the_headers() {
     tokio::time::pause();
     let error = opened.body.chunk().await.unwrap_err();
     assert!(matches!(error, HubError::Stalled { got: 0, .. }), "{error:?}");
+}
+
+/// A connection that closes without an answer says nothing about the server: it is asked once more, and that is counted.
+#[tokio::test]
+async fn who_is_asked_twice_is_counted_twice() {
+    let info = || Reply::json(format!("{{\"id\":\"org/tiny\",\"sha\":\"{}\"}}", "1".repeat(40)));
+    for (replies, asked) in [(vec![info()], 1), (vec![Reply::raw("").then_reset(), info()], 2)] {
+        let server = script(replies).await;
+        let ledger = Arc::new(Ledger::default());
+        let endpoint = endpoint(&server.base).counted(ledger.clone());
+        let there = hub().exists(&endpoint, None, RepoKind::Model, &tiny()).await;
+        assert!(there.unwrap().is_some());
+        assert_eq!(server.lines().len(), asked);
+        let counted: u64 = ledger.read().iter().map(|one| one.spent.requests).sum();
+        assert_eq!(counted, asked as u64);
+    }
 }
