@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::paths::{self, process_env};
-use crate::retry::retrying;
+use crate::retry::{is_passing, retrying};
 
 pub(super) async fn run(context: &Context, command: &DaemonCommand) -> Result<Exit, CliError> {
     match command {
@@ -60,12 +60,28 @@ fn state_dir(context: &Context, place: &PlaceArgs) -> Result<PathBuf, CliError> 
 
 /// What the daemon says about itself, which it can say at any time at once.
 pub(super) async fn server_info(daemon: &Daemon) -> Result<GetServerInfoResponse, CliError> {
-    let info = retrying(|| {
-        let mut admin = daemon.admin();
-        async move { admin.get_server_info(GetServerInfoRequest { check_files: true }).await }
-    });
-    match tokio::time::timeout(PATIENCE, info).await {
-        Ok(info) => Ok(info?),
+    answer_of(daemon, retrying(|| ask(daemon.clone()))).await
+}
+
+/// The same of one that may be dying, and is not waited for then: `None`.
+pub(super) async fn server_info_if_it_lives(daemon: &Daemon) -> Result<Option<GetServerInfoResponse>, CliError> {
+    let answer = async {
+        match ask(daemon.clone()).await {
+            Err(status) if is_passing(&status) => Ok(None),
+            answer => Ok(Some(answer?.into_inner())),
+        }
+    };
+    answer_of(daemon, answer).await
+}
+
+async fn ask(daemon: Daemon) -> Result<tonic::Response<GetServerInfoResponse>, tonic::Status> {
+    let request = GetServerInfoRequest { check_files: true };
+    daemon.admin().get_server_info(request).await
+}
+
+async fn answer_of<T>(daemon: &Daemon, answer: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, CliError> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => Ok(answer?),
         Err(_) => {
             let (address, limit) = (&daemon.address, PATIENCE.as_secs());
             let message = format!("hfetchd accepts at {address}, but does not answer within {limit} s");

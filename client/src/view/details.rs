@@ -128,6 +128,11 @@ pub(crate) fn plan_summary(plan: &PlanJobResponse) -> String {
     lines.text()
 }
 
+/// The configuration files are not as they were when they were read. An older daemon tells it by the keys alone.
+pub(crate) fn changed(info: &GetServerInfoResponse) -> bool {
+    info.config_changed || !info.config_not_loaded.is_empty() || !info.config_mistakes.is_empty()
+}
+
 /// `daemon status`.
 pub(crate) fn server(info: &GetServerInfoResponse, now: Timestamp) -> String {
     let mut lines = Lines::default();
@@ -151,9 +156,9 @@ pub(crate) fn server(info: &GetServerInfoResponse, now: Timestamp) -> String {
         },
     );
     if let Some(time) = human::time(info.config_read_at.as_ref()) {
-        let since = match (info.config_mistakes.is_empty(), info.config_changed) {
+        let since = match (info.config_mistakes.is_empty(), changed(info)) {
             (false, _) => "; the files have mistakes now, and this is still in force",
-            (true, true) => "; changed since, not loaded",
+            (true, true) => "; not all that the files say now is in force",
             (true, false) => "",
         };
         lines.add("", &format!("read {}{since}", human::local(time)));

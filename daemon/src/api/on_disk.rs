@@ -135,13 +135,13 @@ pub(super) fn findings(found: Option<OnDisk>, operator: bool) -> Vec<v1::Finding
         });
         return each.collect();
     }
-    let text = format!("the files were changed after {read_at}, and are not loaded");
+    let text = format!("the files say other than what is in force, which was read at {read_at}");
     match (told.changed, operator) {
         (false, _) => Vec::new(),
         (true, true) => vec![finding(
             "warning",
             format!("{text}: {}", told.keys.join(", ")),
-            "`hfctl daemon reload`",
+            "`hfctl daemon reload`, and for what that leaves `hfctl daemon restart`",
         )],
         (true, false) => vec![finding(
             "warning",

@@ -82,7 +82,13 @@ impl ConfigFiles {
             if let Some(options) = &loaded.config.control.remote {
                 RemoteDoor::check(options).map_err(|error| error.to_string())?;
             }
-            Ok(self.sender.borrow().diff(&loaded.config).0)
+            let (mut differs, _) = self.sender.borrow().diff(&loaded.config);
+            // What was read waits for a restart still.
+            let (_, waits) = self.started.diff(&loaded.config);
+            differs.extend(waits);
+            differs.sort();
+            differs.dedup();
+            Ok(differs)
         });
         let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
         OnDisk { read_at, differs }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hfetch_proto::v1::GetServerInfoResponse;
 use tokio::time::Instant;
 
-use super::{LOG_FILE, added_since, last_lines, server_info, state_dir};
+use super::{LOG_FILE, added_since, last_lines, server_info, server_info_if_it_lives, state_dir};
 use crate::cli::StartArgs;
 use crate::connect::{self, Address};
 use crate::context::Context;
@@ -31,8 +32,7 @@ const BUSY: i32 = 75;
 pub(super) async fn run(context: &Context, args: &StartArgs) -> Result<Exit, CliError> {
     let state_dir = state_dir(context, &args.place)?;
     let socket = socket(context, args, &state_dir)?;
-    if let Ok(daemon) = connect::dial_local(&socket).await {
-        let info = server_info(&daemon).await?;
+    if let Some(info) = running(&socket).await? {
         context.out.note(&format!(
             "hfetchd is running already (pid {}), at unix:{}",
             info.pid,
@@ -75,6 +75,20 @@ pub(super) async fn run(context: &Context, args: &StartArgs) -> Result<Exit, Cli
         context.out.answer_json(&ServerJson::new(info))?;
     }
     Ok(Exit::Done)
+}
+
+/// What a daemon that listens there already says. One that was killed a moment ago still accepts, and answers no more: it is
+/// gone when this returns.
+async fn running(socket: &Path) -> Result<Option<GetServerInfoResponse>, CliError> {
+    let (began, mut backoff) = (Instant::now(), Backoff::default());
+    while let Ok(daemon) = connect::dial_local(socket).await {
+        let info = server_info_if_it_lives(&daemon).await?;
+        if info.is_some() || began.elapsed() > UNUSUAL {
+            return Ok(info);
+        }
+        tokio::time::sleep(backoff.step().min(Duration::from_millis(50))).await;
+    }
+    Ok(None)
 }
 
 /// Where the new daemon will listen: the rule of hfetchd itself, unless an option or the address says otherwise.
@@ -131,7 +145,7 @@ pub(super) fn check(context: &Context, args: &StartArgs) -> Result<(), CliError>
     }
     let said = String::from_utf8_lossy(&checked.stderr);
     let message = format!(
-        "hfetchd would not start again, so it was not stopped:\n{}",
+        "hfetchd would not start again with this configuration; nothing was stopped:\n{}",
         said.trim_end()
     );
     Err(CliError::new(Exit::Failed, message))

@@ -29,15 +29,15 @@ pub(super) async fn run(context: &Context) -> Result<Exit, CliError> {
             .warn("hfetchd would not start again before they are corrected; then: hfctl daemon reload");
     }
     match info.config_not_loaded.as_slice() {
-        [] if info.config_changed && info.config_mistakes.is_empty() => context.out.warn(
-            "the configuration files were changed and are not loaded; an operator loads them: hfctl daemon reload",
-        ),
+        [] if details::changed(&info) && info.config_mistakes.is_empty() => context
+            .out
+            .warn("not all that the configuration files say is in force; an operator loads them: hfctl daemon reload"),
         [] => {}
         keys => {
             let keys = keys.join(", ");
             context
                 .out
-                .warn(&format!("changed, not loaded: {keys}; load it: hfctl daemon reload"));
+                .warn(&format!("changed, not in force: {keys}; load it: hfctl daemon reload, and what that leaves: hfctl daemon restart"));
         }
     }
     if info.version != env!("CARGO_PKG_VERSION") {

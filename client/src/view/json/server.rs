@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::time;
+use crate::view::details;
 
 /// The daemon.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,7 @@ pub(crate) struct ServerJson {
 impl ServerJson {
     /// The answer of `daemon status`.
     pub(crate) fn new(info: v1::GetServerInfoResponse) -> ServerJson {
+        let config_changed = details::changed(&info);
         ServerJson {
             version: info.version,
             pid: info.pid,
@@ -48,7 +50,7 @@ impl ServerJson {
             config_warnings: info.config_warnings,
             config_read_at: time(info.config_read_at),
             config_mistakes: info.config_mistakes.lines().map(str::to_owned).collect(),
-            config_changed: info.config_changed,
+            config_changed,
             config_not_loaded: info.config_not_loaded,
             cache: info.cache,
             endpoints: info.endpoints,
