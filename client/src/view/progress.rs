@@ -128,14 +128,17 @@ impl Log {
         };
     }
 
-    /// A queued job waits for something else than was told. That comes once, and no bytes with it.
+    /// A queued job waits for something else than was told. That comes once, and no bytes with it. A place that is free for a
+    /// moment is no news, and what is told of afterwards is told already.
     fn has_news(&mut self, sample: &ProgressSample) -> bool {
         let Some(told) = self.queued.get_mut(&sample.job_id) else {
             return false;
         };
-        let is_news = *told != sample.detail;
+        if sample.detail.is_empty() || *told == sample.detail {
+            return false;
+        }
         told.clone_from(&sample.detail);
-        is_news && !sample.detail.is_empty()
+        true
     }
 }
 

@@ -118,8 +118,8 @@ struct Watch {
     jobs: HashSet<JobId>,
     samples: Option<Duration>,
     last_samples: Vec<(JobId, ProgressReading)>,
-    /// Named jobs in the queue: whose they are, and what was told of why they wait.
-    queued: HashMap<JobId, (u32, Option<String>)>,
+    /// Named jobs in the queue: whose they are, and what was told of why they wait, if it is known what was.
+    queued: HashMap<JobId, (u32, Option<Option<String>>)>,
     /// Number of the newest event that was sent or passed over.
     seen: EventSeq,
 }
@@ -226,6 +226,10 @@ impl Watch {
                 self.note_queued(&id, job.owner.uid, job.state);
             }
         }
+        // What they were told before the outage is not known here, so they are told in any case.
+        for (_, told) in self.queued.values_mut() {
+            *told = None;
+        }
         Ok(())
     }
 
@@ -281,7 +285,7 @@ impl Watch {
             return;
         }
         if state == JobState::Queued {
-            self.queued.entry(id.clone()).or_insert((uid, None));
+            self.queued.entry(id.clone()).or_insert((uid, Some(None)));
         } else {
             self.queued.remove(id);
         }
@@ -292,8 +296,8 @@ impl Watch {
         let mut changed = Vec::new();
         for (id, (uid, told)) in &mut self.queued {
             let why = self.engine.why_nothing_begins(*uid);
-            if *told != why {
-                *told = why;
+            if told.as_ref() != Some(&why) {
+                *told = Some(why);
                 changed.push(id.clone());
             }
         }

@@ -1,6 +1,6 @@
 //! What a submit would do: the plan without a job, compared with what is on disk.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,9 @@ use super::{
 use crate::{
     config::Mode,
     hub::{FileTarget, Verdict, classify},
-    model::{ByteRange, CommitHash, Failure, FileRecord, FileState, Job, JobSpec, Trust, units::show_bytes},
+    model::{
+        ByteRange, CommitHash, Destination, Failure, FileRecord, FileState, Job, JobSpec, Trust, units::show_bytes,
+    },
 };
 
 /// A submit with a deadline waits for its forecast no longer than this.
@@ -144,21 +146,26 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     };
     let mut left = Left::default();
     // Room is kept for these all the same: they may have to be copied, or turn out to be wrong.
-    let mut elsewhere = HashMap::new();
+    let mut elsewhere = 0;
     if let Some(store) = store {
         left = Left::new(&context, &store).await;
         // What other repositories have is told to nobody who may not read the files.
         if failure.is_none() {
             let others = Others::of(&context, Some(draft.trust), &left);
+            // In a cache equal files are one blob.
+            let once = matches!(spec.destination, Destination::Cache(_));
             (files, elsewhere) = blocking(move || {
+                let (mut seen, mut bytes) = (HashSet::new(), 0_u64);
                 for file in files.iter_mut().filter(|file| file.state != FileState::Done) {
                     if others.have(&store, file) {
                         file.state = FileState::Done;
                         file.reused = true;
-                        elsewhere.insert(file.digest, file.size);
+                        if !once || seen.insert(file.digest) {
+                            bytes = bytes.saturating_add(file.size);
+                        }
                     }
                 }
-                (files, elsewhere)
+                (files, bytes)
             })
             .await;
         }
@@ -166,7 +173,7 @@ pub(super) async fn preview(shared: &Arc<Shared>, mode: Mode, submit: Submit) ->
     let missing = files.iter().filter(|file| file.state != FileState::Done);
     let missing: u64 = missing.map(|file| left.of(file)).sum();
     let floor = config.storage.min_free.bytes(disk_total);
-    warnings.extend(too_full(missing, elsewhere.values().sum(), floor, disk_free));
+    warnings.extend(too_full(missing, elsewhere, floor, disk_free));
     if let Some(line) = spec.hold_above {
         warnings.extend(difference::too_much(missing, line).map(|text| format!("the job would be held: {text}")));
     }
