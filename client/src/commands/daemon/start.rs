@@ -190,7 +190,7 @@ fn command(context: &Context, args: &StartArgs, program: &Path) -> Command {
             command.env(name, paths::absolute(&path, &context.cwd, &process_env));
         }
     }
-    // As its units have it: an arena of the allocator for each thread would keep a few times what the daemon needs.
+    // As its units have it: an arena of the allocator for each thread keeps half as much again.
     if context.env("MALLOC_ARENA_MAX").is_none() {
         command.env("MALLOC_ARENA_MAX", "2");
     }
